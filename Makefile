@@ -1,0 +1,48 @@
+# Two commands do everything: `make run` (the main job) and `make test`. Each sets up .venv first, from the lock.
+
+UV_VERSION := 0.13.9
+UV := $(or $(shell command -v uv),.tools/bin/uv)
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test check format lock clean
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+install: $(INSTALLED)  ## make .venv from requirements.lock
+
+run: $(INSTALLED)  ## the main job: a quick study of MNIST (of scikit-learn's digits where MNIST cannot be had)
+	$(BIN)/augment run --preset quick
+
+test: $(INSTALLED)  ## all tests, then the static checks
+	$(BIN)/pytest
+	$(MAKE) check
+
+check: $(INSTALLED)  ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)  ## let ruff put the code in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(UV)  ## resolve pyproject.toml into requirements.lock (names, versions, hashes; no addresses)
+	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --all-extras \
+		--no-header --no-annotate pyproject.toml --output-file requirements.lock
+
+clean:  ## remove what make made
+	rm -rf .venv .tools build *.egg-info
+
+$(INSTALLED): requirements.lock pyproject.toml | $(UV)
+	$(UV) venv --quiet --clear --python 3.11 .venv
+	$(UV) pip sync --quiet --require-hashes requirements.lock
+	$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.tools/bin/uv:
+	python3 -m venv .tools
+	.tools/bin/pip install --quiet uv==$(UV_VERSION)

@@ -1,0 +1,55 @@
+"""Affine and elastic deformation of image batches: the classical augmentation, differentiable in the images.
+
+One transform serves two purposes. The classifiers' `classical` arms apply it to their training images
+(elastic deformation: Simard et al. 2003, "Best practices for convolutional neural networks applied to visual
+document analysis"), and the GAN applies it to what its discriminator sees, real and fake alike, in both
+updates (DiffAugment: Zhao et al. 2020, arXiv 2006.10738, equations 2 and 3).
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, Field
+from torch import Tensor
+
+
+class DeformationConfig(BaseModel, frozen=True, extra="forbid"):
+    """Ranges of the random affine and elastic deformation; every image draws its own."""
+
+    rotation_degrees: float = Field(default=12.0, ge=0, le=180)
+    translation: float = Field(default=0.08, ge=0, le=0.5, description="share of the image's side")
+    scale: float = Field(default=0.12, ge=0, lt=1, description="zoom within exp(-scale) .. exp(scale)")
+    shear: float = Field(default=0.2, ge=0, lt=1)
+    elastic: float = Field(default=0.06, ge=0, le=0.5, description="standard deviation, share of the image's side")
+    elastic_grid: int = Field(default=4, ge=2, le=16, description="control points per side of the displacement field")
+
+
+def deform(images: Tensor, *, config: DeformationConfig, rng: torch.Generator) -> Tensor:
+    """Deform each image by its own random affine map and smooth displacement field.
+
+    Args:
+        images: (B, C, H, W) float, background at the value of the border pixels.
+        rng: a CPU generator; draws are made on the CPU, so the result does not depend on the device.
+
+    Returns:
+        (B, C, H, W), same dtype and device; gradients flow to `images`.
+    """
+    batch, _, height, width = images.shape
+    uniform = torch.rand(batch, 6, generator=rng) * 2 - 1  # (B, 6) in [-1, 1)
+    angle = uniform[:, 0] * math.radians(config.rotation_degrees)
+    zoom_x, zoom_y = (uniform[:, 1:3] * config.scale).exp().unbind(1)
+    shear = uniform[:, 3] * config.shear
+    shift_x, shift_y = (uniform[:, 4:6] * 2 * config.translation).unbind(1)  # grid units: the side is 2 long
+    cos, sin = angle.cos(), angle.sin()
+    theta = torch.stack(
+        [cos * zoom_x, (shear * cos - sin) * zoom_y, shift_x, sin * zoom_x, (shear * sin + cos) * zoom_y, shift_y],
+        dim=1,
+    ).view(batch, 2, 3)
+    grid = F.affine_grid(theta, [batch, 1, height, width], align_corners=False)  # (B, H, W, 2)
+    if config.elastic > 0:
+        control = torch.randn(batch, 2, config.elastic_grid, config.elastic_grid, generator=rng) * (2 * config.elastic)
+        field = F.interpolate(control, size=(height, width), mode="bicubic", align_corners=True)
+        grid = grid + field.permute(0, 2, 3, 1)
+    grid = grid.to(images.device)
+    return F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False).to(images.dtype)

@@ -1,0 +1,21 @@
+"""The errors that a person is meant to read: one line saying what is wrong and what to do."""
+
+
+class AugmentError(Exception):
+    """A failure with a message for the user; the command line prints it without a traceback and exits with 1."""
+
+    exit_code = 1
+
+
+class UsageError(AugmentError):
+    """A request that cannot be carried out as asked (wrong option, unknown name); exit code 2."""
+
+    exit_code = 2
+
+
+class CorruptFileError(AugmentError):
+    """A file that is truncated, altered or not what its name says."""
+
+
+class SourceUnavailableError(AugmentError):
+    """A data source with neither a local copy nor a network to fetch one from."""

@@ -1,0 +1,78 @@
+"""`LabelledImages`: the one value that every stage of the way of the data takes or makes."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledImages:
+    """Images with class labels and the rows they came from.
+
+    Attributes:
+        images: (N, C, H, W) uint8, C = 1 (grayscale) or 3 (RGB).
+        labels: (N,) int64 in [0, len(class_names)).
+        rows: (N,) int64, each image's row number in its source split.
+        class_names: one name per label.
+    """
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int64]
+    class_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4 or self.images.dtype != np.uint8:
+            raise ValueError(f"images must be (N, C, H, W) uint8, got {self.images.shape} {self.images.dtype}")
+        if not len(self.images) == len(self.labels) == len(self.rows):
+            raise ValueError("images, labels and rows differ in length")
+        if len(self.labels) and not (0 <= self.labels.min() and self.labels.max() < self.num_classes):
+            raise ValueError(f"labels must lie in [0, {self.num_classes})")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    def class_counts(self) -> npt.NDArray[np.int64]:
+        """Return the number of images of each class, (num_classes,) int64."""
+        return np.bincount(self.labels, minlength=self.num_classes).astype(np.int64)
+
+    def take(self, indices: npt.NDArray[np.int64]) -> "LabelledImages":
+        """Return the images at `indices`, in that order."""
+        return LabelledImages(
+            images=self.images[indices],
+            labels=self.labels[indices],
+            rows=self.rows[indices],
+            class_names=self.class_names,
+        )
+
+    def digest(self) -> str:
+        """Return the SHA-256 of pixels, labels, rows and class names: the set's identity in provenance."""
+        sha = hashlib.sha256(repr((self.images.shape, self.class_names)).encode())
+        for array in (self.images, self.labels, self.rows):
+            sha.update(np.ascontiguousarray(array).tobytes())
+        return sha.hexdigest()
+
+
+def to_unit_range(images: npt.NDArray[np.uint8]) -> Tensor:
+    """Map (N, C, H, W) uint8 pixels to float32 in [-1, 1], the range of the generator's tanh."""
+    return torch.from_numpy(np.ascontiguousarray(images)).float().div_(127.5).sub_(1.0)
+
+
+def to_pixels(images: Tensor) -> npt.NDArray[np.uint8]:
+    """Map (N, C, H, W) float images in [-1, 1] to uint8 pixels, rounding to nearest."""
+    pixels = images.float().add(1.0).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
+    return pixels.cpu().contiguous().numpy()

@@ -1,0 +1,222 @@
+"""Downstream classifiers behind one interface: a small ConvNet, logistic regression, k nearest neighbours."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from torch import Tensor, nn
+
+from data.augmentation import deform
+from data.device import Compute
+from data.errors import AugmentError
+from data.images import to_pixels, to_unit_range
+from data.randomness import torch_stream
+from evaluation.arms import TrainingSet
+from evaluation.config import ClassifierConfig
+
+PROGRESS_EVERY = 50  # steps
+PREDICTION_BATCH = 500
+
+Probabilities = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierProgress:
+    """What a training tells while it runs."""
+
+    step: int
+    num_steps: int
+    loss: float
+    images_per_second: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    """What fitting needs besides images: fixed by the study, the same for all arms of a cell."""
+
+    config: ClassifierConfig
+    added_share: float
+    seed: int
+    compute: Compute
+    on_progress: Callable[[ClassifierProgress], None]
+
+
+class Classifier(Protocol):
+    """A fitted classifier."""
+
+    def predict_probabilities(self, images: npt.NDArray[np.uint8]) -> Probabilities:
+        """Map (N, C, H, W) uint8 images to class probabilities (N, num_classes) float32."""
+
+
+def fit_classifier(training: TrainingSet, options: FitOptions) -> Classifier:
+    """Train the configured kind of classifier on an arm's training set."""
+    if options.config.kind == "convnet":
+        return fit_convnet(training, options)
+    return fit_scikit_learn(training, options)
+
+
+class ConvNet(nn.Module):
+    """Five 3x3 convolutions with batch normalisation (w, 2w, 2w, 4w, 4w channels), two poolings, global average."""
+
+    def __init__(self, config: ClassifierConfig, *, channels: int, num_classes: int) -> None:
+        super().__init__()
+        width = config.width
+
+        def block(inputs: int, outputs: int) -> list[nn.Module]:
+            return [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+
+        self.layers = nn.Sequential(
+            *block(channels, width),
+            nn.MaxPool2d(2),
+            *block(width, 2 * width),
+            *block(2 * width, 2 * width),
+            nn.MaxPool2d(2),
+            *block(2 * width, 4 * width),
+            *block(4 * width, 4 * width),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        )
+        self.dropout_rate = config.dropout
+        self.head = nn.Linear(4 * width, num_classes)
+
+    def forward(self, images: Tensor, dropout_rng: torch.Generator | None = None) -> Tensor:
+        """Map (B, C, H, W) in [-1, 1] to logits (B, num_classes); dropout only where a generator is given."""
+        features: Tensor = self.layers(images)  # (B, 4w)
+        if dropout_rng is not None and self.dropout_rate > 0:
+            keep = torch.rand(features.shape, generator=dropout_rng) >= self.dropout_rate
+            features = features * keep.to(features.device) / (1 - self.dropout_rate)
+        logits: Tensor = self.head(features)
+        return logits
+
+
+@dataclass(frozen=True)
+class FittedConvNet:
+    """A trained ConvNet on its device."""
+
+    network: ConvNet
+    compute: Compute
+
+    @torch.no_grad()
+    def predict_probabilities(self, images: npt.NDArray[np.uint8]) -> Probabilities:
+        parts = []
+        for start in range(0, len(images), PREDICTION_BATCH):
+            batch = to_unit_range(images[start : start + PREDICTION_BATCH]).to(self.compute.device)
+            with self.compute.autocast():
+                logits = self.network(batch.contiguous(memory_format=torch.channels_last))
+            parts.append(logits.float().softmax(1).cpu())
+        return torch.cat(parts).numpy()
+
+
+def fit_convnet(training: TrainingSet, options: FitOptions) -> FittedConvNet:
+    """Train a ConvNet for a fixed number of steps: AdamW, one-cycle schedule (Smith & Topin 2018, arXiv 1708.07120).
+
+    Raises:
+        AugmentError: the loss is not finite.
+    """
+    config, compute = options.config, options.compute
+    rng = torch_stream(options.seed, "classifier batches")
+    dropout_rng = torch_stream(options.seed, "classifier dropout")
+    network = ConvNet(config, channels=training.base.shape[0], num_classes=training.base.num_classes)
+    initialise(network, torch_stream(options.seed, "classifier initialisation"))
+    network.to(compute.device, memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=max(config.steps, 2))
+    parts = [(training.base, config.batch_size)]
+    if training.added is not None:
+        num_added = round(config.batch_size * options.added_share)
+        parts = [(training.base, config.batch_size - num_added), (training.added, num_added)]
+    pools = [(to_unit_range(part.images), torch.from_numpy(part.labels), count) for part, count in parts]
+
+    started = time.monotonic()
+    network.train()
+    for step in range(1, config.steps + 1):
+        drawn = [
+            (torch.randint(len(labels), (count,), generator=rng), images, labels) for images, labels, count in pools
+        ]
+        images = torch.cat([images[rows] for rows, images, _ in drawn])
+        labels = torch.cat([labels[rows] for rows, _, labels in drawn]).to(compute.device)
+        if training.deformation is not None:
+            images = deform(images, config=training.deformation, rng=rng)
+        with compute.autocast():
+            batch = images.to(compute.device).contiguous(memory_format=torch.channels_last)
+            logits = network(batch, dropout_rng)
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=config.label_smoothing)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+        if step % PROGRESS_EVERY == 0 or step == config.steps:
+            value = float(loss)
+            if not math.isfinite(value):
+                raise AugmentError(
+                    f"classifier training diverged: loss is {value} at step {step}; "
+                    "lower evaluation.classifier.learning_rate"
+                )
+            rate = step * config.batch_size / max(time.monotonic() - started, 1e-9)
+            options.on_progress(
+                ClassifierProgress(step=step, num_steps=config.steps, loss=value, images_per_second=rate)
+            )
+    return FittedConvNet(network.eval(), compute)
+
+
+def initialise(network: nn.Module, rng: torch.Generator) -> None:
+    """Draw Kaiming-normal weights (He et al. 2015, arXiv 1502.01852, equation 10) from `rng`."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=rng)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+@dataclass(frozen=True)
+class FittedScikitLearn:
+    """A fitted scikit-learn estimator over flattened pixels."""
+
+    estimator: LogisticRegression | KNeighborsClassifier
+    num_classes: int
+
+    def predict_probabilities(self, images: npt.NDArray[np.uint8]) -> Probabilities:
+        probabilities = np.zeros((len(images), self.num_classes), np.float32)
+        probabilities[:, self.estimator.classes_] = self.estimator.predict_proba(_pixels(images))
+        return probabilities
+
+
+def fit_scikit_learn(training: TrainingSet, options: FitOptions) -> FittedScikitLearn:
+    """Fit logistic regression or k-NN on base and added images; classical arms get deformed copies of each image.
+
+    The L2 penalty of logistic regression is scaled with the number of images, so that more copies of the same
+    images do not weaken it.
+    """
+    config = options.config
+    rng = torch_stream(options.seed, "classifier batches")
+    sets = [training.base] if training.added is None else [training.base, training.added]
+    images = np.concatenate([part.images for part in sets])
+    labels = np.concatenate([part.labels for part in sets])
+    if training.deformation is not None:
+        source = to_unit_range(images)
+        copies = [
+            to_pixels(deform(source, config=training.deformation, rng=rng)) for _ in range(config.deformed_copies)
+        ]
+        images = np.concatenate([images, *copies])
+        labels = np.tile(labels, config.deformed_copies + 1)
+    if config.kind == "knn":
+        estimator = KNeighborsClassifier(min(config.neighbours, len(labels)))
+    else:
+        estimator = LogisticRegression(C=100 / len(labels), max_iter=config.max_iterations)
+    started = time.monotonic()
+    estimator.fit(_pixels(images), labels)
+    rate = len(labels) / max(time.monotonic() - started, 1e-9)
+    options.on_progress(ClassifierProgress(step=1, num_steps=1, loss=0.0, images_per_second=rate))
+    return FittedScikitLearn(estimator, training.base.num_classes)
+
+
+def _pixels(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    return images.reshape(len(images), -1).astype(np.float32) / 255

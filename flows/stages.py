@@ -1,0 +1,274 @@
+"""Stages of a cell, and the rule that skips a finished one.
+
+A stage is finished when its record holds the same digest of (configuration, inputs' digests, code version) and its
+outputs are as it left them. So a killed run goes on behind the last finished stage, and an edited file is made again.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.device import Compute
+from data.errors import CorruptFileError
+from data.files import digest_file, digest_json, read_json, write_json
+from data.parquet import read_published, read_subset, write_subset
+from data.randomness import child_seed, numpy_stream
+from data.regimes import draw_subset
+from data.sources import Source
+from evaluation.arms import training_set
+from evaluation.classifiers import ClassifierProgress, FitOptions, fit_classifier
+from evaluation.config import ArmName
+from evaluation.metrics import accuracy, macro_f1
+from evaluation.predictions import predictions_on, read_predictions, write_predictions
+from flows.config import StudyConfig
+from flows.progress import StageUpdate
+from flows.run_directory import Cell, code_digest
+from gan.export import GENERATOR_FILE, PROVENANCE_FILE, ExportProgress, export_dataset
+from gan.training import TrainingProgress, train
+
+OnUpdate = Callable[[StageUpdate], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A step of a cell: what it depends on, and what it leaves behind.
+
+    Attributes:
+        inputs: everything the outputs depend on, as JSON values (configuration, digests).
+        rooms: the packages whose code the outputs depend on.
+        work: makes the outputs, and returns one line on how it went.
+        outputs: lists the files that were made.
+    """
+
+    cell: Cell
+    name: str
+    inputs: Mapping[str, object]
+    rooms: tuple[str, ...]
+    work: Callable[[], str]
+    outputs: Callable[[], Iterable[Path]]
+
+    @property
+    def record_file(self) -> Path:
+        return self.cell.directory / "stages" / f"{self.name}.json"
+
+    def digest(self) -> str:
+        """Return the digest that decides whether the stage's outputs are up to date."""
+        return digest_json({"stage": self.name, "inputs": self.inputs, "code": code_digest(*self.rooms)})
+
+    def is_finished(self) -> bool:
+        """Tell whether the outputs are there and belong to these inputs."""
+        if not self.record_file.exists():
+            return False
+        try:
+            record = read_json(self.record_file)
+            files: dict[str, str] = record["outputs"]
+            return bool(record["digest"] == self.digest()) and all(
+                (self.cell.directory / name).is_file() and digest_file(self.cell.directory / name) == digest
+                for name, digest in files.items()
+            )
+        except (CorruptFileError, KeyError, TypeError, AttributeError):
+            return False
+
+    def run(self) -> str:
+        """Do the work and record it; return the work's line."""
+        self.record_file.unlink(missing_ok=True)
+        started = time.monotonic()
+        line = self.work()
+        files = {str(path.relative_to(self.cell.directory)): digest_file(path) for path in sorted(self.outputs())}
+        seconds = round(time.monotonic() - started, 3)
+        write_json(self.record_file, {"digest": self.digest(), "outputs": files, "elapsed_seconds": seconds})
+        return f"{line}, {seconds:.1f} s"
+
+
+def stage_seconds(cell: Cell) -> dict[str, float]:
+    """Return how long each finished stage of the cell took."""
+    records = sorted((cell.directory / "stages").glob("*.json"))
+    return {path.stem: float(read_json(path)["elapsed_seconds"]) for path in records}
+
+
+def subset_stage(cell: Cell, config: StudyConfig, *, source: Source) -> Stage:
+    """Draw the cell's subset: all that its GAN and its classifiers may see of the train split."""
+
+    def work() -> str:
+        rng = numpy_stream(config.seed, "split", cell.regime.name, cell.replicate)
+        subset = draw_subset(source.train, cell.regime, rng=rng)
+        write_subset(cell.subset_file, subset)
+        return f"{len(subset):,} images"
+
+    return Stage(
+        cell=cell,
+        name="subset",
+        inputs={"source": source.train.digest(), "regime": cell.name, "seed": config.seed},
+        rooms=("data",),
+        work=work,
+        outputs=lambda: [cell.subset_file],
+    )
+
+
+def generator_stage(cell: Cell, config: StudyConfig, *, source: Source, compute: Compute, on_update: OnUpdate) -> Stage:
+    """Train the GAN on the subset alone."""
+    directory = cell.generator_directory
+    subset_digest = digest_file(cell.subset_file)
+
+    def work() -> str:
+        last: list[TrainingProgress] = []
+
+        def on_progress(progress: TrainingProgress) -> None:
+            last[:] = [progress]
+            detail = (
+                f"step {progress.step}/{progress.num_steps}  D {progress.discriminator_loss:.3f}  "
+                f"G {progress.generator_loss:.3f}  {progress.images_per_second:,.0f} images/s  "
+                f"{progress.remaining_seconds:.0f} s left"
+            )
+            share = progress.step / progress.num_steps
+            on_update(StageUpdate(cell=cell.name, stage="generator", share=share, detail=detail))
+
+        train(
+            read_subset(cell.subset_file),
+            directory,
+            config=config.gan,
+            seed=child_seed(config.seed, "gan", cell.regime.name, cell.replicate),
+            compute=compute,
+            on_progress=on_progress,
+        )
+        provenance = {
+            "source": source.name,
+            "source_train": source.train.digest(),
+            "subset": subset_digest,
+            "generator": digest_file(directory / GENERATOR_FILE),
+            "cell": cell.name,
+            "seed": config.seed,
+        }
+        write_json(directory / PROVENANCE_FILE, provenance)
+        rate = f", {last[0].images_per_second:,.0f} images/s" if last else ""
+        return f"{config.gan.steps:,} steps{rate}"
+
+    return Stage(
+        cell=cell,
+        name="generator",
+        inputs={
+            "gan": config.gan.model_dump(mode="json"),
+            "compute": compute.as_dict(),
+            "subset": subset_digest,
+            "seed": config.seed,
+        },
+        rooms=("data", "gan"),
+        work=work,
+        outputs=lambda: [path for path in directory.rglob("*") if path.is_file() and not path.name.startswith(".")],
+    )
+
+
+def synthetic_stage(
+    cell: Cell, config: StudyConfig, *, num_classes: int, compute: Compute, on_update: OnUpdate
+) -> Stage:
+    """Draw the labelled synthetic data set from the trained generator."""
+    directory = cell.synthetic_directory
+    num_images = config.sampling.images_per_class * num_classes
+
+    def work() -> str:
+        def on_progress(progress: ExportProgress) -> None:
+            detail = f"{progress.done:,} of {progress.total:,} images"
+            share = progress.done / progress.total
+            on_update(StageUpdate(cell=cell.name, stage="synthetic", share=share, detail=detail))
+
+        if directory.exists():
+            shutil.rmtree(directory)
+        export_dataset(
+            cell.generator_directory,
+            directory,
+            num_images=num_images,
+            shard_size=config.sampling.shard_size,
+            seed=child_seed(config.seed, "samples", cell.regime.name, cell.replicate),
+            compute=compute,
+            on_progress=on_progress,
+        )
+        return f"{num_images:,} images"
+
+    return Stage(
+        cell=cell,
+        name="synthetic",
+        inputs={
+            "sampling": config.sampling.model_dump(mode="json"),
+            "generator": digest_file(cell.generator_directory / GENERATOR_FILE),
+            "compute": compute.as_dict(),
+            "seed": config.seed,
+        },
+        rooms=("data", "gan"),
+        work=work,
+        outputs=lambda: [path for path in directory.rglob("*") if path.is_file()],
+    )
+
+
+def arm_stage(
+    cell: Cell, arm: ArmName, config: StudyConfig, *, source: Source, compute: Compute, on_update: OnUpdate
+) -> Stage:
+    """Train one arm's classifier and store its predictions on the test set."""
+    file = cell.predictions_file(arm)
+    evaluation = config.evaluation
+
+    def work() -> str:
+        def on_progress(progress: ClassifierProgress) -> None:
+            detail = (
+                f"step {progress.step}/{progress.num_steps}  loss {progress.loss:.3f}  "
+                f"{progress.images_per_second:,.0f} images/s"
+            )
+            share = progress.step / progress.num_steps
+            on_update(StageUpdate(cell=cell.name, stage=arm, share=share, detail=detail))
+
+        training = training_set(
+            arm,
+            subset=read_subset(cell.subset_file),
+            synthetic=read_published(cell.synthetic_directory),
+            deformation=evaluation.deformation,
+        )
+        options = FitOptions(
+            config=evaluation.classifier,
+            added_share=evaluation.added_share,
+            seed=child_seed(config.seed, "classifier", cell.regime.name, cell.replicate),
+            compute=compute,
+            on_progress=on_progress,
+        )
+        classifier = fit_classifier(training, options)
+        predictions = predictions_on(source.test, classifier.predict_probabilities(source.test.images))
+        write_predictions(file, predictions)
+        return f"accuracy {accuracy(predictions):.2%}"
+
+    return Stage(
+        cell=cell,
+        name=f"arm {arm}",
+        inputs={
+            "arm": arm,
+            "evaluation": evaluation.model_dump(mode="json", exclude={"arms", "confidence"}),
+            "compute": compute.as_dict(),
+            "subset": digest_file(cell.subset_file),
+            "synthetic": digest_file(cell.synthetic_directory / PROVENANCE_FILE),
+            "test": source.test.digest(),
+            "seed": config.seed,
+        },
+        rooms=("data", "evaluation"),
+        work=work,
+        outputs=lambda: [file],
+    )
+
+
+def summarise_cell(cell: Cell, config: StudyConfig) -> None:
+    """Write `cell.json`, which marks the cell as finished: the metrics of each arm, from its stored predictions."""
+    arms = {}
+    for arm in config.evaluation.arms:
+        predictions = read_predictions(cell.predictions_file(arm))
+        arms[arm] = {
+            "accuracy": accuracy(predictions),
+            "macro_f1": macro_f1(predictions),
+            "num_test_images": len(predictions.labels),
+            "predictions": digest_file(cell.predictions_file(arm)),
+        }
+    summary = {
+        "regime": cell.regime.name,
+        "replicate": cell.replicate,
+        "subset": digest_file(cell.subset_file),
+        "generator": digest_file(cell.generator_directory / GENERATOR_FILE),
+        "arms": arms,
+    }
+    write_json(cell.summary_file, summary)

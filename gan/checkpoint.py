@@ -1,0 +1,137 @@
+"""Checkpoints: tensors in safetensors, everything else in the same file's JSON metadata; one atomic file, no pickle.
+
+`state.safetensors` is what training resumes from. `generator.safetensors` is what samples are drawn from: the
+averaged generator with its configuration, readable without the rest.
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from data.errors import CorruptFileError
+from data.files import write_atomically
+from gan.config import GanConfig
+from gan.networks import Generator
+from gan.state import EpochRecord, TrainState
+
+FORMAT_VERSION = 1
+
+
+def _write(path: Path, tensors: dict[str, Tensor], facts: dict[str, object]) -> None:
+    metadata = {"facts": json.dumps({"format_version": FORMAT_VERSION, **facts}, sort_keys=True)}
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomically(path, lambda temporary: save_file(contiguous, temporary, metadata=metadata))
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
+    try:
+        with safe_open(path, framework="pt") as stream:  # type: ignore[no-untyped-call]
+            facts = json.loads(stream.metadata()["facts"])
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}
+    except FileNotFoundError as error:
+        raise CorruptFileError(f"checkpoint {path} is missing") from error
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise CorruptFileError(f"checkpoint {path} is corrupt ({error}); delete it to train again") from error
+    if facts.get("format_version") != FORMAT_VERSION:
+        raise CorruptFileError(
+            f"checkpoint {path} has format {facts.get('format_version')}, this version reads {FORMAT_VERSION}"
+        )
+    return tensors, facts
+
+
+def _networks(state: TrainState) -> dict[str, torch.nn.Module]:
+    return {
+        "generator": state.generator,
+        "discriminator": state.discriminator,
+        "ema_generator": state.ema_generator,
+    }
+
+
+def _optimizers(state: TrainState) -> dict[str, torch.optim.Adam]:
+    return {"generator_optimizer": state.generator_optimizer, "discriminator_optimizer": state.discriminator_optimizer}
+
+
+def save_checkpoint(path: Path, state: TrainState, *, identity: str) -> None:
+    """Write everything that training needs to go on as if it had never stopped.
+
+    Args:
+        identity: digest of configuration, subset and seed; `load_checkpoint` accepts no other.
+    """
+    tensors = {"rng": state.rng.get_state()}
+    for name, network in _networks(state).items():
+        tensors |= {f"{name}.{key}": value for key, value in network.state_dict().items()}
+    for name, optimizer in _optimizers(state).items():
+        for index, slots in optimizer.state_dict()["state"].items():
+            tensors |= {f"{name}.{index}.{slot}": value for slot, value in slots.items()}
+    history = [asdict(record) for record in state.history]
+    _write(path, tensors, {"identity": identity, "step": state.step, "history": history})
+
+
+def load_checkpoint(path: Path, state: TrainState, *, identity: str) -> bool:
+    """Restore `state` in place from `path`; return False where the checkpoint belongs to another training.
+
+    Raises:
+        CorruptFileError: the file is truncated or its tensors do not fit the networks.
+    """
+    tensors, facts = _read(path)
+    if facts["identity"] != identity:
+        return False
+
+    def under(prefix: str) -> dict[str, Tensor]:
+        return {key[len(prefix) + 1 :]: value for key, value in tensors.items() if key.startswith(prefix + ".")}
+
+    try:
+        for name, network in _networks(state).items():
+            network.load_state_dict(under(name))
+        for name, optimizer in _optimizers(state).items():
+            slots: dict[int, dict[str, Tensor]] = {}
+            for key, value in under(name).items():
+                index, slot = key.split(".", 1)
+                slots.setdefault(int(index), {})[slot] = value
+            optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+        state.rng.set_state(tensors["rng"])
+        state.step = int(str(facts["step"]))
+        state.history = [EpochRecord(**record) for record in facts["history"]]  # type: ignore[attr-defined]
+    except (RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise CorruptFileError(f"checkpoint {path} does not fit its networks; delete it to train again") from error
+    return True
+
+
+def save_generator(
+    path: Path,
+    generator: Generator,
+    *,
+    config: GanConfig,
+    image_shape: tuple[int, int, int],
+    class_names: tuple[str, ...],
+) -> None:
+    """Write a generator that `load_generator` can draw samples from, on any machine."""
+    facts: dict[str, object] = {
+        "config": config.model_dump(mode="json"),
+        "image_shape": image_shape,
+        "class_names": class_names,
+    }
+    _write(path, dict(generator.state_dict()), facts)
+
+
+def load_generator(path: Path) -> tuple[Generator, tuple[str, ...]]:
+    """Read a generator and its class names; the generator is on the CPU, in evaluation mode.
+
+    Raises:
+        CorruptFileError: missing, truncated, of another format, or not a generator.
+    """
+    tensors, facts = _read(path)
+    try:
+        names = tuple(str(name) for name in facts["class_names"])  # type: ignore[attr-defined]
+        channels, height, width = (int(side) for side in facts["image_shape"])  # type: ignore[attr-defined]
+        config = GanConfig.model_validate(facts["config"])
+        generator = Generator(config, image_shape=(channels, height, width), num_classes=len(names))
+        generator.load_state_dict(tensors)
+    except (RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise CorruptFileError(f"{path} is not a generator that this version can read ({error})") from error
+    return generator.eval(), names

@@ -1,0 +1,42 @@
+"""Configuration of the GAN: its networks, its adversarial game and its training schedule."""
+
+from typing import Literal
+
+from pydantic import BaseModel, Field, model_validator
+
+from data.augmentation import DeformationConfig
+
+LossName = Literal["minimax", "non_saturating", "hinge", "relativistic"]
+
+
+class GanConfig(BaseModel, frozen=True, extra="forbid"):
+    """A class-conditional DCGAN and how it is trained on one subset."""
+
+    loss: LossName = "non_saturating"
+    steps: int = Field(default=1500, ge=1, description="one step updates discriminator and generator once")
+    batch_size: int = Field(default=128, ge=2)
+    learning_rate: float = Field(default=5e-4, gt=0, description="generator, Adam")
+    discriminator_learning_rate: float = Field(default=2e-4, gt=0)
+    adam_beta1: float = Field(default=0.5, ge=0, lt=1)
+    adam_beta2: float = Field(default=0.99, ge=0, lt=1)
+    r1_gamma: float = Field(default=0.0, ge=0, description="gradient penalty on real images (R1)")
+    r2_gamma: float = Field(default=0.0, ge=0, description="gradient penalty on fake images (R2)")
+    ema_decay: float = Field(default=0.995, ge=0, lt=1)
+
+    latent_dim: int = Field(default=64, ge=1)
+    generator_width: int = Field(default=32, ge=1, description="channels at the finest hidden resolution")
+    discriminator_width: int = Field(default=32, ge=1, description="channels after the first convolution")
+    discriminator_norm: Literal["batch", "spectral", "none"] = "batch"
+    initialisation: Literal["dcgan", "default"] = "dcgan"
+
+    differentiable_augmentation: bool = True
+    deformation: DeformationConfig = DeformationConfig()
+
+    grid_every: int = Field(default=250, ge=1, description="steps between sample grids where an epoch is shorter")
+    checkpoint_every: int = Field(default=250, ge=1, description="steps between checkpoints")
+
+    @model_validator(mode="after")
+    def _relativistic_needs_penalties(self) -> "GanConfig":
+        if self.loss == "relativistic" and not (self.r1_gamma > 0 and self.r2_gamma > 0):
+            raise ValueError("loss 'relativistic' diverges without penalties: set r1_gamma and r2_gamma above 0")
+        return self

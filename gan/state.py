@@ -1,0 +1,33 @@
+"""Everything that training changes: what a checkpoint holds and a resumed run goes on from."""
+
+from dataclasses import dataclass
+
+import torch
+
+from gan.networks import Discriminator, Generator
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRecord:
+    """What was written down at the end of one epoch (or stretch of `grid_every` steps)."""
+
+    step: int
+    epochs: float
+    discriminator_loss: float
+    generator_loss: float
+    kernel_distance: float
+    grid: str
+
+
+@dataclass(kw_only=True)
+class TrainState:
+    """Both players, the averaged generator, the optimisers, the random stream and the history so far."""
+
+    step: int
+    generator: Generator
+    discriminator: Discriminator
+    ema_generator: Generator
+    generator_optimizer: torch.optim.Adam
+    discriminator_optimizer: torch.optim.Adam
+    rng: torch.Generator
+    history: list[EpochRecord]

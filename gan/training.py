@@ -1,0 +1,312 @@
+"""Training of the conditional GAN on one subset (exercise 3 of the chapter).
+
+`train_step` is the whole game in one page: discriminator update, generator update, moving average. `train` runs
+it: batches, checkpoints, the sample grid after every epoch, and the stop on non-finite losses.
+"""
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from data.augmentation import deform
+from data.device import Compute
+from data.errors import AugmentError
+from data.files import digest_json, write_json
+from data.images import LabelledImages, to_pixels, to_unit_range
+from data.randomness import torch_stream
+from gan.checkpoint import load_checkpoint, save_checkpoint, save_generator
+from gan.closeness import kernel_distance
+from gan.config import GanConfig
+from gan.grid import write_grid
+from gan.losses import LOSSES, gradient_penalty
+from gan.networks import Discriminator, Generator, initialise
+from gan.sampling import generate
+from gan.state import EpochRecord, TrainState
+
+CLOSENESS_SAMPLES = 500
+PROGRESS_EVERY = 20  # steps; reading a loss waits for the device
+
+
+class NonFiniteLossError(AugmentError):
+    """Training diverged."""
+
+
+@dataclass(frozen=True)
+class StepMetrics:
+    """Mean losses of one step, as tensors so that reading them (a device synchronisation) is the caller's choice."""
+
+    discriminator_loss: Tensor
+    generator_loss: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingProgress:
+    """What a long training tells while it runs."""
+
+    step: int
+    num_steps: int
+    discriminator_loss: float
+    generator_loss: float
+    images_per_second: float
+    remaining_seconds: float
+
+
+def train_step(
+    state: TrainState, images: Tensor, labels: Tensor, *, config: GanConfig, compute: Compute, rng: torch.Generator
+) -> StepMetrics:
+    """Update discriminator, generator and moving average once.
+
+    Args:
+        images: (B, C, H, W) float32 in [-1, 1], real.
+        labels: (B,) int64; the fake images carry the same labels.
+        rng: CPU generator of latent noise and augmentation.
+    """
+    loss = LOSSES[config.loss]
+    batch, device = len(images), images.device
+    needs_penalty = config.r1_gamma > 0 or config.r2_gamma > 0
+
+    def seen(images: Tensor) -> Tensor:  # T(x) of DiffAugment: the same kind of view for real and fake, in both updates
+        return deform(images, config=config.deformation, rng=rng) if config.differentiable_augmentation else images
+
+    def latent() -> Tensor:
+        return torch.randn(batch, config.latent_dim, generator=rng).to(device)
+
+    # Discriminator: real towards 1, fake towards 0. Separate batches, so that its batch statistics tell them apart.
+    with torch.no_grad(), compute.autocast():
+        fake_images = state.generator(latent(), labels)
+    real_seen = seen(images).requires_grad_(needs_penalty)
+    fake_seen = seen(fake_images.float()).requires_grad_(needs_penalty)
+    with compute.autocast():
+        real_logits = state.discriminator(real_seen, labels)
+        fake_logits = state.discriminator(fake_seen, labels)
+    discriminator_loss = loss.discriminator(real_logits.float(), fake_logits.float()).mean()
+    if config.r1_gamma > 0:
+        discriminator_loss = discriminator_loss + config.r1_gamma / 2 * gradient_penalty(real_logits, real_seen).mean()
+    if config.r2_gamma > 0:
+        discriminator_loss = discriminator_loss + config.r2_gamma / 2 * gradient_penalty(fake_logits, fake_seen).mean()
+    state.discriminator_optimizer.zero_grad(set_to_none=True)
+    discriminator_loss.backward()  # type: ignore[no-untyped-call]
+    state.discriminator_optimizer.step()
+
+    # Generator: fake towards 1, through the discriminator as it now is.
+    state.discriminator.requires_grad_(False)
+    with compute.autocast():
+        fake_logits = state.discriminator(seen(state.generator(latent(), labels).float()), labels)
+        real_logits = state.discriminator(seen(images), labels) if loss.needs_real_logits else fake_logits
+    generator_loss = loss.generator(real_logits.float(), fake_logits.float()).mean()
+    state.generator_optimizer.zero_grad(set_to_none=True)
+    generator_loss.backward()  # type: ignore[no-untyped-call]
+    state.generator_optimizer.step()
+    state.discriminator.requires_grad_(True)
+
+    update_average(state.ema_generator, state.generator, decay=config.ema_decay)
+    return StepMetrics(discriminator_loss.detach(), generator_loss.detach())
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, network: nn.Module, *, decay: float) -> None:
+    """Move `average` towards `network`: parameters exponentially, batch statistics outright (Karras et al. 2018)."""
+    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
+    for mine, theirs in zip(average.buffers(), network.buffers(), strict=True):
+        mine.copy_(theirs)
+
+
+def new_state(
+    config: GanConfig, *, image_shape: tuple[int, int, int], num_classes: int, seed: int, compute: Compute
+) -> TrainState:
+    """Build both networks, the average and the optimisers at step 0, all drawn from `seed`."""
+    generator = Generator(config, image_shape=image_shape, num_classes=num_classes)
+    discriminator = Discriminator(config, image_shape=image_shape, num_classes=num_classes)
+    rng = torch_stream(seed, "gan initialisation")
+    initialise(generator, config=config, rng=rng)
+    initialise(discriminator, config=config, rng=rng)
+    generator.to(compute.device, memory_format=torch.channels_last)
+    discriminator.to(compute.device, memory_format=torch.channels_last)
+    betas = (config.adam_beta1, config.adam_beta2)
+    return TrainState(
+        step=0,
+        generator=generator,
+        discriminator=discriminator,
+        ema_generator=copy.deepcopy(generator),
+        generator_optimizer=torch.optim.Adam(generator.parameters(), lr=config.learning_rate, betas=betas),
+        discriminator_optimizer=torch.optim.Adam(
+            discriminator.parameters(), lr=config.discriminator_learning_rate, betas=betas
+        ),
+        rng=torch_stream(seed, "gan training"),
+        history=[],
+    )
+
+
+def epoch_rows(step: int, *, batch_size: int, num_images: int, seed: int) -> Tensor:
+    """Return the subset positions of the batch of `step`, (batch_size,) int64.
+
+    Batches cut an endless row of seeded permutations, so each image is seen once per epoch whatever the batch
+    size, and the batch of a step depends on nothing but the step: a resumed training sees the same ones.
+    """
+    first = step * batch_size
+    epochs = range(first // num_images, (first + batch_size - 1) // num_images + 1)
+    rows = torch.cat([torch.randperm(num_images, generator=torch_stream(seed, "gan epoch", epoch)) for epoch in epochs])
+    offset = first - epochs[0] * num_images
+    return rows[offset : offset + batch_size]
+
+
+def train(
+    subset: LabelledImages,
+    directory: Path,
+    *,
+    config: GanConfig,
+    seed: int,
+    compute: Compute,
+    on_progress: Callable[[TrainingProgress], None],
+) -> None:
+    """Train a GAN on `subset` and leave `generator.safetensors`, `history.json` and `epochs/*.png` in `directory`.
+
+    Goes on from `directory/state.safetensors` where a training of the same configuration, subset and seed was
+    interrupted, and ends with the same bytes as an uninterrupted one (CPU, same thread count).
+
+    Raises:
+        NonFiniteLossError: a loss became NaN or infinite; the last good checkpoint stays.
+        CorruptFileError: the interrupted training's checkpoint cannot be read.
+    """
+    checkpoint = directory / "state.safetensors"
+    identity = digest_json([config.model_dump(mode="json"), subset.digest(), seed, compute.as_dict()])
+    state = new_state(config, image_shape=subset.shape, num_classes=subset.num_classes, seed=seed, compute=compute)
+    if checkpoint.exists():
+        load_checkpoint(checkpoint, state, identity=identity)
+    images = to_unit_range(subset.images).to(compute.device).contiguous(memory_format=torch.channels_last)
+    labels = torch.from_numpy(subset.labels).to(compute.device)
+    look_every = max(config.grid_every, math.ceil(len(subset) / config.batch_size))
+    started, first_step = time.monotonic(), state.step
+
+    for module in (state.generator, state.discriminator):
+        module.train()
+    while state.step < config.steps:
+        rows = epoch_rows(state.step, batch_size=config.batch_size, num_images=len(subset), seed=seed)
+        rows = rows.to(compute.device)
+        metrics = train_step(state, images[rows], labels[rows], config=config, compute=compute, rng=state.rng)
+        state.step += 1
+        last = state.step == config.steps
+        look = last or state.step % look_every == 0
+        save = last or state.step % config.checkpoint_every == 0
+        if look or save or state.step % PROGRESS_EVERY == 0:
+            discriminator_loss = _finite(metrics.discriminator_loss, "discriminator", state.step, checkpoint)
+            generator_loss = _finite(metrics.generator_loss, "generator", state.step, checkpoint)
+            rate = (state.step - first_step) / max(time.monotonic() - started, 1e-9)  # steps per second
+            on_progress(
+                TrainingProgress(
+                    step=state.step,
+                    num_steps=config.steps,
+                    discriminator_loss=discriminator_loss,
+                    generator_loss=generator_loss,
+                    images_per_second=rate * config.batch_size,
+                    remaining_seconds=(config.steps - state.step) / rate,
+                )
+            )
+            if look:
+                record = look_at_samples(
+                    state,
+                    subset,
+                    directory,
+                    config=config,
+                    seed=seed,
+                    compute=compute,
+                    losses=(discriminator_loss, generator_loss),
+                )
+                state.history.append(record)
+            if save:
+                save_checkpoint(checkpoint, state, identity=identity)
+
+    settle_batch_norm(state.ema_generator, config=config, num_classes=subset.num_classes, seed=seed, compute=compute)
+    write_json(directory / "history.json", [asdict(record) for record in state.history])
+    save_generator(
+        directory / "generator.safetensors",
+        state.ema_generator,
+        config=config,
+        image_shape=subset.shape,
+        class_names=subset.class_names,
+    )
+    checkpoint.unlink(missing_ok=True)
+
+
+def _finite(loss: Tensor, player: str, step: int, checkpoint: Path) -> float:
+    value = float(loss)
+    if not math.isfinite(value):
+        kept = (
+            f"the last good checkpoint is kept in {checkpoint}" if checkpoint.exists() else "no checkpoint was due yet"
+        )
+        raise NonFiniteLossError(
+            f"GAN training diverged: {player} loss is {value} at step {step}; {kept}; "
+            "lower gan.learning_rate or raise gan.r1_gamma"
+        )
+    return value
+
+
+@torch.no_grad()
+def settle_batch_norm(
+    generator: Generator, *, config: GanConfig, num_classes: int, seed: int, compute: Compute, batches: int = 16
+) -> None:
+    """Re-estimate the averaged generator's batch statistics, which belong to other weights (Izmailov et al. 2018,
+    arXiv 1803.05407, section 3.2); leaves it in evaluation mode."""
+    rng = torch_stream(seed, "gan batch statistics")
+    norms = [module for module in generator.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain average over the batches below
+    generator.train()
+    for _ in range(batches):
+        latent = torch.randn(config.batch_size, config.latent_dim, generator=rng).to(compute.device)
+        labels = torch.randint(num_classes, (config.batch_size,), generator=rng).to(compute.device)
+        with compute.autocast():
+            generator(latent, labels)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    generator.eval()
+
+
+def look_at_samples(
+    state: TrainState,
+    subset: LabelledImages,
+    directory: Path,
+    *,
+    config: GanConfig,
+    seed: int,
+    compute: Compute,
+    losses: tuple[float, float],
+    columns: int = 8,
+    max_classes: int = 10,
+) -> EpochRecord:
+    """Write the grid of samples beside real images of the same classes, and measure how close they are.
+
+    Always the same latents and the same real images, so that the grids make a film of the training.
+    """
+    settle_batch_norm(state.ema_generator, config=config, num_classes=subset.num_classes, seed=seed, compute=compute)
+    rng = torch_stream(seed, "gan grid")
+    order = torch.randperm(len(subset), generator=rng).numpy()
+    shown = []
+    for label in range(min(subset.num_classes, max_classes)):
+        of_class = order[subset.labels[order] == label]
+        shown.append(np.resize(of_class, columns))
+    grid_rows = np.concatenate(shown)
+    measured = order[:CLOSENESS_SAMPLES]
+    rows = np.concatenate([grid_rows, measured])
+    latent = torch.randn(len(rows), config.latent_dim, generator=rng)
+    fake = generate(state.ema_generator, latent, torch.from_numpy(subset.labels[rows]), compute=compute)
+    name = f"epochs/step-{state.step:06d}.png"
+    write_grid(directory / name, real=subset.images[grid_rows], fake=to_pixels(fake[: len(grid_rows)]), columns=columns)
+    distance = kernel_distance(to_unit_range(subset.images[measured]), fake[len(grid_rows) :])
+    return EpochRecord(
+        step=state.step,
+        epochs=state.step * config.batch_size / len(subset),
+        discriminator_loss=losses[0],
+        generator_loss=losses[1],
+        kernel_distance=distance,
+        grid=name,
+    )
