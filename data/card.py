@@ -54,7 +54,7 @@ dataset_info:
 
 # {facts.title}
 
-{facts.num_images:,} synthetic {"grayscale" if channels == 1 else "RGB"} images of {height}×{width} pixels in
+{facts.num_images:,} synthetic {"grayscale" if channels == 1 else "RGB"} images of {height}x{width} pixels in
 {len(facts.class_names)} classes, drawn from a class-conditional GAN (augmentation-gain).
 
 - Trained on: {json.dumps(facts.source, ensure_ascii=False)}

@@ -28,9 +28,9 @@ class LabelledImages:
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.images.dtype != np.uint8:
             raise ValueError(f"images must be (N, C, H, W) uint8, got {self.images.shape} {self.images.dtype}")
-        if not len(self.images) == len(self.labels) == len(self.rows):
+        if len({len(self.images), len(self.labels), len(self.rows)}) != 1:
             raise ValueError("images, labels and rows differ in length")
-        if len(self.labels) and not (0 <= self.labels.min() and self.labels.max() < self.num_classes):
+        if len(self.labels) and (self.labels.min() < 0 or self.labels.max() >= self.num_classes):
             raise ValueError(f"labels must lie in [0, {self.num_classes})")
 
     def __len__(self) -> int:

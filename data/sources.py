@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import platformdirs
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -83,7 +84,7 @@ def load_sklearn_digits() -> Source:
     labels = bunch.target.astype(np.int64)
     train_rows, test_rows = train_test_split(np.arange(len(labels)), test_size=0.3, stratify=labels, random_state=0)
 
-    def split(rows: np.ndarray) -> LabelledImages:  # type: ignore[type-arg]
+    def split(rows: npt.NDArray[np.int64]) -> LabelledImages:
         rows = np.sort(rows).astype(np.int64)
         names = tuple(str(name) for name in bunch.target_names)
         return LabelledImages(images=images[rows], labels=labels[rows], rows=rows, class_names=names)

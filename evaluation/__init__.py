@@ -1,0 +1,1 @@
+"""The measurement: arms, classifiers, predictions, statistics, report, comparison. Knows `data` only."""

@@ -126,7 +126,7 @@ def fit_convnet(training: TrainingSet, options: FitOptions) -> FittedConvNet:
     dropout_rng = torch_stream(options.seed, "classifier dropout")
     network = ConvNet(config, channels=training.base.shape[0], num_classes=training.base.num_classes)
     initialise(network, torch_stream(options.seed, "classifier initialisation"))
-    network.to(compute.device, memory_format=torch.channels_last)
+    network.to(compute.device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=max(config.steps, 2))
     parts = [(training.base, config.batch_size)]
@@ -154,7 +154,7 @@ def fit_convnet(training: TrainingSet, options: FitOptions) -> FittedConvNet:
         optimizer.step()
         schedule.step()
         if step % PROGRESS_EVERY == 0 or step == config.steps:
-            value = float(loss)
+            value = float(loss.detach())
             if not math.isfinite(value):
                 raise AugmentError(
                     f"classifier training diverged: loss is {value} at step {step}; "
@@ -219,4 +219,4 @@ def fit_scikit_learn(training: TrainingSet, options: FitOptions) -> FittedScikit
 
 
 def _pixels(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    return images.reshape(len(images), -1).astype(np.float32) / 255
+    return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)

@@ -29,7 +29,8 @@ class Predictions:
     @property
     def predicted(self) -> npt.NDArray[np.int64]:
         """(N,) int64, the most probable class."""
-        return self.probabilities.argmax(1).astype(np.int64)
+        predicted: npt.NDArray[np.int64] = self.probabilities.argmax(1).astype(np.int64)
+        return predicted
 
 
 def predictions_on(test: LabelledImages, probabilities: npt.NDArray[np.float32]) -> Predictions:

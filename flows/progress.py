@@ -43,12 +43,13 @@ class _Silent:
         pass
 
 
-_listener: ContextVar[Listener] = ContextVar("augmentation_study_listener", default=_Silent())
+_SILENT = _Silent()
+_listener: ContextVar[Listener | None] = ContextVar("augmentation_study_listener", default=None)
 
 
 def listener() -> Listener:
     """Return whoever watches the study in this context."""
-    return _listener.get()
+    return _listener.get() or _SILENT
 
 
 @contextmanager
@@ -99,9 +100,11 @@ def console_progress(console: Console, *, total_weight: float) -> Iterator[None]
         TimeRemainingColumn(),
         TextColumn("{task.fields[detail]}"),
     )
-    with Progress(*columns, console=console, transient=True) as progress:
-        with listening(ConsoleListener(console, progress, total_weight=total_weight)):
-            yield
+    with (
+        Progress(*columns, console=console, transient=True) as progress,
+        listening(ConsoleListener(console, progress, total_weight=total_weight)),
+    ):
+        yield
 
 
 class PrefectProgress:

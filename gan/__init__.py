@@ -1,0 +1,1 @@
+"""The conditional GAN: networks, losses, training, checkpoints, sampling. Knows `data` only."""

@@ -30,9 +30,9 @@ def _write(path: Path, tensors: dict[str, Tensor], facts: dict[str, object]) -> 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
     try:
-        with safe_open(path, framework="pt") as stream:  # type: ignore[no-untyped-call]
+        with safe_open(path, framework="pt") as stream:
             facts = json.loads(stream.metadata()["facts"])
-            tensors = {name: stream.get_tensor(name) for name in stream.keys()}
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 - not a mapping
     except FileNotFoundError as error:
         raise CorruptFileError(f"checkpoint {path} is missing") from error
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:

@@ -97,6 +97,7 @@ def initialise(network: nn.Module, *, config: GanConfig, rng: torch.Generator) -
             nn.init.normal_(module.weight, 1.0, 0.02 if config.initialisation == "dcgan" else 0.0, generator=rng)
             nn.init.zeros_(module.bias)
     if isinstance(network, Generator):
-        nn.init.normal_(network.class_embedding.weight, 0.0, 1.0, generator=rng)  # as large as the noise beside it
+        nn.init.normal_(network.class_embedding.weight, generator=rng)  # as large as the noise beside it
     if isinstance(network, Discriminator):
-        nn.init.normal_(network.class_projection.weight, 0.0, 0.02, generator=rng)
+        for weight in network.class_projection.parameters():
+            nn.init.normal_(weight, 0.0, 0.02, generator=rng)

@@ -127,8 +127,8 @@ def new_state(
     rng = torch_stream(seed, "gan initialisation")
     initialise(generator, config=config, rng=rng)
     initialise(discriminator, config=config, rng=rng)
-    generator.to(compute.device, memory_format=torch.channels_last)
-    discriminator.to(compute.device, memory_format=torch.channels_last)
+    generator.to(compute.device).to(memory_format=torch.channels_last)
+    discriminator.to(compute.device).to(memory_format=torch.channels_last)
     betas = (config.adam_beta1, config.adam_beta2)
     return TrainState(
         step=0,

@@ -1,0 +1,1 @@
+"""The subcommands of `augment`, one module each."""

@@ -1,0 +1,34 @@
+"""Fixtures that several rooms share: tiny labelled images, and where real MNIST lies."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data.images import LabelledImages
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture()
+def mnist_root() -> Path:
+    """The folder that `AUGMENT_DATA` names, where real MNIST lies in it; the test is skipped elsewhere."""
+    root = Path(os.environ.get("AUGMENT_DATA", "."))
+    if not (root / "MNIST" / "raw" / "train-images-idx3-ubyte").is_file():
+        pytest.skip("AUGMENT_DATA names no folder with MNIST")
+    return root
+
+
+@pytest.fixture()
+def striped() -> LabelledImages:
+    """60 images of 8x8 in 3 classes that a glance tells apart: horizontal, vertical or no stripes, with noise."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(60, dtype=np.int64) % 3
+    images = rng.integers(0, 60, (60, 1, 8, 8), dtype=np.uint8)
+    images[labels == 0, :, ::2] += 180
+    images[labels == 1, :, :, ::2] += 180
+    return LabelledImages(
+        images=images, labels=labels, rows=np.arange(60, dtype=np.int64), class_names=("rows", "columns", "none")
+    )
