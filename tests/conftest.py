@@ -12,7 +12,7 @@ from data.images import LabelledImages
 torch.set_num_threads(2)
 
 
-@pytest.fixture()
+@pytest.fixture
 def mnist_root() -> Path:
     """The folder that `AUGMENT_DATA` names, where real MNIST lies in it; the test is skipped elsewhere."""
     root = Path(os.environ.get("AUGMENT_DATA", "."))
@@ -21,7 +21,7 @@ def mnist_root() -> Path:
     return root
 
 
-@pytest.fixture()
+@pytest.fixture
 def striped() -> LabelledImages:
     """60 images of 8x8 in 3 classes that a glance tells apart: horizontal, vertical or no stripes, with noise."""
     rng = np.random.default_rng(0)
