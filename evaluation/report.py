@@ -1,0 +1,203 @@
+"""The study's report as data: `report.json`, computed from stored predictions alone.
+
+Everything in it but `timings` is a function of configuration, data and code, so a resumed study ends with the same
+report as an uninterrupted one. Accuracies and gains are shares in [0, 1]; pages show them as percent and points.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ValidationError
+
+from data.errors import CorruptFileError
+from data.files import digest_json, read_json
+from evaluation.arms import HEADLINE_ARM, REFERENCE_ARMS
+from evaluation.config import ArmName
+from evaluation.statistics import Gain, Spread, Verdict, paired_gains, spread
+
+REPORT_VERSION = 1
+METRICS: tuple[Literal["accuracy"], Literal["macro_f1"]] = ("accuracy", "macro_f1")
+
+
+class DatasetFacts(BaseModel, frozen=True, extra="forbid"):
+    """Which images the study is about; `warning` says what a reader must know about how they were chosen."""
+
+    name: str
+    warning: str
+    num_train: int
+    num_test: int
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    train_digest: str
+    test_digest: str
+
+
+class ArmReport(BaseModel, frozen=True, extra="forbid"):
+    """One arm of one regime, over its replicates; the gains are paired with the arm `reference`."""
+
+    name: ArmName
+    accuracy: Spread
+    macro_f1: Spread
+    reference: ArmName | None
+    accuracy_gain: Gain | None
+    macro_f1_gain: Gain | None
+
+
+class RegimeReport(BaseModel, frozen=True, extra="forbid"):
+    """What the study found at one amount of labelled data."""
+
+    name: str
+    title: str
+    num_replicates: int
+    arms: tuple[ArmReport, ...]
+    headline: Gain
+    sentence: str
+
+    def arm(self, name: ArmName) -> ArmReport:
+        """Return the report of the arm `name`."""
+        return next(arm for arm in self.arms if arm.name == name)
+
+
+class CellFacts(BaseModel, frozen=True, extra="forbid"):
+    """What one cell was made of and what it measured (`metrics[arm][metric]`); digests are SHA-256 of its files."""
+
+    regime: str
+    replicate: int
+    subset: str
+    generator: str
+    predictions: dict[ArmName, str]
+    metrics: dict[ArmName, dict[str, float]]
+
+
+class StudyReport(BaseModel, frozen=True, extra="forbid"):
+    """The whole `report.json`.
+
+    Attributes:
+        protocol: digest of what makes two reports comparable: test data, arms, classifier, measurement.
+        timings: seconds of each stage of each cell; the only part that differs between repetitions.
+    """
+
+    report_version: int
+    verdict: Verdict
+    sentence: str
+    dataset: DatasetFacts
+    confidence: float
+    protocol: str
+    regimes: tuple[RegimeReport, ...]
+    cells: tuple[CellFacts, ...]
+    config: dict[str, Any]
+    timings: dict[str, dict[str, float]]
+
+
+def build_report(
+    cells: Sequence[CellFacts],
+    *,
+    regime_titles: Mapping[str, str],
+    dataset: DatasetFacts,
+    config: Mapping[str, Any],
+    timings: Mapping[str, Mapping[str, float]],
+) -> StudyReport:
+    """Compute the report from the finished cells.
+
+    Args:
+        regime_titles: regime name to title, in the order of the report.
+        config: the study's resolved configuration as JSON values.
+        timings: cell name to stage name to seconds.
+    """
+    evaluation = config["evaluation"]
+    confidence = float(evaluation["confidence"])
+    by_regime = {name: [cell for cell in cells if cell.regime == name] for name in regime_titles}
+    arms: list[ArmName] = [arm for arm in REFERENCE_ARMS if arm in evaluation["arms"]]
+    gains = {
+        (arm, metric): paired_gains(
+            [_differences(group, arm=arm, metric=metric) for group in by_regime.values()], confidence=confidence
+        )
+        for arm in arms
+        for metric in METRICS
+        if REFERENCE_ARMS[arm] is not None
+    }
+    regimes = []
+    for position, (name, title) in enumerate(regime_titles.items()):
+        group = by_regime[name]
+        headline = gains[HEADLINE_ARM, "accuracy"][position]
+        regimes.append(
+            RegimeReport(
+                name=name,
+                title=title,
+                num_replicates=len(group),
+                arms=tuple(
+                    ArmReport(
+                        name=arm,
+                        accuracy=spread([cell.metrics[arm]["accuracy"] for cell in group]),
+                        macro_f1=spread([cell.metrics[arm]["macro_f1"] for cell in group]),
+                        reference=REFERENCE_ARMS[arm],
+                        accuracy_gain=gains[arm, "accuracy"][position] if REFERENCE_ARMS[arm] else None,
+                        macro_f1_gain=gains[arm, "macro_f1"][position] if REFERENCE_ARMS[arm] else None,
+                    )
+                    for arm in arms
+                ),
+                headline=headline,
+                sentence=verdict_sentence(headline, title=title, confidence=confidence),
+            )
+        )
+    return StudyReport(
+        report_version=REPORT_VERSION,
+        verdict=overall_verdict([regime.headline.verdict for regime in regimes]),
+        sentence=" ".join(regime.sentence for regime in regimes),
+        dataset=dataset,
+        confidence=confidence,
+        protocol=digest_json({"test": dataset.test_digest, "train": dataset.train_digest, "evaluation": evaluation}),
+        regimes=tuple(regimes),
+        cells=tuple(cells),
+        config=dict(config),
+        timings={cell: dict(stages) for cell, stages in timings.items()},
+    )
+
+
+def _differences(cells: Sequence[CellFacts], *, arm: ArmName, metric: str) -> list[float]:
+    reference = REFERENCE_ARMS[arm]
+    assert reference is not None  # callers skip arms without one
+    return [cell.metrics[arm][metric] - cell.metrics[reference][metric] for cell in cells]
+
+
+def overall_verdict(verdicts: Sequence[Verdict]) -> Verdict:
+    """Return one word for the study: it hurts if any regime does, helps if any does and none hurts."""
+    order: tuple[Verdict, ...] = ("hurts", "helps", "no measurable difference", "not available")
+    return next(verdict for verdict in order if verdict in verdicts)
+
+
+def verdict_sentence(gain: Gain, *, title: str, confidence: float) -> str:
+    """Say in one sentence what the interval says; no stronger, no weaker."""
+    points = f"{100 * gain.mean:+.2f} points of accuracy over classical augmentation"
+    if gain.low is None or gain.high is None:
+        return f"With {title}, the gain is {points}, without an interval: {gain.unavailable}."
+    interval = f"{confidence:.0%} interval {100 * gain.low:+.2f} to {100 * gain.high:+.2f}"
+    replicates = f"{len(gain.values)} replicates"
+    match gain.verdict:
+        case "helps":
+            return f"With {title}, GAN augmentation helps: {points} ({interval}, {replicates})."
+        case "hurts":
+            return f"With {title}, GAN augmentation hurts: {points} ({interval}, {replicates})."
+        case _:
+            return (
+                f"With {title}, GAN augmentation makes no measurable difference: {points} ({interval}, {replicates})."
+            )
+
+
+def read_report(path: Path) -> StudyReport:
+    """Read a `report.json`.
+
+    Raises:
+        CorruptFileError: missing, damaged, or written by another version.
+    """
+    content = read_json(path)
+    found = content.get("report_version") if isinstance(content, dict) else None
+    if found != REPORT_VERSION:
+        raise CorruptFileError(f"{path} is a report of format {found}, this version reads {REPORT_VERSION}")
+    try:
+        return StudyReport.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise CorruptFileError(f"{path} is not a study's report ({where}: {first['msg']})") from error
