@@ -76,8 +76,8 @@ def read_subset(path: Path) -> LabelledImages:
         images = np.concatenate(chunks).reshape(len(table), *facts["shape"])
         return LabelledImages(
             images=images,
-            labels=table["label"].to_numpy(),
-            rows=table["row"].to_numpy(),
+            labels=table["label"].to_numpy().copy(),  # Arrow's own memory is read-only
+            rows=table["row"].to_numpy().copy(),
             class_names=tuple(facts["class_names"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -5,16 +5,21 @@ of the project's own, and an embedded server where no other one is configured. V
 """
 
 import os
+from contextlib import suppress
+from pathlib import Path
 
 import platformdirs
 
 _PREFECT_DEFAULTS = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_HOME": os.path.join(platformdirs.user_data_dir("augmentation-gain"), "prefect"),  # noqa: PTH118
+    "PREFECT_HOME": str(Path(platformdirs.user_data_dir("augmentation-gain")) / "prefect"),
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
     "PREFECT_CLI_COLORS": "false",
-    "PREFECT_LOGGING_SERVER_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
 }
 for _name, _value in _PREFECT_DEFAULTS.items():
     os.environ.setdefault(_name, _value)
+with suppress(OSError):  # Prefect makes only the last folder of this path
+    Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)

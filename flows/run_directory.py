@@ -5,7 +5,7 @@ import platform
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +20,9 @@ from filelock import FileLock, Timeout
 from data.device import Compute, resolve_compute
 from data.errors import AugmentError, CorruptFileError, UsageError
 from data.files import digest_json, read_json, write_json, write_text
-from data.regimes import BalancedRegime
+from data.regimes import BalancedRegime, check_regime
+from data.sources import Source
+from evaluation.report import DatasetFacts
 from flows.config import ComputeConfig, StudyConfig, to_toml, validate_config
 
 FORMAT_VERSION = 1
@@ -142,6 +144,41 @@ def load_run_config(run_directory: Path) -> StudyConfig:
         return validate_config(tomllib.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, UsageError) as error:
         raise CorruptFileError(f"{file} cannot be read ({error}); restore it, or start a new run") from error
+
+
+def dataset_facts_file(run_directory: Path) -> Path:
+    """Return where the run's data set is described."""
+    return run_directory / "dataset.json"
+
+
+def check_source(run_directory: Path, source: Source, cells: Sequence[Cell]) -> None:
+    """Make sure that `source` fills every regime and is the one that the run began with; write down which it is.
+
+    Raises:
+        UsageError: a class has too few images, or the run began with other data.
+    """
+    for cell in cells:
+        check_regime(source.train, cell.regime)
+    facts = DatasetFacts(
+        name=source.name,
+        warning=source.warning,
+        num_train=len(source.train),
+        num_test=len(source.test),
+        image_shape=source.train.shape,
+        class_names=source.train.class_names,
+        train_digest=source.train.digest(),
+        test_digest=source.test.digest(),
+    )
+    file = dataset_facts_file(run_directory)
+    if not file.exists():
+        write_json(file, facts.model_dump(mode="json"))
+        return
+    before = DatasetFacts.model_validate(read_json(file))
+    if (before.train_digest, before.test_digest) != (facts.train_digest, facts.test_digest):
+        raise UsageError(
+            f"{run_directory} began with other data ({before.name}) than what is there now ({facts.name}); "
+            "make the old data available again, or start a new run"
+        )
 
 
 def describe_environment(config: StudyConfig, compute: Compute) -> dict[str, Any]:

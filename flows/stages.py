@@ -22,13 +22,13 @@ from evaluation.classifiers import ClassifierProgress, FitOptions, fit_classifie
 from evaluation.config import ArmName
 from evaluation.metrics import accuracy, macro_f1
 from evaluation.predictions import predictions_on, read_predictions, write_predictions
+from evaluation.report import CellFacts
 from flows.config import StudyConfig
-from flows.progress import StageUpdate
 from flows.run_directory import Cell, code_digest
 from gan.export import GENERATOR_FILE, PROVENANCE_FILE, ExportProgress, export_dataset
 from gan.training import TrainingProgress, train
 
-OnUpdate = Callable[[StageUpdate], None]
+OnUpdate = Callable[[float, str], None]  # finished share in [0, 1], a line of detail
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class Stage:
     Attributes:
         inputs: everything the outputs depend on, as JSON values (configuration, digests).
         rooms: the packages whose code the outputs depend on.
-        work: makes the outputs, and returns one line on how it went.
+        work: makes the outputs, telling how far it is, and returns one line on how it went.
         outputs: lists the files that were made.
     """
 
@@ -46,7 +46,7 @@ class Stage:
     name: str
     inputs: Mapping[str, object]
     rooms: tuple[str, ...]
-    work: Callable[[], str]
+    work: Callable[[OnUpdate], str]
     outputs: Callable[[], Iterable[Path]]
 
     @property
@@ -71,11 +71,11 @@ class Stage:
         except (CorruptFileError, KeyError, TypeError, AttributeError):
             return False
 
-    def run(self) -> str:
+    def run(self, on_update: OnUpdate) -> str:
         """Do the work and record it; return the work's line."""
         self.record_file.unlink(missing_ok=True)
         started = time.monotonic()
-        line = self.work()
+        line = self.work(on_update)
         files = {str(path.relative_to(self.cell.directory)): digest_file(path) for path in sorted(self.outputs())}
         seconds = round(time.monotonic() - started, 3)
         write_json(self.record_file, {"digest": self.digest(), "outputs": files, "elapsed_seconds": seconds})
@@ -91,10 +91,11 @@ def stage_seconds(cell: Cell) -> dict[str, float]:
 def subset_stage(cell: Cell, config: StudyConfig, *, source: Source) -> Stage:
     """Draw the cell's subset: all that its GAN and its classifiers may see of the train split."""
 
-    def work() -> str:
+    def work(on_update: OnUpdate) -> str:
         rng = numpy_stream(config.seed, "split", cell.regime.name, cell.replicate)
         subset = draw_subset(source.train, cell.regime, rng=rng)
         write_subset(cell.subset_file, subset)
+        on_update(1.0, "")
         return f"{len(subset):,} images"
 
     return Stage(
@@ -107,12 +108,12 @@ def subset_stage(cell: Cell, config: StudyConfig, *, source: Source) -> Stage:
     )
 
 
-def generator_stage(cell: Cell, config: StudyConfig, *, source: Source, compute: Compute, on_update: OnUpdate) -> Stage:
+def generator_stage(cell: Cell, config: StudyConfig, *, source: Source, compute: Compute) -> Stage:
     """Train the GAN on the subset alone."""
     directory = cell.generator_directory
     subset_digest = digest_file(cell.subset_file)
 
-    def work() -> str:
+    def work(on_update: OnUpdate) -> str:
         last: list[TrainingProgress] = []
 
         def on_progress(progress: TrainingProgress) -> None:
@@ -122,8 +123,7 @@ def generator_stage(cell: Cell, config: StudyConfig, *, source: Source, compute:
                 f"G {progress.generator_loss:.3f}  {progress.images_per_second:,.0f} images/s  "
                 f"{progress.remaining_seconds:.0f} s left"
             )
-            share = progress.step / progress.num_steps
-            on_update(StageUpdate(cell=cell.name, stage="generator", share=share, detail=detail))
+            on_update(progress.step / progress.num_steps, detail)
 
         train(
             read_subset(cell.subset_file),
@@ -160,18 +160,15 @@ def generator_stage(cell: Cell, config: StudyConfig, *, source: Source, compute:
     )
 
 
-def synthetic_stage(
-    cell: Cell, config: StudyConfig, *, num_classes: int, compute: Compute, on_update: OnUpdate
-) -> Stage:
+def synthetic_stage(cell: Cell, config: StudyConfig, *, num_classes: int, compute: Compute) -> Stage:
     """Draw the labelled synthetic data set from the trained generator."""
     directory = cell.synthetic_directory
     num_images = config.sampling.images_per_class * num_classes
 
-    def work() -> str:
+    def work(on_update: OnUpdate) -> str:
         def on_progress(progress: ExportProgress) -> None:
             detail = f"{progress.done:,} of {progress.total:,} images"
-            share = progress.done / progress.total
-            on_update(StageUpdate(cell=cell.name, stage="synthetic", share=share, detail=detail))
+            on_update(progress.done / progress.total, detail)
 
         if directory.exists():
             shutil.rmtree(directory)
@@ -201,21 +198,18 @@ def synthetic_stage(
     )
 
 
-def arm_stage(
-    cell: Cell, arm: ArmName, config: StudyConfig, *, source: Source, compute: Compute, on_update: OnUpdate
-) -> Stage:
+def arm_stage(cell: Cell, arm: ArmName, config: StudyConfig, *, source: Source, compute: Compute) -> Stage:
     """Train one arm's classifier and store its predictions on the test set."""
     file = cell.predictions_file(arm)
     evaluation = config.evaluation
 
-    def work() -> str:
+    def work(on_update: OnUpdate) -> str:
         def on_progress(progress: ClassifierProgress) -> None:
             detail = (
                 f"step {progress.step}/{progress.num_steps}  loss {progress.loss:.3f}  "
                 f"{progress.images_per_second:,.0f} images/s"
             )
-            share = progress.step / progress.num_steps
-            on_update(StageUpdate(cell=cell.name, stage=arm, share=share, detail=detail))
+            on_update(progress.step / progress.num_steps, detail)
 
         training = training_set(
             arm,
@@ -226,7 +220,7 @@ def arm_stage(
         options = FitOptions(
             config=evaluation.classifier,
             added_share=evaluation.added_share,
-            seed=child_seed(config.seed, "classifier", cell.regime.name, cell.replicate),
+            seed=child_seed(config.seed, "classifier", cell.regime.name, cell.replicate, arm),
             compute=compute,
             on_progress=on_progress,
         )
@@ -255,20 +249,15 @@ def arm_stage(
 
 def summarise_cell(cell: Cell, config: StudyConfig) -> None:
     """Write `cell.json`, which marks the cell as finished: the metrics of each arm, from its stored predictions."""
-    arms = {}
-    for arm in config.evaluation.arms:
-        predictions = read_predictions(cell.predictions_file(arm))
-        arms[arm] = {
-            "accuracy": accuracy(predictions),
-            "macro_f1": macro_f1(predictions),
-            "num_test_images": len(predictions.labels),
-            "predictions": digest_file(cell.predictions_file(arm)),
-        }
-    summary = {
-        "regime": cell.regime.name,
-        "replicate": cell.replicate,
-        "subset": digest_file(cell.subset_file),
-        "generator": digest_file(cell.generator_directory / GENERATOR_FILE),
-        "arms": arms,
-    }
-    write_json(cell.summary_file, summary)
+    predictions = {arm: read_predictions(cell.predictions_file(arm)) for arm in config.evaluation.arms}
+    facts = CellFacts(
+        regime=cell.regime.name,
+        replicate=cell.replicate,
+        subset=digest_file(cell.subset_file),
+        generator=digest_file(cell.generator_directory / GENERATOR_FILE),
+        predictions={arm: digest_file(cell.predictions_file(arm)) for arm in predictions},
+        metrics={
+            arm: {"accuracy": accuracy(answers), "macro_f1": macro_f1(answers)} for arm, answers in predictions.items()
+        },
+    )
+    write_json(cell.summary_file, facts.model_dump(mode="json"))

@@ -1,0 +1,38 @@
+"""The command line: `augment`. Each subcommand is a function of its own module in flows/commands."""
+
+import sys
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from data.errors import AugmentError
+from flows.commands.run import run
+from flows.commands.serve import serve
+
+app = typer.Typer(
+    name="augment",
+    help="Does GAN augmentation help on my data, by how much, and can I trust the answer?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+for command in (run, serve):
+    app.command()(command)
+
+
+@app.callback()
+def augment() -> None:
+    """Does GAN augmentation help on my data, by how much, and can I trust the answer?"""
+
+
+def main() -> None:
+    """Run the command line; a failure meant for people is one line on standard error and an exit code."""
+    try:
+        app()
+    except AugmentError as error:
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,22 @@
+"""The console that commands print to, and who else may not."""
+
+import logging
+import sys
+
+from prefect.logging.handlers import PrefectConsoleHandler
+from rich.console import Console
+
+WIDTH_OF_FILES = 140  # characters, where standard output is no terminal
+
+
+def output_console() -> Console:
+    """Return a console on standard output, as wide as the terminal."""
+    return Console(width=None if sys.stdout.isatty() else WIDTH_OF_FILES)
+
+
+def silence_prefect_console() -> None:
+    """Keep Prefect's log lines off the console, where the progress display is; they still reach its server."""
+    for name in (None, "prefect", "uvicorn", "fastapi"):
+        for handler in logging.getLogger(name).handlers:
+            if isinstance(handler, PrefectConsoleHandler):
+                handler.setLevel(logging.CRITICAL + 1)

@@ -1,0 +1,154 @@
+"""`augment run`: the whole study in one command."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from data.errors import UsageError
+from evaluation.arms import HEADLINE_ARM
+from evaluation.report import StudyReport, read_report
+from evaluation.statistics import Gain, Spread
+from flows.commands.console import output_console, silence_prefect_console
+from flows.config import StudyConfig, resolve_config
+from flows.progress import console_progress, study_weight
+from flows.reporting import REPORT_HTML, REPORT_JSON
+from flows.run_directory import DEFAULT_RUNS_DIRECTORY, load_run_config, new_run_directory
+from flows.study import augmentation_study, study_source
+
+
+class Preset(StrEnum):
+    """The presets as the command line names them."""
+
+    QUICK = "quick"
+    STANDARD = "standard"
+    FULL = "full"
+
+
+PRESET_HELP = (
+    "quick: 10 and 100 images per class, 3 replicates, about 5 minutes on 2 cores. "
+    "standard: 10, 50, 100 and 500, 5 replicates, about 1.5 hours. "
+    "full: all images too, 10 replicates, about 8 hours."
+)
+
+
+def run(
+    config: Annotated[Path | None, typer.Argument(help="TOML file over the preset.", show_default=False)] = None,
+    preset_name: Annotated[Preset, typer.Option("--preset", help=PRESET_HELP)] = Preset.QUICK,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="Data set; auto is MNIST, else scikit-learn's digits. `augment datasets` lists them."),
+    ] = None,
+    images_per_class: Annotated[
+        str | None, typer.Option(help="Regimes, separated by commas: 10,100 or all.", metavar="N,N,…")
+    ] = None,
+    replicates: Annotated[int | None, typer.Option(help="Draws of the subset per regime.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Root seed of everything random.")] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any configuration key, such as gan.learning_rate=2e-4; may be repeated."),
+    ] = None,
+    run_dir: Annotated[Path | None, typer.Option(help="Where to work; a new directory below runs/ by default.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with this run, as it was configured.", metavar="RUN")
+    ] = None,
+) -> None:
+    """Measure how much GAN augmentation helps: train, sample, compare, report."""
+    console = output_console()
+    if resume is not None:
+        given = [config, dataset, images_per_class, replicates, seed, assignments, run_dir]
+        if any(value is not None for value in given):
+            raise UsageError("--resume goes on with the run as it was configured; leave the other options out")
+        study, run_directory = load_run_config(resume), resume
+    else:
+        options = {
+            "data.dataset": dataset,
+            "data.images_per_class": None if images_per_class is None else parse_images_per_class(images_per_class),
+            "replicates": replicates,
+            "seed": seed,
+        }
+        study = resolve_config(
+            preset_name=preset_name.value, file=config, options=options, assignments=assignments or []
+        )
+        run_directory = run_dir or new_run_directory(DEFAULT_RUNS_DIRECTORY, study)
+    run_study(study, run_directory, console=console)
+
+
+def run_study(study: StudyConfig, run_directory: Path, *, console: Console) -> None:
+    """Run the flow with progress on `console`, then print the table of gains, the verdict and where the report is."""
+    regimes = ", ".join(str(count) for count in study.data.images_per_class)
+    console.print(
+        f"[bold]augmentation study[/] of {escape(study.data.dataset)}: {regimes} images per class, "
+        f"{study.replicates} replicates, seed {study.seed}, in {escape(str(run_directory))}",
+        highlight=False,
+    )
+    silence_prefect_console()
+    source = study_source(study.data)
+    if source.warning:
+        console.print(f"[bold black on yellow] WARNING [/] [yellow]{escape(source.warning)}[/]", highlight=False)
+    try:
+        with console_progress(console, total_weight=study_weight(study)):
+            augmentation_study(study, run_directory)
+    except KeyboardInterrupt:
+        console.print(f"interrupted; go on with: augment run --resume {escape(str(run_directory))}", highlight=False)
+        raise typer.Exit(130) from None
+    report = read_report(run_directory / REPORT_JSON)
+    console.print(gain_table(report, wide=console.width >= WIDE_TABLE))
+    for regime in report.regimes:
+        console.print(escape(regime.sentence), highlight=False)
+    console.print(f"report: {escape(str(run_directory / REPORT_HTML))}", highlight=False)
+
+
+WIDE_TABLE = 136  # characters
+
+
+def gain_table(report: StudyReport, *, wide: bool) -> Table:
+    """Return the table of all arms: accuracy and the paired gain with its interval; `wide` has macro-F1 and verdicts."""
+    table = Table(
+        title=f"{escape(report.dataset.name)}: accuracy and paired gain with {report.confidence:.0%} intervals (points)"
+    )
+    table.add_column("arm", no_wrap=True)
+    table.add_column("accuracy %", justify="right", no_wrap=True)
+    if wide:
+        table.add_column("macro-F1 %", justify="right", no_wrap=True)
+    table.add_column("gain", no_wrap=True)
+    if wide:
+        table.add_column("over", no_wrap=True)
+        table.add_column("verdict", no_wrap=True)
+    for regime in report.regimes:
+        table.add_row(f"[italic]{escape(regime.title)}, {regime.num_replicates} replicates[/]")
+        for arm in regime.arms:
+            gain = arm.accuracy_gain
+            cells = [f"  {arm.name}", _with_spread(arm.accuracy), _with_interval(gain) if gain else ""]
+            if wide:
+                cells.insert(2, _with_spread(arm.macro_f1))
+                cells += [arm.reference or "", gain.verdict if gain else ""]
+            table.add_row(*cells, style="bold" if arm.name == HEADLINE_ARM else None)
+        table.add_section()
+    return table
+
+
+def _with_interval(gain: Gain) -> str:
+    interval = "" if gain.low is None or gain.high is None else f" ({100 * gain.low:+.2f} to {100 * gain.high:+.2f})"
+    return f"{100 * gain.mean:+.2f}{interval}"
+
+
+def _with_spread(spread: Spread) -> str:
+    return f"{100 * spread.mean:.2f}" if spread.sd is None else f"{100 * spread.mean:.2f} ± {100 * spread.sd:.2f}"
+
+
+def parse_images_per_class(text: str) -> tuple[int | str, ...]:
+    """Read `10,100,all`.
+
+    Raises:
+        UsageError: a part is neither a whole number nor `all`.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    for part in parts:
+        if part != "all" and not part.removeprefix("-").isdigit():
+            raise UsageError(f"--images-per-class takes numbers or 'all' separated by commas, not {text!r}")
+    return tuple("all" if part == "all" else int(part) for part in parts)
