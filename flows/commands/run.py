@@ -107,7 +107,7 @@ WIDE_TABLE = 136  # characters
 
 
 def gain_table(report: StudyReport, *, wide: bool) -> Table:
-    """Return the table of all arms: accuracy and the paired gain with its interval; `wide` has macro-F1 and verdicts."""
+    """Return the table of all arms: accuracy and paired gain with interval; `wide` has macro-F1 and verdicts too."""
     table = Table(
         title=f"{escape(report.dataset.name)}: accuracy and paired gain with {report.confidence:.0%} intervals (points)"
     )

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from croniter import croniter
 from prefect import serve as prefect_serve
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
-from prefect.deployments.runner import EntrypointType, RunnerDeployment
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.deployments.runner import RunnerDeployment
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.types.entrypoint import EntrypointType
+from pydantic import ValidationError
 
 from data.errors import UsageError
 from flows.commands.console import output_console
@@ -69,8 +71,12 @@ def study_deployment(
     """
     if cron is not None and interval is not None:
         raise UsageError("give either --cron or --interval, not both")
-    if cron is not None and not croniter.is_valid(cron):
-        raise UsageError(f'--cron {cron!r} is not a cron expression; for example "0 3 * * *" is every night at three')
+    if cron is not None:
+        try:
+            CronSchedule(cron=cron)
+        except ValidationError as error:
+            example = '"0 3 * * *" is every night at three'
+            raise UsageError(f"--cron {cron!r} is not a cron expression; for example {example}") from error
     if interval is not None and interval <= 0:
         raise UsageError(f"--interval must be positive, not {interval:g}")
     parameters = {"config": study.model_dump(mode="json"), "runs_directory": str(runs_directory.resolve())}

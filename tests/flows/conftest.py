@@ -1,0 +1,81 @@
+"""One real Prefect server for all flow tests, and the smallest study that still has every stage."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+from data.config import DataConfig
+from evaluation.config import ClassifierConfig, EvaluationConfig
+from flows.config import ComputeConfig, SamplingConfig, StudyConfig, to_toml
+from flows.server import prefect_server
+from gan.config import GanConfig
+
+
+@pytest.fixture(scope="session")
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a server with a database of its own; flows in this process and in child processes use it."""
+    home = str(tmp_path_factory.mktemp("prefect"))
+    before = {name: os.environ.get(name) for name in ("PREFECT_HOME", "PREFECT_API_URL")}
+    os.environ["PREFECT_HOME"] = home
+    with prefect_server(host="127.0.0.1", port=0) as url:
+        os.environ["PREFECT_API_URL"] = url
+        with temporary_settings({PREFECT_API_URL: url, PREFECT_HOME: home}):
+            yield url
+    for name, value in before.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value
+
+
+@pytest.fixture(scope="session")
+def tiny() -> StudyConfig:
+    """A study of scikit-learn's digits that takes about two seconds a cell."""
+    return StudyConfig(
+        replicates=2,
+        data=DataConfig(dataset="digits", images_per_class=(10,)),
+        gan=GanConfig(
+            steps=12, batch_size=16, grid_every=6, checkpoint_every=3, generator_width=8, discriminator_width=8
+        ),
+        sampling=SamplingConfig(images_per_class=20, shard_size=100),
+        evaluation=EvaluationConfig(classifier=ClassifierConfig(steps=20, width=4)),
+        compute=ComputeConfig(device="cpu", precision="float32", threads=1),
+    )
+
+
+@pytest.fixture
+def tiny_toml(tiny: StudyConfig, tmp_path: Path) -> Path:
+    """The tiny study's configuration as a file."""
+    file = tmp_path / "tiny.toml"
+    file.write_text(to_toml(tiny))
+    return file
+
+
+class Augment:
+    """`augment` as a user runs it: in a process of its own."""
+
+    def command(self, *arguments: str | Path) -> list[str]:
+        return [sys.executable, "-m", "flows.cli", *map(str, arguments)]
+
+    def __call__(
+        self, *arguments: str | Path, environment: dict[str, str] | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            self.command(*arguments),
+            capture_output=True,
+            text=True,
+            timeout=240,
+            env=os.environ | (environment or {}),
+            check=False,
+        )
+
+
+@pytest.fixture(scope="session")
+def augment() -> Augment:
+    """The command line."""
+    return Augment()

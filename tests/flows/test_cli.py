@@ -1,0 +1,123 @@
+"""The command line: what a person sees, and the one line and exit code that bad input gets."""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from evaluation.report import read_report
+from flows import cli
+from flows.config import StudyConfig
+from flows.run_directory import open_run
+
+Run = Callable[..., "CompletedProcess[str]"]
+
+
+def fails(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str | Path
+) -> tuple[int, str]:
+    """Run the command line in this process; return its exit code and what it printed on standard error."""
+    monkeypatch.setattr("sys.argv", ["augment", *map(str, arguments)])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert isinstance(caught.value.code, int)
+    return caught.value.code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--dataset", "imagenet"], "unknown dataset 'imagenet'"),
+        (["run", "--dataset", "digits", "--images-per-class", "5000"], "class '8' has only 122"),
+        (["run", "--images-per-class", "-3"], "images_per_class"),
+        (["run", "--images-per-class", "0"], "images_per_class"),
+        (["run", "--images-per-class", "ten"], "takes numbers or 'all'"),
+        (["run", "--replicates", "-1"], "replicates"),
+        (["run", "--set", "gan.stepz=3"], "did you mean 'steps'"),
+        (["run", "absent.toml"], "cannot read configuration absent.toml"),
+        (["run", "--resume", "absent"], "not a run directory"),
+        (["run", "--resume", "absent", "--seed", "1"], "leave the other options out"),
+        (["serve", "--cron", "every day"], "not a cron expression"),
+        (["serve", "--cron", "* * * * *", "--interval", "5"], "not both"),
+    ],
+)
+def test_usage_errors_are_one_line_and_exit_2(
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    prefect_api: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, error = fails(capsys, monkeypatch, *arguments)
+    assert code == 2
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+    assert "Traceback" not in error
+
+
+def test_refused_run_leaves_no_directory(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, prefect_api: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fails(capsys, monkeypatch, "run", "--dataset", "digits", "--images-per-class", "5000")
+    fails(capsys, monkeypatch, "run", "--dataset", "imagenet")
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_data_fails_where_it_was_asked_for_by_name(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, prefect_api: str
+) -> None:
+    monkeypatch.setenv("AUGMENT_DATA", str(tmp_path / "empty"))
+    monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", [])
+    code, error = fails(capsys, monkeypatch, "run", "--dataset", "mnist", "--run-dir", tmp_path / "run")
+    assert code == 1
+    assert "--dataset digits" in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_two_processes_do_not_share_a_run(
+    augment: Run, tiny: StudyConfig, tiny_toml: Path, tmp_path: Path, prefect_api: str
+) -> None:
+    with open_run(tmp_path / "run", tiny):
+        second = augment("run", tiny_toml, "--run-dir", tmp_path / "run")
+    assert second.returncode == 1
+    assert "another process is working" in second.stderr
+    assert "Traceback" not in second.stdout + second.stderr
+
+
+def test_run_needs_no_server_and_prints_gains_and_report(augment: Run, tiny_toml: Path, tmp_path: Path) -> None:
+    """The main job as on a fresh machine: embedded server, a database of its own."""
+    finished = augment(
+        "run",
+        tiny_toml,
+        "--run-dir",
+        tmp_path / "run",
+        environment={"PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_API_URL": ""},
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert "real+classical+synthetic" in finished.stdout
+    report = read_report(tmp_path / "run" / "report.json")
+    assert report.regimes[0].sentence in finished.stdout.replace("\n", " ")
+    assert str(tmp_path / "run" / "report.html") in finished.stdout.replace("\n", "")
+    assert "Traceback" not in finished.stderr
+
+
+def test_default_falls_back_to_digits_loudly(
+    augment: Run, tiny: StudyConfig, tmp_path: Path, prefect_api: str, tiny_toml: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # a proxy that never answers: the network of a dead hotel
+        proxy = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        finished = augment(
+            "run", tiny_toml, "--dataset", "auto", "--replicates", "1", "--run-dir", tmp_path / "run",
+            environment={"AUGMENT_DATA": str(tmp_path / "empty"), "https_proxy": proxy, "http_proxy": proxy},
+        )  # fmt: skip
+    assert finished.returncode == 0, finished.stderr
+    assert "WARNING" in finished.stdout
+    report = read_report(tmp_path / "run" / "report.json")
+    assert report.dataset.name == "digits"
+    assert "MNIST is not available" in report.dataset.warning
+    assert "MNIST is not available" in (tmp_path / "run" / "report.html").read_text()

@@ -1,0 +1,76 @@
+"""The schedule really fires: a server, a served deployment, a run that finishes and leaves its report."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from prefect.client.orchestration import get_client
+
+from flows.config import StudyConfig, to_toml
+
+
+class Command(Protocol):
+    def command(self, *arguments: str | Path) -> list[str]: ...
+
+
+@contextmanager
+def running(command: list[str], *, output: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    with open(output, "wb") as stream:
+        process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, env=os.environ)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def wait_for(condition: Callable[[], bool], *, seconds: float) -> bool:
+    give_up = time.monotonic() + seconds
+    while time.monotonic() < give_up:
+        if condition():
+            return True
+        time.sleep(0.5)
+    return False
+
+
+def test_cron_schedule_fires_and_the_run_finishes(
+    augment: Command, tiny: StudyConfig, tmp_path: Path, prefect_api: str
+) -> None:
+    config = tmp_path / "scheduled.toml"
+    config.write_text(to_toml(tiny.model_copy(update={"replicates": 1})))
+    runs = tmp_path / "runs"
+    command = augment.command(
+        "serve", config, "--cron", "* * * * *", "--name", "every-minute", "--runs-directory", runs
+    )
+
+    def finished_by_schedule() -> bool:
+        with get_client(sync_client=True) as client:
+            return any(
+                run.auto_scheduled and run.state is not None and run.state.is_completed()
+                for run in client.read_flow_runs()
+            )
+
+    output = tmp_path / "serve.log"
+    with running(command, output=output):
+        assert wait_for(finished_by_schedule, seconds=200), output.read_text()
+    assert list(runs.glob("*/report.json"))
+
+
+def test_prefect_yaml_deploys_the_flow_to_a_work_pool(prefect_api: str, tmp_path: Path) -> None:
+    root = Path(__file__).parent.parent.parent
+    prefect = [str(Path(sys.executable).parent / "prefect"), "--no-prompt"]
+    subprocess.run([*prefect, "work-pool", "create", "--type", "process", "augment"], check=True, cwd=root)
+    subprocess.run([*prefect, "deploy", "--all"], check=True, cwd=root)
+    with get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name("augmentation_study/nightly")
+    assert deployment.work_pool_name == "augment"
+    assert [schedule.schedule.cron for schedule in deployment.schedules] == ["0 3 * * *"]  # type: ignore[union-attr]
