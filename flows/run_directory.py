@@ -5,7 +5,7 @@ import platform
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from data.device import Compute, resolve_compute
 from data.errors import AugmentError, CorruptFileError, UsageError
 from data.files import digest_json, read_json, write_json, write_text
-from data.regimes import BalancedRegime, check_regime
+from data.regimes import BalancedRegime
 from data.sources import Source
 from evaluation.report import DatasetFacts
 from flows.config import ComputeConfig, StudyConfig, to_toml, validate_config
@@ -151,14 +151,12 @@ def dataset_facts_file(run_directory: Path) -> Path:
     return run_directory / "dataset.json"
 
 
-def check_source(run_directory: Path, source: Source, cells: Sequence[Cell]) -> None:
-    """Make sure that `source` fills every regime and is the one that the run began with; write down which it is.
+def record_source(run_directory: Path, source: Source) -> None:
+    """Write down which data the run began with, or make sure that they are the same.
 
     Raises:
-        UsageError: a class has too few images, or the run began with other data.
+        UsageError: the run began with other data.
     """
-    for cell in cells:
-        check_regime(source.train, cell.regime)
     facts = DatasetFacts(
         name=source.name,
         warning=source.warning,

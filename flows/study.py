@@ -18,6 +18,7 @@ from prefect.cache_policies import NO_CACHE
 
 from data.config import DataConfig
 from data.device import Compute
+from data.regimes import check_regime
 from data.sources import Source, load_source
 from evaluation.arms import HEADLINE_ARM
 from evaluation.config import ArmName
@@ -36,9 +37,9 @@ from flows.reporting import write_reports
 from flows.run_directory import (
     DEFAULT_RUNS_DIRECTORY,
     Cell,
-    check_source,
     new_run_directory,
     open_run,
+    record_source,
     study_cells,
 )
 from flows.stages import (
@@ -62,15 +63,17 @@ def augmentation_study(
         run_directory: where to work, or to go on; a new one below `runs_directory` where none is given.
     """
     run_directory = run_directory or new_run_directory(runs_directory, config)
+    source = study_source(config.data)
+    cells = study_cells(config, run_directory)
+    for cell in cells:
+        check_regime(source.train, cell.regime)  # before anything is written
     with (
         open_run(run_directory, config) as compute,
         listening(PrefectStudyListener(run_directory.name, total_weight=study_weight(config))),
     ):
-        source = study_source(config.data)
+        record_source(run_directory, source)
         if source.warning:
             get_run_logger().warning(source.warning)
-        cells = study_cells(config, run_directory)
-        check_source(run_directory, source, cells)
         for cell in cells:
             draw_subset(cell, config)
             train_generator(cell, config, compute)
