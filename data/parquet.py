@@ -4,7 +4,6 @@ Between stages an image is its raw bytes (fast). Published, it is a PNG in Huggi
 `datasets.load_dataset` opens as images and class labels.
 """
 
-import io
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,8 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
-from PIL import Image
 
+from data.decoding import decode_image, encode_pngs
 from data.errors import CorruptFileError
 from data.files import write_atomically
 from data.images import LabelledImages
@@ -84,23 +83,9 @@ def read_subset(path: Path) -> LabelledImages:
         raise CorruptFileError(f"{path} is not a subset file ({error}); delete it to make it again") from error
 
 
-def encode_png(image: npt.NDArray[np.uint8]) -> bytes:
-    """Encode one (C, H, W) uint8 image, C = 1 or 3, as PNG."""
-    buffer = io.BytesIO()
-    Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0)).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
-
-
-def decode_image(content: bytes) -> npt.NDArray[np.uint8]:
-    """Decode an encoded grayscale or RGB image to (C, H, W) uint8."""
-    with Image.open(io.BytesIO(content)) as image:
-        pixels = np.asarray(image.convert("L" if image.mode in ("1", "L", "I", "I;16") else "RGB"))
-    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-
-
 def published_schema(class_names: tuple[str, ...], extra: dict[str, pa.DataType]) -> pa.Schema:
     """Return the schema of a published shard, with the metadata that makes `datasets` see images and class labels."""
-    hugging_face_types = {pa.int64(): "int64", pa.string(): "string", pa.float32(): "float32"}
+    hugging_face_types = {pa.int64(): "int64", pa.string(): "string", pa.float32(): "float32", pa.bool_(): "bool"}
     features: dict[str, Any] = {
         "image": {"_type": "Image"},
         "label": {"names": list(class_names), "_type": "ClassLabel"},
@@ -128,9 +113,10 @@ def write_published_shard(
         names: a file name for each image, such as `00000017.png`.
         extra: further columns of length N (provenance).
     """
-    encoded = [{"bytes": encode_png(image), "path": name} for image, name in zip(images, names, strict=True)]
+    encoded = [pa.array(encode_pngs(images), pa.binary()), pa.array(list(names), pa.string())]
+    image_column = pa.StructArray.from_arrays(encoded, fields=list(IMAGE_TYPE))
     schema = published_schema(class_names, {name: column.type for name, column in extra.items()})
-    table = pa.table([pa.array(encoded, IMAGE_TYPE), pa.array(labels), *extra.values()], schema=schema)
+    table = pa.table([image_column, pa.array(labels), *extra.values()], schema=schema)
     write_atomically(
         path,
         lambda temporary: pq.write_table(
@@ -181,8 +167,7 @@ def _class_names(schema: pa.Schema, path: Path) -> tuple[str, ...]:
 
 
 def _decoded(table: pa.Table, path: Path) -> Iterator[npt.NDArray[np.uint8]]:
-    for row, content in enumerate(pa.compute.struct_field(table["image"], "bytes").to_pylist()):
-        try:
-            yield decode_image(content)
-        except (OSError, TypeError, ValueError, SyntaxError) as error:
-            raise CorruptFileError(f"{path}, row {row}: the image cannot be decoded") from error
+    for row, content in enumerate(pa.compute.struct_field(table["image"], "bytes")):
+        if not content.is_valid:
+            raise CorruptFileError(f"{path}, row {row}: the image is missing")
+        yield decode_image(content.as_py(), where=f"{path}, row {row}")
