@@ -204,6 +204,8 @@ def _batch_labels(batch: pa.RecordBatch, columns: _Columns, *, where: str, first
 
 
 def _batch_images(column: pa.Array, where: str, first: int) -> Iterator[Pixels]:
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
     kind = column.type
     if pa.types.is_struct(kind):
         if kind.get_field_index("bytes") < 0:
