@@ -5,7 +5,7 @@ Between stages an image is its raw bytes (fast). Published, it is a PNG in Huggi
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from data.decoding import decode_image, encode_pngs
+from data.decoding import decode_image
 from data.errors import CorruptFileError
 from data.files import write_atomically
 from data.images import LabelledImages
 
+ROW_GROUP_SIZE = 5000  # rows that a reader must hold at once
 IMAGE_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
@@ -99,28 +100,34 @@ def published_schema(class_names: tuple[str, ...], extra: dict[str, pa.DataType]
 def write_published_shard(
     path: Path,
     *,
-    images: npt.NDArray[np.uint8],
+    encoded: Sequence[bytes],
     labels: npt.NDArray[np.int64],
-    names: Iterable[str],
+    names: Sequence[str],
     class_names: tuple[str, ...],
     extra: dict[str, pa.Array],
 ) -> None:
     """Write one shard of a published data set.
 
     Args:
-        images: (N, C, H, W) uint8.
+        encoded: N images as PNG.
         labels: (N,) int64.
         names: a file name for each image, such as `00000017.png`.
         extra: further columns of length N (provenance).
     """
-    encoded = [pa.array(encode_pngs(images), pa.binary()), pa.array(list(names), pa.string())]
-    image_column = pa.StructArray.from_arrays(encoded, fields=list(IMAGE_TYPE))
+    contents = [pa.array(encoded, pa.binary()), pa.array(names, pa.string())]
+    image_column = pa.StructArray.from_arrays(contents, fields=list(IMAGE_TYPE))
     schema = published_schema(class_names, {name: column.type for name, column in extra.items()})
     table = pa.table([image_column, pa.array(labels), *extra.values()], schema=schema)
+    repetitive = ["label", *(name for name, column in extra.items() if column.type != pa.bool_())]
     write_atomically(
         path,
         lambda temporary: pq.write_table(
-            table, temporary, compression="zstd", use_dictionary=["label"], write_page_index=True
+            table,
+            temporary,
+            compression={"image.bytes": "none"} | dict.fromkeys(["image.path", "label", *extra], "zstd"),
+            use_dictionary=repetitive,
+            write_page_index=True,
+            row_group_size=ROW_GROUP_SIZE,
         ),
     )
 

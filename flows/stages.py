@@ -25,7 +25,7 @@ from evaluation.predictions import predictions_on, read_predictions, write_predi
 from flows.config import StudyConfig
 from flows.progress import StageUpdate
 from flows.run_directory import Cell, code_digest
-from gan.export import GENERATOR_FILE, PROVENANCE_FILE, ExportProgress, export_dataset
+from gan.export import GENERATOR_FILE, PROVENANCE_FILE, ExportProgress, ExportRequest, export_dataset
 from gan.training import TrainingProgress, train
 
 OnUpdate = Callable[[StageUpdate], None]
@@ -178,9 +178,11 @@ def synthetic_stage(
         export_dataset(
             cell.generator_directory,
             directory,
-            num_images=num_images,
-            shard_size=config.sampling.shard_size,
-            seed=child_seed(config.seed, "samples", cell.regime.name, cell.replicate),
+            ExportRequest(
+                num_images=num_images,
+                shard_size=config.sampling.shard_size,
+                seed=child_seed(config.seed, "samples", cell.regime.name, cell.replicate),
+            ),
             compute=compute,
             on_progress=on_progress,
         )

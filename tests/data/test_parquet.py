@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from data.decoding import encode_pngs
 from data.errors import CorruptFileError
 from data.parquet import read_published, read_subset, read_table, write_published_shard, write_subset
 
@@ -12,7 +13,7 @@ from data.parquet import read_published, read_subset, read_table, write_publishe
 def publish(path, images):
     write_published_shard(
         path,
-        images=images.images,
+        encoded=encode_pngs(images.images),
         labels=images.labels,
         names=[f"{row}.png" for row in images.rows],
         class_names=images.class_names,

@@ -2,6 +2,7 @@ import pytest
 
 from data import fetching
 from data.config import DataConfig
+from data.decoding import encode_pngs
 from data.errors import SourceUnavailableError, UsageError
 from data.parquet import write_published_shard
 from data.sources import known_datasets, load_source
@@ -60,7 +61,7 @@ def test_parquet_by_name_with_configuration(tmp_path, striped):
     path = tmp_path / "x.parquet"
     write_published_shard(
         path,
-        images=striped.images,
+        encoded=encode_pngs(striped.images),
         labels=striped.labels,
         names=[""] * 60,
         class_names=striped.class_names,
