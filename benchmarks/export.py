@@ -46,9 +46,10 @@ def main() -> None:
             last[:] = [progress]
             memory.append(resident_mebibytes())
 
-        started = time.perf_counter()
+        started, processor_started = time.perf_counter(), time.process_time()
         export_dataset(directory, Path(folder) / "out", request, compute=compute, on_progress=on_progress)
         elapsed_seconds = time.perf_counter() - started
+        processor_seconds = time.process_time() - processor_started
         size = sum(path.stat().st_size for path in (Path(folder) / "out").rglob("*") if path.is_file())
     stages = last[0].seconds
     spent = stages.network + stages.encoding + stages.writing
@@ -57,6 +58,7 @@ def main() -> None:
         f"{compute.precision}\n"
         f"images per second   {arguments.num_images / elapsed_seconds:,.0f}\n"
         f"elapsed             {elapsed_seconds:.1f} s\n"
+        f"processor time      {processor_seconds / arguments.num_images * 1e6:.0f} microseconds an image\n"
         f"network             {stages.network / spent:.1%}\n"
         f"encoding            {stages.encoding / spent:.1%}\n"
         f"writing             {stages.writing / spent:.1%}\n"

@@ -22,15 +22,22 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
     )
     image_column: str = Field(default="image", min_length=1, description="parquet: column of the images")
     label_column: str = Field(default="label", min_length=1, description="parquet: column of the labels")
-    resize: int | None = Field(
-        default=None,
-        ge=MIN_SIDE,
+    resize: int = Field(
+        default=0,
+        ge=0,
         le=MAX_SIDE,
         multiple_of=SIDE_STEP,
-        description="parquet, folder: side in pixels that all images get; needed where their sizes differ",
+        description="parquet, folder: side in pixels that all images get, needed where sizes differ; 0: none",
     )
     test_share: float = Field(default=0.2, gt=0, lt=1, description="held out where the data set has no test split")
     test_seed: int = Field(default=0, ge=0, description="draws the test split that is held out")
+
+    @field_validator("resize")
+    @classmethod
+    def _size_of_networks(cls, value: int) -> int:
+        if 0 < value < MIN_SIDE:
+            raise ValueError(f"networks take sides from {MIN_SIDE} to {MAX_SIDE}")
+        return value
 
     @field_validator("images_per_class", mode="before")
     @classmethod

@@ -35,7 +35,7 @@ def load_folder(path: Path, config: DataConfig) -> Source:
         if unknown:
             raise AugmentError(f"{roots[1] / unknown[0]}: class {unknown[0]!r} has no folder in {roots[0]}; add one")
 
-    collector = ImageCollector(name=name, resize=config.resize)
+    collector = ImageCollector(name=name, resize=config.resize or None)
     labels: list[list[int]] = []
     num_ignored = 0
     for root in roots:

@@ -46,6 +46,19 @@ def read_table(path: Path) -> pa.Table:
         raise CorruptFileError(f"{path} is truncated or not Parquet ({reason}); delete it to make it again") from error
 
 
+def num_rows(path: Path) -> int:
+    """Return the number of rows that a Parquet file announces.
+
+    Raises:
+        CorruptFileError: missing, truncated or not Parquet.
+    """
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        reason = (str(error).splitlines() or ["unknown"])[0]
+        raise CorruptFileError(f"{path} is missing, truncated or not Parquet ({reason})") from error
+
+
 def write_subset(path: Path, subset: LabelledImages) -> None:
     """Write the images that a cell may see: columns row, label and image (C * H * W bytes)."""
     flat = subset.images.reshape(len(subset), -1)

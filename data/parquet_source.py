@@ -61,7 +61,7 @@ def load_parquet(path: Path, config: DataConfig) -> Source:
                 f"{file}: its class names differ from those of {train_files[0]}; convert the files alike"
             )
 
-    collector = ImageCollector(name=name, resize=config.resize)
+    collector = ImageCollector(name=name, resize=config.resize or None)
     labels: list[list[Label]] = []
     for split, first in ((train_files, 0), (test_files, len(train_files))):
         of_split: list[Label] = []

@@ -230,6 +230,8 @@ def _locked(directory: Path) -> Iterator[None]:
     except Timeout as error:
         raise AugmentError(f"another process is writing {directory}; wait for it, or choose another place") from error
     try:
+        for left_by_a_kill in directory.rglob(".*.tmp"):
+            left_by_a_kill.unlink(missing_ok=True)
         yield
     except FilterTooStrictError:
         shutil.rmtree(directory, ignore_errors=True)

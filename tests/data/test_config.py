@@ -1,4 +1,7 @@
+import tomllib
+
 import pytest
+import tomli_w
 from pydantic import ValidationError
 
 from data.config import DataConfig
@@ -34,3 +37,8 @@ def test_unknown_keys_are_refused():
 def test_json_round_trip():
     config = DataConfig(images_per_class=(10, "long-tailed:50:10"), resize=32)
     assert DataConfig.model_validate(config.model_dump(mode="json")) == config
+
+
+def test_defaults_can_be_written_as_toml():
+    tree = DataConfig().model_dump(mode="json")
+    assert DataConfig.model_validate(tomllib.loads(tomli_w.dumps(tree))) == DataConfig()

@@ -4,9 +4,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from data.decoding import encode_pngs
-from data.errors import CorruptFileError
+from data.errors import AugmentError, CorruptFileError
 from data.parquet import read_published, read_subset, read_table, write_published_shard, write_subset
 
 
@@ -76,3 +78,23 @@ def test_a_published_row_that_is_no_image(tmp_path, striped):
     pq.write_table(table.set_column(0, table.schema.field("image"), broken), path)
     with pytest.raises(CorruptFileError, match="row 0: the image cannot be decoded"):
         read_published(tmp_path)
+
+
+def outcome(path):
+    """Return the subset, or the message of the one error that is allowed."""
+    try:
+        return read_subset(path)
+    except AugmentError as error:
+        return str(error)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(position=st.integers(0, 10_000), value=st.integers(0, 255))
+def test_an_altered_subset_gives_a_subset_or_one_clear_error(tmp_path, striped, position, value):
+    path = tmp_path / "subset.parquet"
+    write_subset(path, striped)
+    content = bytearray(path.read_bytes())
+    content[position % len(content)] = value
+    path.write_bytes(bytes(content))
+    result = outcome(path)
+    assert str(path) in result if isinstance(result, str) else len(result) > 0
