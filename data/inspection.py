@@ -1,6 +1,5 @@
 """What a data set holds: counts, duplicates, the regimes that it can fill, and a picture of examples."""
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +8,7 @@ import numpy.typing as npt
 from data.collecting import resized
 from data.config import ImagesPerClass
 from data.errors import UsageError
-from data.images import LabelledImages
+from data.images import LabelledImages, identities
 from data.regimes import Regime, check_regime, regime_of
 from data.splits import Source
 
@@ -42,10 +41,10 @@ class Inspection:
 
 def inspect_source(source: Source) -> Inspection:
     """Count classes and duplicates of a source, and try the usual regimes."""
-    train, test = _identities(source.train), _identities(source.test)
+    train, test = identities(source.train), identities(source.test)
     labels: dict[bytes, set[int]] = {}
-    for identities, images in ((train, source.train), (test, source.test)):
-        for identity, label in zip(identities, images.labels.tolist(), strict=True):
+    for of_split, images in ((train, source.train), (test, source.test)):
+        for identity, label in zip(of_split, images.labels.tolist(), strict=True):
             labels.setdefault(identity, set()).add(label)
     seen_in_train = set(train)
     return Inspection(
@@ -76,10 +75,6 @@ def example_grid(images: LabelledImages, *, columns: int, max_classes: int, max_
             example = resized(images.images[index], size).transpose(1, 2, 0)
             picture[top : top + size[0], left : left + size[1]] = example
     return picture
-
-
-def _identities(images: LabelledImages) -> list[bytes]:
-    return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images.images]
 
 
 def _fills(train: LabelledImages, regime: Regime) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.errors import AugmentError
-from data.images import LabelledImages
+from data.images import LabelledImages, identities
 from data.limits import MAX_CLASSES, MIN_CLASSES
 from data.randomness import numpy_stream
 
@@ -82,6 +82,10 @@ def split_source(user: UserImages, *, share: float, seed: int) -> Source:
         train, test = train.take(train_rows), train.take(test_rows)
     if not len(test):
         raise AugmentError(f"{user.name}: no images are left to test on; add images or a test split")
+    in_train = set(identities(train))
+    repeated = sum(identity in in_train for identity in identities(test))
+    if repeated:
+        notes.append(f"{repeated:,} test images are in the train split too: the measured accuracy is too high")
     untested = [repr(train.class_names[label]) for label in np.flatnonzero(test.class_counts() == 0)]
     if untested:
         others = f" and {len(untested) - 5} others" if len(untested) > 5 else ""

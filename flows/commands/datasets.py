@@ -20,6 +20,7 @@ from flows.config import validate_config
 
 TERMINAL_CLASSES, TERMINAL_SIDE = 10, 16
 PNG_COLUMNS, PNG_ZOOM = 12, 3
+_SHADES = " .:-=+*#%@"
 
 
 def datasets() -> None:
@@ -61,7 +62,7 @@ def inspect(
     picture = example_grid(
         source.train, columns=min(columns, PNG_COLUMNS), max_classes=TERMINAL_CLASSES, max_side=TERMINAL_SIDE
     )
-    console.print(half_blocks(picture))
+    console.print(half_blocks(picture) if console.color_system else shades(picture))
 
 
 def half_blocks(picture: npt.NDArray[np.uint8]) -> Text:
@@ -74,6 +75,15 @@ def half_blocks(picture: npt.NDArray[np.uint8]) -> Text:
             text.append("▀", style=f"rgb({r},{g},{b}) on rgb({r2},{g2},{b2})")
         text.append("\n")
     return text
+
+
+def shades(picture: npt.NDArray[np.uint8]) -> Text:
+    """Draw a picture (height, width, 3) without colours: a character for two pixels, the brighter the denser."""
+    brightness = picture.mean(2)
+    if len(brightness) % 2:
+        brightness = np.concatenate([brightness, np.zeros_like(brightness[:1])])
+    levels = (brightness.reshape(-1, 2, brightness.shape[1]).mean(1) * len(_SHADES) / 256).astype(int)
+    return Text("".join("".join(_SHADES[level] for level in line) + "\n" for line in levels.tolist()), no_wrap=True)
 
 
 def _print_summary(console: Console, source: Source) -> None:

@@ -1,3 +1,5 @@
+import zlib
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,8 @@ from data.folder_source import load_folder
 
 def fill(folder, count, *, side=8, colour=False):
     folder.mkdir(parents=True, exist_ok=True)
-    images = np.random.default_rng(count).integers(0, 256, (count, 3 if colour else 1, side, side), dtype=np.uint8)
+    seed = zlib.crc32(str(folder).encode())
+    images = np.random.default_rng(seed).integers(0, 256, (count, 3 if colour else 1, side, side), dtype=np.uint8)
     for number, content in enumerate(encode_pngs(images)):
         (folder / f"{number:03d}.png").write_bytes(content)
     return images

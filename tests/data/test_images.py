@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.images import to_pixels, to_unit_range
+from data.images import identities, to_pixels, to_unit_range
 
 
 def test_pixels_survive_the_range_of_tanh():
@@ -57,3 +57,8 @@ def test_equal_sets_have_equal_digests(striped):
 def test_what_does_not_fit_together_is_refused(striped, change):
     with pytest.raises(ValueError, match=r"images|labels"):
         dataclasses.replace(striped, **change)
+
+
+def test_equal_pixels_have_equal_identities(striped):
+    found = identities(striped.take(np.array([0, 1, 0])))
+    assert found[0] == found[2] != found[1]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data import parquet_source
 from data.config import DataConfig
 from data.decoding import encode_pngs
 from data.errors import AugmentError, CorruptFileError, UsageError
@@ -178,6 +179,16 @@ def test_too_many_rows_are_refused_by_the_metadata(tmp_path):
     path = write(tmp_path / "x.parquet", pa.nulls(count, pa.binary()), labels)
     assert path.stat().st_size < 100_000
     with pytest.raises(LimitError, match="number of rows is 2,000,001, the limit is 2,000,000"):
+        load(path)
+
+
+def test_a_file_that_unpacks_to_too_much_is_refused_by_the_metadata(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet_source, "MAX_DECODED_BYTES", 10 * 2**20)
+    path = tmp_path / "bomb.parquet"
+    table = pa.table({"image": pa.array([bytes(2**20)] * 20), "label": alternating(count=20)})
+    pq.write_table(table, path, compression="zstd", use_dictionary=False)
+    assert path.stat().st_size < 20_000
+    with pytest.raises(LimitError, match=r"bomb\.parquet: uncompressed size in bytes is 20,.*limit is 10,485,760"):
         load(path)
 
 

@@ -56,6 +56,11 @@ def test_a_given_test_split_is_kept():
     assert not source.held_out
 
 
+def test_test_images_that_are_in_train_too_are_counted():
+    source = split_source(user([0, 1, 1], 2, labelled([0, 1], 2)), share=0.2, seed=0)
+    assert "2 test images are in the train split too" in source.warning
+
+
 @pytest.mark.parametrize(
     ("labels", "num_classes", "message"),
     [
