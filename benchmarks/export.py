@@ -38,6 +38,8 @@ class Measurement:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--num-images", type=int, default=100_000)
+    parser.add_argument("--side", type=int, default=28)
+    parser.add_argument("--channels", type=int, choices=[1, 3], default=1)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--shard-size", type=int, default=10_000)
     parser.add_argument("--repeats", type=int, default=1)
@@ -53,7 +55,9 @@ def main() -> None:
         workers=arguments.workers,
     )
     with tempfile.TemporaryDirectory() as folder:
-        directory = arguments.generator or random_generator(Path(folder) / "generator")
+        directory = arguments.generator or random_generator(
+            Path(folder) / "generator", (arguments.channels, arguments.side, arguments.side)
+        )
         runs = [measure(directory, Path(folder) / str(repeat), request, compute) for repeat in range(arguments.repeats)]
     print(
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load "
@@ -102,13 +106,13 @@ def report(runs: list[Measurement], request: ExportRequest) -> None:
     )
 
 
-def random_generator(directory: Path) -> Path:
-    """Write an untrained MNIST-sized generator."""
+def random_generator(directory: Path, image_shape: tuple[int, int, int]) -> Path:
+    """Write an untrained generator of ten classes."""
     config = GanConfig()
-    generator = Generator(config, image_shape=(1, 28, 28), num_classes=10)
+    generator = Generator(config, image_shape=image_shape, num_classes=10)
     initialise(generator, config=config, rng=torch.Generator().manual_seed(0))
     names = tuple(str(digit) for digit in range(10))
-    save_generator(directory / GENERATOR_FILE, generator, config=config, image_shape=(1, 28, 28), class_names=names)
+    save_generator(directory / GENERATOR_FILE, generator, config=config, image_shape=image_shape, class_names=names)
     return directory
 
 

@@ -4,6 +4,7 @@ import io
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from data.errors import CorruptFileError
 from data.limits import MAX_ENCODED_BYTES, MAX_IMAGE_PIXELS, check_limit
 
 ACCEPTED_FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
+_ENCODING_BATCH = 256
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GRAYSCALE_MODES = frozenset({"1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
 
@@ -59,12 +61,20 @@ def encode_pngs(images: npt.NDArray[np.uint8]) -> list[bytes]:
 
     Pillow writes the same pixels in three times the time: for small images its call overhead dominates.
     """
-    count, channels, height, width = images.shape
-    lines = np.zeros((count, height, 1 + width * channels), np.uint8)  # each line starts with its filter type, 0
-    lines[:, :, 1:] = images.transpose(0, 2, 3, 1).reshape(count, height, width * channels)
+    _, channels, height, width = images.shape
     header = struct.pack(">2I5B", width, height, 8, 0 if channels == 1 else 2, 0, 0, 0)
     head, tail = _PNG_SIGNATURE + _chunk(b"IHDR", header), _chunk(b"IEND", b"")
-    return [head + _chunk(b"IDAT", zlib.compress(pixels, 1)) + tail for pixels in lines]
+    return [head + _chunk(b"IDAT", zlib.compress(lines, 1)) + tail for lines in _scan_lines(images)]
+
+
+def _scan_lines(images: npt.NDArray[np.uint8]) -> Iterator[memoryview]:
+    """Yield each image's lines (H, 1 + W * C), every one behind its filter type 0; few copies at a time."""
+    _, channels, height, width = images.shape
+    for start in range(0, len(images), _ENCODING_BATCH):
+        part = images[start : start + _ENCODING_BATCH]
+        lines = np.zeros((len(part), height, 1 + width * channels), np.uint8)
+        lines[:, :, 1:] = part.transpose(0, 2, 3, 1).reshape(len(part), height, width * channels)
+        yield from (image_lines.data for image_lines in lines)
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:

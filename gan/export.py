@@ -336,7 +336,7 @@ def draw_shard(export: _Export, shard: int) -> ShardRows:
     return ShardRows(
         number=shard,
         num_shards=export.num_shards,
-        images=images[order],
+        images=images[order] if num_real else images,
         labels=labels[order],
         names=[
             f"{number:08d}.png" if made else f"real-{number:08d}.png"
