@@ -1,23 +1,63 @@
-"""Configuration of the data side of a study: which data set, how much of it."""
+"""Configuration of the data side of a study: which data set, how it is read, how much of it."""
 
-from typing import Literal
+import re
 
-from pydantic import BaseModel, Field, PositiveInt, field_validator
+from pydantic import BaseModel, Field, field_validator
 
-from data.sources import DEFAULT_DATASET
+from data.limits import MAX_SIDE, MIN_SIDE, SIDE_STEP
 
-ImagesPerClass = PositiveInt | Literal["all"]
+DEFAULT_DATASET = "auto"
+LONG_TAILED = re.compile(r"long-tailed:([1-9][0-9]{0,8}):([0-9]+(?:\.[0-9]+)?)")
+
+ImagesPerClass = int | str
+"""A positive number, "all", or "long-tailed:N_MAX:RATIO"."""
 
 
 class DataConfig(BaseModel, frozen=True, extra="forbid"):
     """The data set and the regimes: how many labelled images per class the study pretends to have."""
 
-    dataset: str = DEFAULT_DATASET
-    images_per_class: tuple[ImagesPerClass, ...] = Field(default=(10, 100), min_length=1)
+    dataset: str = Field(default=DEFAULT_DATASET, min_length=1, description="a name, parquet:PATH or folder:PATH")
+    images_per_class: tuple[ImagesPerClass, ...] = Field(
+        default=(10, 100), min_length=1, description='numbers, "all", or "long-tailed:500:100" (largest class, ratio)'
+    )
+    image_column: str = Field(default="image", min_length=1, description="parquet: column of the images")
+    label_column: str = Field(default="label", min_length=1, description="parquet: column of the labels")
+    resize: int = Field(
+        default=0,
+        ge=0,
+        le=MAX_SIDE,
+        multiple_of=SIDE_STEP,
+        description="parquet, folder: side in pixels that all images get, needed where sizes differ; 0: none",
+    )
+    test_share: float = Field(default=0.2, gt=0, lt=1, description="held out where the data set has no test split")
+    test_seed: int = Field(default=0, ge=0, description="draws the test split that is held out")
+
+    @field_validator("resize")
+    @classmethod
+    def _size_of_networks(cls, value: int) -> int:
+        if 0 < value < MIN_SIDE:
+            raise ValueError(f"networks take sides from {MIN_SIDE} to {MAX_SIDE}")
+        return value
+
+    @field_validator("images_per_class", mode="before")
+    @classmethod
+    def _numbers(cls, value: object) -> object:
+        if not isinstance(value, list | tuple):
+            return value
+        return tuple(int(item) if isinstance(item, str) and item.strip().isdecimal() else item for item in value)
 
     @field_validator("images_per_class")
     @classmethod
-    def _distinct(cls, value: tuple[ImagesPerClass, ...]) -> tuple[ImagesPerClass, ...]:
+    def _known_and_distinct(cls, value: tuple[ImagesPerClass, ...]) -> tuple[ImagesPerClass, ...]:
+        for item in value:
+            if isinstance(item, int) and item < 1:
+                raise ValueError(f"{item} images per class are asked for; ask for 1 or more, or 'all'")
+            if isinstance(item, str) and item != "all":
+                match = LONG_TAILED.fullmatch(item)
+                if match is None or float(match[2]) < 1:
+                    raise ValueError(
+                        f"{item!r} is neither a number, 'all', nor 'long-tailed:N:RATIO' with a ratio >= 1"
+                    )
         if len(set(value)) != len(value):
             raise ValueError("each number of images per class may be given once")
         return value

@@ -5,8 +5,9 @@ import json
 import os
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from data.errors import AugmentError, CorruptFileError
 
@@ -27,7 +28,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     except OSError as error:
         raise AugmentError(f"cannot write {path}: {error.strerror or error}; free or choose another place") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -59,10 +61,10 @@ def read_json(path: Path) -> Any:
         raise CorruptFileError(f"{path} is not readable JSON ({error}); delete it or restore it from a copy") from error
 
 
-def digest_file(path: Path) -> str:
-    """Return the SHA-256 of a file, as 64 hexadecimal digits."""
+def digest_file(path: Path, *, algorithm: Literal["sha256", "md5"] = "sha256") -> str:
+    """Return the digest of a file in hexadecimal digits; MD5 only where a publisher gives no other."""
     with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        return hashlib.file_digest(stream, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
 def digest_json(value: object) -> str:

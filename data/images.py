@@ -67,6 +67,11 @@ class LabelledImages:
         return sha.hexdigest()
 
 
+def identities(images: LabelledImages) -> list[bytes]:
+    """Return a digest of each image's pixels: equal where images are equal."""
+    return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images.images]
+
+
 def to_unit_range(images: npt.NDArray[np.uint8]) -> Tensor:
     """Map (N, C, H, W) uint8 pixels to float32 in [-1, 1], the range of the generator's tanh."""
     return torch.from_numpy(np.ascontiguousarray(images)).float().div_(127.5).sub_(1.0)

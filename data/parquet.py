@@ -4,9 +4,8 @@ Between stages an image is its raw bytes (fast). Published, it is a PNG in Huggi
 `datasets.load_dataset` opens as images and class labels.
 """
 
-import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
-from PIL import Image
 
+from data.decoding import decode_image
 from data.errors import CorruptFileError
 from data.files import write_atomically
 from data.images import LabelledImages
 
+ROW_GROUP_SIZE = 5000  # rows that a reader must hold at once
 IMAGE_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
@@ -44,6 +44,19 @@ def read_table(path: Path) -> pa.Table:
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise CorruptFileError(f"{path} is truncated or not Parquet ({reason}); delete it to make it again") from error
+
+
+def num_rows(path: Path) -> int:
+    """Return the number of rows that a Parquet file announces.
+
+    Raises:
+        CorruptFileError: missing, truncated or not Parquet.
+    """
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        reason = (str(error).splitlines() or ["unknown"])[0]
+        raise CorruptFileError(f"{path} is missing, truncated or not Parquet ({reason})") from error
 
 
 def write_subset(path: Path, subset: LabelledImages) -> None:
@@ -76,31 +89,17 @@ def read_subset(path: Path) -> LabelledImages:
         images = np.concatenate(chunks).reshape(len(table), *facts["shape"])
         return LabelledImages(
             images=images,
-            labels=table["label"].to_numpy().copy(),  # Arrow's own memory is read-only
-            rows=table["row"].to_numpy().copy(),
+            labels=np.array(table["label"], np.int64),  # copies: views of Arrow's memory are read-only
+            rows=np.array(table["row"], np.int64),
             class_names=tuple(facts["class_names"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CorruptFileError(f"{path} is not a subset file ({error}); delete it to make it again") from error
 
 
-def encode_png(image: npt.NDArray[np.uint8]) -> bytes:
-    """Encode one (C, H, W) uint8 image, C = 1 or 3, as PNG."""
-    buffer = io.BytesIO()
-    Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0)).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
-
-
-def decode_image(content: bytes) -> npt.NDArray[np.uint8]:
-    """Decode an encoded grayscale or RGB image to (C, H, W) uint8."""
-    with Image.open(io.BytesIO(content)) as image:
-        pixels = np.asarray(image.convert("L" if image.mode in ("1", "L", "I", "I;16") else "RGB"))
-    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-
-
 def published_schema(class_names: tuple[str, ...], extra: dict[str, pa.DataType]) -> pa.Schema:
     """Return the schema of a published shard, with the metadata that makes `datasets` see images and class labels."""
-    hugging_face_types = {pa.int64(): "int64", pa.string(): "string", pa.float32(): "float32"}
+    hugging_face_types = {pa.int64(): "int64", pa.string(): "string", pa.float32(): "float32", pa.bool_(): "bool"}
     features: dict[str, Any] = {
         "image": {"_type": "Image"},
         "label": {"names": list(class_names), "_type": "ClassLabel"},
@@ -114,27 +113,34 @@ def published_schema(class_names: tuple[str, ...], extra: dict[str, pa.DataType]
 def write_published_shard(
     path: Path,
     *,
-    images: npt.NDArray[np.uint8],
+    encoded: Sequence[bytes],
     labels: npt.NDArray[np.int64],
-    names: Iterable[str],
+    names: Sequence[str],
     class_names: tuple[str, ...],
     extra: dict[str, pa.Array],
 ) -> None:
     """Write one shard of a published data set.
 
     Args:
-        images: (N, C, H, W) uint8.
+        encoded: N images as PNG.
         labels: (N,) int64.
         names: a file name for each image, such as `00000017.png`.
         extra: further columns of length N (provenance).
     """
-    encoded = [{"bytes": encode_png(image), "path": name} for image, name in zip(images, names, strict=True)]
+    contents = [pa.array(encoded, pa.binary()), pa.array(names, pa.string())]
+    image_column = pa.StructArray.from_arrays(contents, fields=list(IMAGE_TYPE))
     schema = published_schema(class_names, {name: column.type for name, column in extra.items()})
-    table = pa.table([pa.array(encoded, IMAGE_TYPE), pa.array(labels), *extra.values()], schema=schema)
+    table = pa.table([image_column, pa.array(labels), *extra.values()], schema=schema)
+    repetitive = ["label", *(name for name, column in extra.items() if column.type != pa.bool_())]
     write_atomically(
         path,
         lambda temporary: pq.write_table(
-            table, temporary, compression="zstd", use_dictionary=["label"], write_page_index=True
+            table,
+            temporary,
+            compression={"image.bytes": "none"} | dict.fromkeys(["image.path", "label", *extra], "zstd"),
+            use_dictionary=repetitive,
+            write_page_index=True,
+            row_group_size=ROW_GROUP_SIZE,
         ),
     )
 
@@ -181,8 +187,7 @@ def _class_names(schema: pa.Schema, path: Path) -> tuple[str, ...]:
 
 
 def _decoded(table: pa.Table, path: Path) -> Iterator[npt.NDArray[np.uint8]]:
-    for row, content in enumerate(pa.compute.struct_field(table["image"], "bytes").to_pylist()):
-        try:
-            yield decode_image(content)
-        except (OSError, TypeError, ValueError, SyntaxError) as error:
-            raise CorruptFileError(f"{path}, row {row}: the image cannot be decoded") from error
+    for row, content in enumerate(pa.compute.struct_field(table["image"], "bytes")):
+        if not content.is_valid:
+            raise CorruptFileError(f"{path}, row {row}: the image is missing")
+        yield decode_image(content.as_py(), where=f"{path}, row {row}")

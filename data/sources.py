@@ -1,50 +1,43 @@
-"""Where labelled images come from: each source gives a train and a test split with fixed row numbers."""
+"""Where labelled images come from: a registry of names, and the user's own by `parquet:PATH` and `folder:PATH`."""
 
-import gzip
-import hashlib
 import os
-import threading
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import platformdirs
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
-from torchvision.datasets import MNIST
 
-from data.errors import CorruptFileError, SourceUnavailableError, UsageError
-from data.files import digest_file, write_bytes
-from data.images import LabelledImages
+from data.config import DEFAULT_DATASET, DataConfig
+from data.digits_source import load_sklearn_digits
+from data.errors import SourceUnavailableError, UsageError
+from data.folder_source import load_folder
+from data.parquet_source import load_parquet
+from data.splits import Source
+from data.torchvision_source import FAMILIES, load_family, load_usps, usps_is_present
 
-DEFAULT_DATASET = "auto"
-GIVE_UP_SECONDS = 10.0  # to find a mirror that answers
-
-# The four uncompressed files of MNIST as LeCun et al. published them, SHA-256.
-MNIST_FILES = {
-    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-}
+__all__ = ["KnownDataset", "Source", "cache_directory", "known_datasets", "load_source"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
-    """A data set ready for a study.
-
-    Attributes:
-        name: the data set that was really loaded.
-        warning: what the reader of a report must know about how it was chosen, or "".
-    """
+class KnownDataset:
+    """A data set that has a name, and whether it lies on this machine."""
 
     name: str
-    train: LabelledImages
-    test: LabelledImages
-    warning: str = ""
+    description: str
+    is_present: bool
+
+
+_DESCRIPTIONS = {
+    "mnist": "handwritten digits, 28x28, 60,000 + 10,000",
+    "fashion-mnist": "clothes, 28x28, 60,000 + 10,000",
+    "kmnist": "Kuzushiji (cursive Japanese), 28x28, 60,000 + 10,000",
+    "emnist-letters": "handwritten letters, 26 classes, 28x28, 124,800 + 20,800",
+    "emnist-balanced": "handwritten digits and letters, 47 classes, 28x28, 112,800 + 18,800",
+    "qmnist": "MNIST with a test split of 60,000, 28x28",
+    "usps": "digits of postal codes, 16x16, 7,291 + 2,007",
+    "digits": "scikit-learn's digits, 8x8, 1,257 + 540",
+}
 
 
 def cache_directory() -> Path:
@@ -53,122 +46,60 @@ def cache_directory() -> Path:
     return Path(configured) if configured else Path(platformdirs.user_cache_dir("augmentation-gain"))
 
 
-def load_source(name: str) -> Source:
-    """Load the data set `name`; `auto` is MNIST where it can be had and scikit-learn's digits elsewhere.
+def known_datasets() -> list[KnownDataset]:
+    """Return the data sets that have names, and which of them are here. Touches no network."""
+    root = cache_directory()
+    present = {name: family.is_present(root) for name, family in FAMILIES.items()}
+    present |= {"usps": usps_is_present(root), "digits": True}
+    return [
+        KnownDataset(name=name, description=description, is_present=present[name])
+        for name, description in _DESCRIPTIONS.items()
+    ]
+
+
+def load_source(dataset: DataConfig | str) -> Source:
+    """Load a data set; `auto` is MNIST where it can be had and scikit-learn's digits elsewhere.
+
+    Args:
+        dataset: its name, `parquet:PATH` or `folder:PATH`, alone or with the configuration of how to read it.
 
     Raises:
-        UsageError: no such data set.
+        UsageError: no such data set, or not readable with these options.
         SourceUnavailableError: neither a local copy nor a network.
-        CorruptFileError: a local copy differs from the published files.
+        CorruptFileError: a local copy is damaged or differs from the published files.
+        AugmentError: the user's data cannot make a study.
     """
-    if name == DEFAULT_DATASET:
-        try:
-            return load_mnist(cache_directory())
-        except SourceUnavailableError as error:
-            digits = load_sklearn_digits()
-            warning = f"MNIST is not available, so this study uses scikit-learn's digits (8x8) instead: {error}"
-            return Source(name=digits.name, train=digits.train, test=digits.test, warning=warning)
-    loaders: dict[str, Callable[[], Source]] = {
-        "mnist": lambda: load_mnist(cache_directory()),
-        "digits": load_sklearn_digits,
-    }
-    if name not in loaders:
-        raise UsageError(f"unknown dataset {name!r}; known are {', '.join(sorted(loaders))} and {DEFAULT_DATASET}")
-    return loaders[name]()
+    config = DataConfig(dataset=dataset) if isinstance(dataset, str) else dataset
+    kind, separator, path = config.dataset.partition(":")
+    if separator and kind in ("parquet", "folder"):
+        if not path or "\0" in path:
+            raise UsageError(f"{config.dataset!r} names no path; write {kind}:PATH")
+        load = load_parquet if kind == "parquet" else load_folder
+        return load(Path(path).expanduser(), config)
+    if config.dataset == DEFAULT_DATASET:
+        return _mnist_or_digits()
+    return _named_loader(config.dataset)()
 
 
-def load_sklearn_digits() -> Source:
-    """Load scikit-learn's bundled 8x8 digits: 1,797 images, three tenths held out for testing, always the same ones."""
-    bunch = load_digits()
-    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]  # (1797, 1, 8, 8)
-    labels = bunch.target.astype(np.int64)
-    train_rows, test_rows = train_test_split(np.arange(len(labels)), test_size=0.3, stratify=labels, random_state=0)
-
-    def split(rows: npt.NDArray[np.int64]) -> LabelledImages:
-        rows = np.sort(rows).astype(np.int64)
-        names = tuple(str(name) for name in bunch.target_names)
-        return LabelledImages(images=images[rows], labels=labels[rows], rows=rows, class_names=names)
-
-    return Source(name="digits", train=split(train_rows), test=split(test_rows))
+def _mnist_or_digits() -> Source:
+    try:
+        return load_family("mnist", cache_directory())
+    except SourceUnavailableError as error:
+        digits = load_sklearn_digits()
+        warning = f"MNIST is not available, so this study uses scikit-learn's digits (8x8) instead: {error}"
+        return Source(name=digits.name, train=digits.train, test=digits.test, warning=warning, held_out=True)
 
 
-def load_mnist(root: Path) -> Source:
-    """Load MNIST from `root/MNIST/raw` (torchvision's layout), fetching what is missing.
-
-    Raises:
-        SourceUnavailableError: files are missing and no mirror answers.
-        CorruptFileError: a file differs from the published one.
-    """
-    raw = root / "MNIST" / "raw"
-    missing = [name for name in MNIST_FILES if not (raw / name).is_file()]
-    if missing:
-        _fetch_mnist(raw, missing)
-    for name, digest in MNIST_FILES.items():
-        try:
-            intact = digest_file(raw / name) == digest
-        except OSError as error:
-            raise CorruptFileError(f"cannot read {raw / name}: {error.strerror or error}") from error
-        if not intact:
-            raise CorruptFileError(
-                f"{raw / name} is truncated or altered (its SHA-256 is not the published one); "
-                "delete it to have it fetched again, or copy the original there"
-            )
-
-    def split(train: bool) -> LabelledImages:
-        loaded = MNIST(root, train=train, download=False)
-        labels = loaded.targets.numpy().astype(np.int64)
-        return LabelledImages(
-            images=loaded.data.numpy()[:, None],
-            labels=labels,
-            rows=np.arange(len(labels), dtype=np.int64),
-            class_names=tuple(str(digit) for digit in range(10)),
-        )
-
-    return Source(name="mnist", train=split(train=True), test=split(train=False))
-
-
-def _fetch_mnist(raw: Path, names: list[str]) -> None:
-    published = {name.removesuffix(".gz"): md5 for name, md5 in MNIST.resources}
-    mirror = _answering_mirror(MNIST.mirrors, f"{names[0]}.gz")
-    where = (
-        f"put the four *-ubyte files into {raw} (AUGMENT_DATA names the folder above MNIST/), or use --dataset digits"
+def _named_loader(name: str) -> Callable[[], Source]:
+    if name in FAMILIES:
+        return lambda: load_family(name, cache_directory())
+    if name == "usps":
+        return lambda: load_usps(cache_directory())
+    if name == "digits":
+        return load_sklearn_digits
+    close = get_close_matches(name, _DESCRIPTIONS, n=1)
+    meant = f"; did you mean {close[0]!r}?" if close else ""
+    raise UsageError(
+        f"unknown dataset {name!r}{meant}; known are {', '.join(_DESCRIPTIONS)}, {DEFAULT_DATASET}, "
+        "parquet:PATH and folder:PATH"
     )
-    if mirror is None:
-        raise SourceUnavailableError(f"no copy in {raw} and no mirror answered within {GIVE_UP_SECONDS:.0f} s; {where}")
-    for name in names:
-        try:
-            with urllib.request.urlopen(f"{mirror}{name}.gz", timeout=GIVE_UP_SECONDS) as answer:
-                content = answer.read()
-        except OSError as error:
-            raise SourceUnavailableError(f"fetching {name} failed ({error}); {where}") from error
-        if hashlib.md5(content, usedforsecurity=False).hexdigest() != published[name]:
-            raise SourceUnavailableError(f"{name} came damaged from its mirror; try again, or {where}")
-        write_bytes(raw / name, gzip.decompress(content))
-
-
-def _answering_mirror(mirrors: list[str], name: str) -> str | None:
-    """Return the first mirror that answers within the time limit, whatever hangs (name look-up, connection, server)."""
-    found: list[str] = []
-    done = threading.Event()
-    pending = threading.Semaphore(0)
-
-    def probe(mirror: str) -> None:
-        try:
-            request = urllib.request.Request(mirror + name, method="HEAD")
-            with urllib.request.urlopen(request, timeout=GIVE_UP_SECONDS):
-                found.append(mirror)
-                done.set()
-        except (OSError, ValueError):
-            pass
-        pending.release()
-
-    def all_failed() -> None:
-        for _ in mirrors:
-            pending.acquire()
-        done.set()
-
-    for mirror in mirrors:
-        threading.Thread(target=probe, args=(mirror,), daemon=True).start()
-    threading.Thread(target=all_failed, daemon=True).start()
-    done.wait(GIVE_UP_SECONDS)
-    return found[0] if found else None

@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from data.errors import AugmentError
+from flows.commands.datasets import datasets, inspect
+from flows.commands.export import export
 from flows.commands.run import run
 from flows.commands.serve import serve
 
@@ -16,7 +18,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (run, serve):
+for command in (run, export, serve, datasets, inspect):
     app.command()(command)
 
 

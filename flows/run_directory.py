@@ -20,7 +20,8 @@ from filelock import FileLock, Timeout
 from data.device import Compute, resolve_compute
 from data.errors import AugmentError, CorruptFileError, UsageError
 from data.files import digest_json, read_json, write_json, write_text
-from data.regimes import BalancedRegime
+from data.names import safe_file_name
+from data.regimes import Regime, regime_of
 from data.sources import Source
 from evaluation.report import DatasetFacts
 from flows.config import ComputeConfig, StudyConfig, to_toml, validate_config
@@ -34,7 +35,7 @@ class Cell:
     """One (regime, replicate) of a study and where its files lie."""
 
     run_directory: Path
-    regime: BalancedRegime
+    regime: Regime
     replicate: int
 
     @property
@@ -69,7 +70,7 @@ class Cell:
 def study_cells(config: StudyConfig, run_directory: Path) -> list[Cell]:
     """Return all cells of a study, in order."""
     return [
-        Cell(run_directory, BalancedRegime(images_per_class), replicate)
+        Cell(run_directory, regime_of(images_per_class), replicate)
         for images_per_class in config.data.images_per_class
         for replicate in range(config.replicates)
     ]
@@ -78,7 +79,7 @@ def study_cells(config: StudyConfig, run_directory: Path) -> list[Cell]:
 def new_run_directory(runs_directory: Path, config: StudyConfig) -> Path:
     """Return the path of a run that does not exist yet: time of start, data set, configuration digest."""
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    base = f"{stamp}-{config.data.dataset}-{digest_json(config.model_dump(mode='json'))[:6]}"
+    base = f"{stamp}-{safe_file_name(config.data.dataset)}-{digest_json(config.model_dump(mode='json'))[:6]}"
     path, count = runs_directory / base, 1
     while path.exists():
         count += 1

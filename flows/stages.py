@@ -25,7 +25,7 @@ from evaluation.predictions import predictions_on, read_predictions, write_predi
 from evaluation.report import CellFacts
 from flows.config import StudyConfig
 from flows.run_directory import Cell, code_digest
-from gan.export import GENERATOR_FILE, PROVENANCE_FILE, ExportProgress, export_dataset
+from gan.export import GENERATOR_FILE, PROVENANCE_FILE, ExportProgress, ExportRequest, export_dataset
 from gan.training import TrainingProgress, train
 
 OnUpdate = Callable[[float, str], None]  # finished share in [0, 1], a line of detail
@@ -175,9 +175,11 @@ def synthetic_stage(cell: Cell, config: StudyConfig, *, num_classes: int, comput
         export_dataset(
             cell.generator_directory,
             directory,
-            num_images=num_images,
-            shard_size=config.sampling.shard_size,
-            seed=child_seed(config.seed, "samples", cell.regime.name, cell.replicate),
+            ExportRequest(
+                num_images=num_images,
+                shard_size=config.sampling.shard_size,
+                seed=child_seed(config.seed, "samples", cell.regime.name, cell.replicate),
+            ),
             compute=compute,
             on_progress=on_progress,
         )

@@ -89,7 +89,7 @@ def augmentation_study(
 @cache
 def study_source(config: DataConfig) -> Source:
     """Return the study's images, read once per process."""
-    return load_source(config.dataset)
+    return load_source(config)
 
 
 @task(task_run_name="subset {cell.name}", tags=["subset"], cache_policy=NO_CACHE, persist_result=False)

@@ -1,6 +1,6 @@
-"""Drawing labelled samples from a trained generator, in shards that come out the same however they are made."""
+"""Drawing labelled samples from a trained generator, so that they come out the same however they are made."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,11 +9,15 @@ import torch
 from torch import Tensor
 
 from data.device import Compute
+from data.errors import UsageError
 from data.images import to_pixels
-from data.randomness import torch_stream
 from gan.networks import Generator
 
 SAMPLE_BATCH = 256
+MAX_ROUNDS = 100  # of drawing again what a confidence filter rejects
+
+Counts = npt.NDArray[np.int64]
+Pixels = npt.NDArray[np.uint8]
 
 
 @torch.no_grad()
@@ -31,28 +35,81 @@ def generate(generator: Generator, latent: Tensor, labels: Tensor, *, compute: C
     return torch.cat(parts)
 
 
+def draw_images(
+    generator: Generator, labels: npt.NDArray[np.int64], *, rng: torch.Generator, compute: Compute
+) -> Pixels:
+    """Draw one image per label, (N, C, H, W) uint8; only one batch of floats is in memory at a time."""
+    images = np.empty((len(labels), *generator.image_shape), np.uint8)
+    latent = torch.randn(len(labels), generator.latent_dim, generator=rng)  # (N, latent_dim)
+    classes = torch.from_numpy(labels)
+    for start in range(0, len(labels), SAMPLE_BATCH):
+        part = slice(start, start + SAMPLE_BATCH)
+        images[part] = to_pixels(generate(generator, latent[part], classes[part], compute=compute))
+    return images
+
+
 @dataclass(frozen=True, kw_only=True)
-class SampleShard:
-    """Consecutive samples: `images` (n, C, H, W) uint8, `labels` (n,) int64, `first_index` of the whole set."""
+class ConfidenceFilter:
+    """Keeps the samples that a classifier recognises as what they were meant to be.
 
-    images: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.int64]
-    first_index: int
+    Attributes:
+        predict_probabilities: maps (N, C, H, W) uint8 images to (N, num_classes) float32; called from several threads.
+        minimum: least probability of the sample's own class; 0 keeps all samples and records the probability.
+        identity: digest of the classifier, for provenance.
+    """
+
+    predict_probabilities: Callable[[Pixels], npt.NDArray[np.float32]]
+    minimum: float
+    identity: str
 
 
-def balanced_labels(first: int, count: int, *, num_classes: int) -> npt.NDArray[np.int64]:
-    """Return the labels of samples `first` .. `first + count`: classes take turns, so every prefix is balanced."""
-    return np.arange(first, first + count, dtype=np.int64) % num_classes
+class FilterTooStrictError(UsageError):
+    """A confidence filter that accepts next to nothing."""
 
 
-def sample_shards(
-    generator: Generator, *, num_images: int, shard_size: int, num_classes: int, seed: int, compute: Compute
-) -> Iterator[SampleShard]:
-    """Yield `num_images` class-balanced samples in shards, each drawn from a random stream of its own."""
-    generator.to(compute.device).eval()
-    for shard, first in enumerate(range(0, num_images, shard_size)):
-        count = min(shard_size, num_images - first)
-        labels = balanced_labels(first, count, num_classes=num_classes)
-        latent = torch.randn(count, generator.latent_dim, generator=torch_stream(seed, "latent", shard))
-        images = generate(generator, latent, torch.from_numpy(labels), compute=compute)
-        yield SampleShard(images=to_pixels(images), labels=labels, first_index=first)
+def draw_confident_images(
+    generator: Generator,
+    labels: npt.NDArray[np.int64],
+    confidence: ConfidenceFilter,
+    *,
+    rng: torch.Generator,
+    compute: Compute,
+) -> tuple[Pixels, npt.NDArray[np.float32]]:
+    """Draw one image per label, again and again where the filter rejects it; return images and probabilities.
+
+    Raises:
+        FilterTooStrictError: a sample was rejected 100 times.
+    """
+    images = np.empty((len(labels), *generator.image_shape), np.uint8)
+    probabilities = np.zeros(len(labels), np.float32)
+    pending = np.arange(len(labels))
+    for _ in range(MAX_ROUNDS):
+        drawn = draw_images(generator, labels[pending], rng=rng, compute=compute)
+        of_own_class = confidence.predict_probabilities(drawn)[np.arange(len(pending)), labels[pending]]
+        accepted = of_own_class >= confidence.minimum
+        images[pending[accepted]] = drawn[accepted]
+        probabilities[pending[accepted]] = of_own_class[accepted]
+        pending = pending[~accepted]
+        if not len(pending):
+            return images, probabilities
+    raise FilterTooStrictError(
+        f"{len(pending)} samples (such as of class {labels[pending[0]]}) stay below confidence "
+        f"{confidence.minimum:g} in {MAX_ROUNDS} draws; lower the confidence"
+    )
+
+
+def apportion(num_images: int, weights: Counts) -> Counts:
+    """Share `num_images` out in proportion to `weights`, by largest remainder; returns counts that add up to it."""
+    exact = num_images * weights / weights.sum()
+    counts: Counts = np.floor(exact).astype(np.int64)
+    by_remainder = np.argsort(counts - exact, kind="stable")
+    counts[by_remainder[: num_images - counts.sum()]] += 1
+    return counts
+
+
+def class_sequence(counts: Counts) -> npt.NDArray[np.int64]:
+    """Return the labels of all samples in order: classes interleaved evenly, so that every stretch has their shares."""
+    labels: npt.NDArray[np.int64] = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
+    rank = np.concatenate([(np.arange(count) + 0.5) / count for count in counts if count])
+    ordered: npt.NDArray[np.int64] = labels[np.lexsort((labels, rank))]
+    return ordered

@@ -44,7 +44,8 @@ def run(
         typer.Option(help="Data set; auto is MNIST, else scikit-learn's digits. `augment datasets` lists them."),
     ] = None,
     images_per_class: Annotated[
-        str | None, typer.Option(help="Regimes, separated by commas: 10,100 or all.", metavar="N,N,…")
+        str | None,
+        typer.Option(help="Regimes, separated by commas: 10,100, all, long-tailed:500:100 (largest class, ratio)."),
     ] = None,
     replicates: Annotated[int | None, typer.Option(help="Draws of the subset per regime.")] = None,
     seed: Annotated[int | None, typer.Option(help="Root seed of everything random.")] = None,
@@ -67,7 +68,9 @@ def run(
     else:
         options = {
             "data.dataset": dataset,
-            "data.images_per_class": None if images_per_class is None else parse_images_per_class(images_per_class),
+            "data.images_per_class": None
+            if images_per_class is None
+            else [part.strip() for part in images_per_class.split(",")],
             "replicates": replicates,
             "seed": seed,
         }
@@ -82,7 +85,7 @@ def run_study(study: StudyConfig, run_directory: Path, *, console: Console) -> N
     """Run the flow with progress on `console`, then print the table of gains, the verdict and where the report is."""
     regimes = ", ".join(str(count) for count in study.data.images_per_class)
     console.print(
-        f"[bold]augmentation study[/] of {escape(study.data.dataset)}: {regimes} images per class, "
+        f"[bold]augmentation study[/] of {escape(study.data.dataset)}: {escape(regimes)} images per class, "
         f"{study.replicates} replicates, seed {study.seed}, in {escape(str(run_directory))}",
         highlight=False,
     )
@@ -139,16 +142,3 @@ def _with_interval(gain: Gain) -> str:
 
 def _with_spread(spread: Spread) -> str:
     return f"{100 * spread.mean:.2f}" if spread.sd is None else f"{100 * spread.mean:.2f} ± {100 * spread.sd:.2f}"
-
-
-def parse_images_per_class(text: str) -> tuple[int | str, ...]:
-    """Read `10,100,all`.
-
-    Raises:
-        UsageError: a part is neither a whole number nor `all`.
-    """
-    parts = [part.strip() for part in text.split(",")]
-    for part in parts:
-        if part != "all" and not part.removeprefix("-").isdigit():
-            raise UsageError(f"--images-per-class takes numbers or 'all' separated by commas, not {text!r}")
-    return tuple("all" if part == "all" else int(part) for part in parts)

@@ -33,7 +33,7 @@ def fails(
         (["run", "--dataset", "digits", "--images-per-class", "5000"], "class '8' has only 122"),
         (["run", "--images-per-class", "-3"], "images_per_class"),
         (["run", "--images-per-class", "0"], "images_per_class"),
-        (["run", "--images-per-class", "ten"], "takes numbers or 'all'"),
+        (["run", "--images-per-class", "ten"], "neither a number"),
         (["run", "--replicates", "-1"], "replicates"),
         (["run", "--set", "gan.stepz=3"], "did you mean 'steps'"),
         (["run", "absent.toml"], "cannot read configuration absent.toml"),

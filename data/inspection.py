@@ -1,0 +1,85 @@
+"""What a data set holds: counts, duplicates, the regimes that it can fill, and a picture of examples."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from data.collecting import resized
+from data.config import ImagesPerClass
+from data.errors import UsageError
+from data.images import LabelledImages, identities
+from data.regimes import Regime, check_regime, regime_of
+from data.splits import Source
+
+CANDIDATES: tuple[ImagesPerClass, ...] = (
+    10, 50, 100, 500, "all", "long-tailed:50:10", "long-tailed:500:10", "long-tailed:500:100"
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """Facts about a source.
+
+    Attributes:
+        duplicates_in_train: images that repeat an earlier one, pixel by pixel; likewise in the test split.
+        duplicates_across: test images that occur in the train split too: they make a test too easy.
+        contradictions: images that occur with more than one label, in both splits together.
+        regimes: the values of `images_per_class` that the train split can fill, with their regimes.
+        largest_balanced: most images per class that a balanced regime may ask for.
+    """
+
+    train_counts: tuple[int, ...]
+    test_counts: tuple[int, ...]
+    duplicates_in_train: int
+    duplicates_in_test: int
+    duplicates_across: int
+    contradictions: int
+    regimes: tuple[tuple[ImagesPerClass, Regime], ...]
+    largest_balanced: int
+
+
+def inspect_source(source: Source) -> Inspection:
+    """Count classes and duplicates of a source, and try the usual regimes."""
+    train, test = identities(source.train), identities(source.test)
+    labels: dict[bytes, set[int]] = {}
+    for of_split, images in ((train, source.train), (test, source.test)):
+        for identity, label in zip(of_split, images.labels.tolist(), strict=True):
+            labels.setdefault(identity, set()).add(label)
+    seen_in_train = set(train)
+    return Inspection(
+        train_counts=tuple(source.train.class_counts().tolist()),
+        test_counts=tuple(source.test.class_counts().tolist()),
+        duplicates_in_train=len(train) - len(seen_in_train),
+        duplicates_in_test=len(test) - len(set(test)),
+        duplicates_across=sum(identity in seen_in_train for identity in test),
+        contradictions=sum(len(found) > 1 for found in labels.values()),
+        regimes=tuple((value, regime_of(value)) for value in CANDIDATES if _fills(source.train, regime_of(value))),
+        largest_balanced=int(source.train.class_counts().min()),
+    )
+
+
+def example_grid(images: LabelledImages, *, columns: int, max_classes: int, max_side: int) -> npt.NDArray[np.uint8]:
+    """Return a picture (height, width, 3): a row of `columns` examples for each of the first classes, black between.
+
+    Images are shrunk to `max_side` pixels where they are larger.
+    """
+    _, height, width = images.shape
+    shrink = min(1.0, max_side / max(height, width))
+    size = (max(1, round(height * shrink)), max(1, round(width * shrink)))
+    rows = min(images.num_classes, max_classes)
+    picture = np.zeros((rows * (size[0] + 1) - 1, columns * (size[1] + 1) - 1, 3), np.uint8)
+    for label in range(rows):
+        for column, index in enumerate(np.flatnonzero(images.labels == label)[:columns]):
+            top, left = label * (size[0] + 1), column * (size[1] + 1)
+            example = resized(images.images[index], size).transpose(1, 2, 0)
+            picture[top : top + size[0], left : left + size[1]] = example
+    return picture
+
+
+def _fills(train: LabelledImages, regime: Regime) -> bool:
+    try:
+        check_regime(train, regime)
+    except UsageError:
+        return False
+    return True

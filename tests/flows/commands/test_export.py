@@ -1,0 +1,134 @@
+import numpy as np
+import pyarrow.dataset
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+from data.config import DataConfig
+from data.errors import UsageError
+from data.files import write_json, write_text
+from data.parquet import read_published, write_subset
+from evaluation.config import ClassifierConfig, EvaluationConfig
+from flows.commands.export import choose_generator, export, resolve_counts
+from flows.config import StudyConfig, to_toml
+from gan.checkpoint import save_generator
+from gan.config import GanConfig
+from gan.export import GENERATOR_FILE
+from gan.networks import Generator, initialise
+
+app = typer.Typer()
+app.command()(export)
+
+
+def write_generator(directory, class_names):
+    config = GanConfig(generator_width=4, latent_dim=8)
+    generator = Generator(config, image_shape=(1, 8, 8), num_classes=len(class_names))
+    initialise(generator, config=config, rng=torch.Generator().manual_seed(0))
+    save_generator(directory / GENERATOR_FILE, generator, config=config, image_shape=(1, 8, 8), class_names=class_names)
+    write_json(directory / "provenance.json", {"source": "stripes"})
+
+
+@pytest.fixture
+def run(tmp_path, striped):
+    """A run directory with two regimes of two replicates, classifier quick to train."""
+    config = StudyConfig(
+        data=DataConfig(images_per_class=(5, 10)),
+        evaluation=EvaluationConfig(classifier=ClassifierConfig(kind="knn")),
+    )
+    write_text(tmp_path / "run" / "config.toml", to_toml(config))
+    for regime, count in (("balanced-5", 15), ("balanced-10", 30)):
+        for replicate in range(2):
+            cell = tmp_path / "run" / "cells" / regime / str(replicate)
+            write_generator(cell / "generator", striped.class_names)
+            write_subset(cell / "subset.parquet", striped.take(np.arange(count)))
+    return tmp_path / "run"
+
+
+def invoke(*arguments):
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "160"})
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def test_the_regime_with_most_data_is_taken_and_named(run, tmp_path):
+    result = invoke("--run", run, "--num-images", 30, "--output", tmp_path / "out")
+    assert "generator of cell balanced-10/0" in result.output
+    assert "30 images in" in result.output
+    assert read_published(tmp_path / "out").class_counts().tolist() == [10, 10, 10]
+
+
+def test_another_cell(run):
+    assert choose_generator(run=run, cell="balanced-5/1", generator=None).directory == (
+        run / "cells" / "balanced-5" / "1" / "generator"
+    )
+
+
+@pytest.mark.parametrize("cell", ["balanced-7/0", "../../etc", ""])
+def test_no_such_cell(run, cell):
+    with pytest.raises(UsageError, match=r"it has balanced-10/0, balanced-10/1, balanced-5/0"):
+        choose_generator(run=run, cell=cell, generator=None)
+
+
+def test_a_run_without_generators(tmp_path):
+    with pytest.raises(UsageError, match="holds no trained generator"):
+        choose_generator(run=tmp_path, cell=None, generator=None)
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_either_a_run_or_a_generator(run, both):
+    place = run if both else None
+    with pytest.raises(UsageError, match="either --run RUN or --generator DIR"):
+        choose_generator(run=place, cell=None, generator=place)
+
+
+def test_a_generator_directory(run, tmp_path):
+    invoke("--generator", run / "cells/balanced-5/0/generator", "--num-images", 6, "--output", tmp_path / "out")
+    assert len(read_published(tmp_path / "out")) == 6
+
+
+def test_real_images_and_the_confidence_of_a_classifier(run, tmp_path):
+    options = ("--num-images", 12, "--mix-real", "--min-confidence", 0, "--workers", 2)
+    invoke("--run", run, "--output", tmp_path / "out", *options)
+    rows = pyarrow.dataset.dataset(tmp_path / "out" / "data").to_table()
+    assert rows["synthetic"].to_pylist().count(False) == 30
+    assert rows["confidence"].null_count == 30
+
+
+def test_a_confidence_needs_a_run(run, tmp_path):
+    with pytest.raises(UsageError, match="give --run"):
+        invoke("--generator", run / "cells/balanced-5/0/generator", "--min-confidence", 0.5, "--output", tmp_path / "o")
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "num_images", "expected"),
+    [
+        ("balanced", None, (10_000, None)),
+        ("balanced", 7, (7, None)),
+        ("as-real", 9, (9, (3, 3, 3))),
+        ("4,0,2", None, (6, (4, 0, 2))),
+        ("none=5, rows=1", 6, (6, (1, 0, 5))),
+    ],
+)
+def test_distributions(run, striped, text, num_images, expected):
+    choice = choose_generator(run=run, cell=None, generator=None)
+    counts = resolve_counts(text, num_images=num_images, class_names=striped.class_names, choice=choice)
+    assert counts == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("even", "'even' holds no count"),
+        ("1,2", "2 counts for 3 classes"),
+        ("cat=3", "no class 'cat'"),
+        ("rows=-3", "holds no count"),
+        ("1,2,3", "add up to 6, --num-images says 7"),
+    ],
+)
+def test_distributions_that_do_not_fit(run, striped, text, message):
+    choice = choose_generator(run=run, cell=None, generator=None)
+    with pytest.raises(UsageError, match=message):
+        resolve_counts(text, num_images=7, class_names=striped.class_names, choice=choice)
