@@ -75,7 +75,8 @@ class StudyReport(BaseModel, frozen=True, extra="forbid"):
 
     Attributes:
         protocol: digest of what makes two reports comparable: test data, arms, classifier, measurement.
-        timings: seconds of each stage of each cell; the only part that differs between repetitions.
+        timings: seconds of each stage of each cell; with `peak_memory` all that differs between repetitions.
+        peak_memory: the most bytes that the process had held when each stage of each cell ended, where measured.
     """
 
     report_version: int
@@ -88,6 +89,7 @@ class StudyReport(BaseModel, frozen=True, extra="forbid"):
     cells: tuple[CellFacts, ...]
     config: dict[str, Any]
     timings: dict[str, dict[str, float]]
+    peak_memory: dict[str, dict[str, int]] = {}
 
 
 def build_report(
@@ -97,6 +99,7 @@ def build_report(
     dataset: DatasetFacts,
     config: Mapping[str, Any],
     timings: Mapping[str, Mapping[str, float]],
+    peak_memory: Mapping[str, Mapping[str, int]] | None = None,
 ) -> StudyReport:
     """Compute the report from the finished cells.
 
@@ -104,6 +107,7 @@ def build_report(
         regime_titles: regime name to title, in the order of the report.
         config: the study's resolved configuration as JSON values.
         timings: cell name to stage name to seconds.
+        peak_memory: cell name to stage name to bytes, where measured.
     """
     evaluation = config["evaluation"]
     confidence = float(evaluation["confidence"])
@@ -152,6 +156,7 @@ def build_report(
         cells=tuple(cells),
         config=dict(config),
         timings={cell: dict(stages) for cell, stages in timings.items()},
+        peak_memory={cell: dict(stages) for cell, stages in (peak_memory or {}).items()},
     )
 
 
@@ -183,6 +188,19 @@ def verdict_sentence(gain: Gain, *, title: str, confidence: float) -> str:
             return (
                 f"With {title}, GAN augmentation makes no measurable difference: {points} ({interval}, {replicates})."
             )
+
+
+def flatten_config(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return a nested configuration as dotted keys, with each value as people write it."""
+    flat: dict[str, str] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= flatten_config(value, f"{prefix}{key}.")
+        elif isinstance(value, list | tuple):
+            flat[prefix + key] = ", ".join(str(part) for part in value)
+        else:
+            flat[prefix + key] = str(value)
+    return flat
 
 
 def read_report(path: Path) -> StudyReport:

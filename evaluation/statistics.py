@@ -66,10 +66,25 @@ def paired_gains(families: Sequence[Sequence[float]], *, confidence: float) -> l
     """
     reasons = [_why_unavailable(values) for values in families]
     p_values = [None if reason else _p_value(values) for values, reason in zip(families, reasons, strict=True)]
+    judgements = holm(p_values, alpha=1 - confidence)
+    return [
+        _gain(values, reason=reason, p_value=p_value, p_holm=judgement.p_holm, alpha=judgement.level)
+        for values, reason, p_value, judgement in zip(families, reasons, p_values, judgements, strict=True)
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """The level at which Holm judged one p-value, and that p-value corrected; None where there was none to judge."""
+
+    level: float | None
+    p_holm: float | None
+
+
+def holm(p_values: Sequence[float | None], *, alpha: float) -> list[Judgement]:
+    """Judge p-values as one family by Holm's step-down procedure; absent ones (None) do not count."""
     judged = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
-    alpha = 1 - confidence
-    levels: dict[int, float] = {}
-    corrected: dict[int, float] = {}
+    judgements = [Judgement(level=None, p_holm=None) for _ in p_values]
     failed_level: float | None = None
     running = 0.0
     for rank, (p, index) in enumerate(judged):
@@ -77,13 +92,18 @@ def paired_gains(families: Sequence[Sequence[float]], *, confidence: float) -> l
         level = failed_level or alpha / remaining
         if failed_level is None and p > level:
             failed_level = level
-        levels[index] = level
         running = max(running, min(1.0, p * remaining))
-        corrected[index] = running
-    return [
-        _gain(values, reason=reason, p_value=p_values[index], p_holm=corrected.get(index), alpha=levels.get(index))
-        for index, (values, reason) in enumerate(zip(families, reasons, strict=True))
-    ]
+        judgements[index] = Judgement(level=level, p_holm=running)
+    return judgements
+
+
+def mean_interval(values: Spread, *, confidence: float) -> tuple[float, float] | None:
+    """Return the t interval of one arm's mean, not paired with any other arm; None for a single replicate."""
+    if values.sd is None:
+        return None
+    count = len(values.values)
+    half = float(stats.t.ppf((1 + confidence) / 2, count - 1)) * values.sd / math.sqrt(count)
+    return values.mean - half, values.mean + half
 
 
 def _why_unavailable(values: Sequence[float]) -> str:
