@@ -87,7 +87,10 @@ def confusion_changes(pairs: Sequence[Pair], *, limit: int) -> list[ConfusionCha
     found = [divmod(int(place), num_classes) for place in order]
     return [
         ConfusionChange(
-            label=label, predicted=predicted, before=float(before[label, predicted]), after=float(after[label, predicted])
+            label=label,
+            predicted=predicted,
+            before=float(before[label, predicted]),
+            after=float(after[label, predicted]),
         )
         for label, predicted in found
         if change[label, predicted] != 0

@@ -19,14 +19,14 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from evaluation.arms import HEADLINE_ARM
 from evaluation.config import ArmName
-from evaluation.palette import ACCENT, ARM_STYLES, INK, LINE, MUTED, css_variables
+from evaluation.palette import ACCENT, ARM_STYLES, INK, LINE, MUTED, PAGE_COLOURS, css_variables
 from evaluation.report import RegimeReport
 from evaluation.statistics import Gain, mean_interval
 
 WIDTH = 5.2  # inches: 374 units of the SVG, so that text is readable on a phone
 SVG = "http://www.w3.org/2000/svg"
 XLINK_HREF = "{http://www.w3.org/1999/xlink}href"
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "svg.hashsalt": "augmentation-gain",
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -49,6 +49,7 @@ STYLE: dict[str, Any] = {
     "ytick.left": False,
     "legend.frameon": False,
 }
+_ON_PAGE = {"facecolor": PAGE_COLOURS["--page"][0], "edgecolor": "none", "pad": 1.5}
 _VARIABLES = {light: f"var({name})" for name, (light, _) in css_variables().items()}
 
 
@@ -102,9 +103,11 @@ def forest_chart(rows: Sequence[ForestRow], *, name: str, description: str) -> M
             dots = [100 * value for value in row.gain.values]
             axes.plot(dots, [place + 0.22] * len(dots), ".", color=MUTED, markersize=4)
             axes.plot([mean], [place], style.marker, color=style.light, markersize=7, gid=f"mark:{_clean(row.label)}")
-            texts = ((0, _shorten(row.label, 40), "left"), (1, _points_with_interval(row.gain), "right"))
+            texts = ((0, _shorten(row.label, 44), "left"), (1, _points_with_interval(row.gain), "right"))
             for edge, text, side in texts:
-                axes.annotate(text, (edge, place - 0.28), xycoords=("axes fraction", "data"), ha=side, va="center")
+                axes.annotate(
+                    text, (edge, place - 0.28), xycoords=("axes fraction", "data"), ha=side, va="center", bbox=_ON_PAGE
+                )
         axes.set_yticks([])
         axes.set_ylim(len(rows) - 0.6, -0.55)
         axes.margins(x=0.08)
@@ -141,7 +144,7 @@ def accuracy_chart(regimes: Sequence[RegimeReport], *, confidence: float, num_te
             for place, error, regime in zip(places, errors, regimes, strict=True):
                 axes.plot(
                     [place], [error], style.marker, color=style.light, markersize=5.5, gid=f"mark:{arm}, {regime.title}"
-                )  # fmt: skip
+                )
         axes.invert_yaxis()
         axes.yaxis.set_major_locator(_error_ticks(axes))
         axes.yaxis.set_minor_locator(NullLocator())
@@ -163,10 +166,14 @@ def training_chart(curve: TrainingCurve, *, name: str, description: str) -> Mark
             ("generator", curve.generator_losses, ACCENT, "-", "o"),
         )
         for label, values, colour, line, marker in lines:
-            losses.plot(curve.steps, values, line, color=colour, marker=marker, markersize=3.5, label=label, gid=f"mark:{label}")  # fmt: skip
+            losses.plot(
+                curve.steps, values, line, color=colour, marker=marker, markersize=3.5, label=label, gid=f"mark:{label}"
+            )
         losses.set_ylabel("loss", fontsize=9)
         losses.legend(loc="upper left", bbox_to_anchor=(0, 1.25), ncols=2, fontsize=9)
-        distances.plot(curve.steps, curve.kernel_distances, color=ACCENT, marker="o", markersize=3.5, gid="mark:kernel distance")  # fmt: skip
+        distances.plot(
+            curve.steps, curve.kernel_distances, color=ACCENT, marker="o", markersize=3.5, gid="mark:kernel distance"
+        )
         distances.set_ylim(bottom=min(0.0, *curve.kernel_distances))
         distances.set_ylabel("distance", fontsize=9)
         distances.set_xlabel("training step", fontsize=9)
@@ -207,7 +214,9 @@ def trend_chart(line: TrendLine, *, names: Sequence[str], name: str, description
             interval = line.intervals[place]
             if interval is not None:
                 axes.plot([place, place], [100 * end for end in interval], color=style.light, linewidth=2.2)
-            axes.plot([place], [mean], style.marker, color=style.light, markersize=6.5, gid=f"mark:{_clean(names[place])}")
+            axes.plot(
+                [place], [mean], style.marker, color=style.light, markersize=6.5, gid=f"mark:{_clean(names[place])}"
+            )
         axes.set_xticks(range(len(names)), [str(place + 1) for place in range(len(names))])
         axes.set_xlim(-0.5, len(names) - 0.5)
         axes.grid(visible=False, axis="x")
@@ -241,7 +250,14 @@ def _points_with_interval(gain: Gain) -> str:
 
 def _error_ticks(axes: Axes) -> Any:
     low, high = sorted(axes.get_ylim())
-    steps = [digit * 10.0**power for power in range(-3, 2) for digit in (1, 2, 5)] + [30.0, 40.0, 60.0, 70.0, 80.0, 90.0]
+    steps = [digit * 10.0**power for power in range(-3, 2) for digit in (1, 2, 5)] + [
+        30.0,
+        40.0,
+        60.0,
+        70.0,
+        80.0,
+        90.0,
+    ]
     return matplotlib.ticker.FixedLocator([step for step in sorted(steps) if low <= step <= high])
 
 
@@ -285,7 +301,7 @@ def _inline(figure: Figure, *, name: str, description: str) -> Markup:
     root.set("role", "img")
     root.set("aria-label", _clean(description))
     root.set("style", f"max-width:{figure.get_figwidth() * 7:.0f}rem")
-    return Markup(ET.tostring(root, encoding="unicode"))  # noqa: S704 - ElementTree has escaped every text
+    return Markup(ET.tostring(root, encoding="unicode"))  # ElementTree has escaped every text
 
 
 def _settle(element: ET.Element, *, name: str, referenced: set[str]) -> None:

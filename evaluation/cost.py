@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from evaluation.arms import REFERENCE_ARMS
 from evaluation.report import StudyReport
 
 _ORDER = ("subset", "generator", "synthetic", "evaluation", "arm")
@@ -29,7 +30,7 @@ class StageCost:
 
 def stage_costs(report: StudyReport) -> list[StageCost]:
     """Sum up what each stage cost, in the order in which stages run."""
-    names = sorted(_names(report.timings.values()), key=lambda name: (_place(name), name))
+    names = sorted(_names(report.timings.values()), key=_place)
     costs = []
     for name in names:
         seconds = [stages[name] for stages in report.timings.values() if name in stages]
@@ -52,9 +53,14 @@ def _names(cells: Iterable[Mapping[str, float]]) -> set[str]:
     return {name for stages in cells for name in stages}
 
 
-def _place(name: str) -> int:
-    kind = name.split(" ")[0]
-    return _ORDER.index(kind) if kind in _ORDER else len(_ORDER)
+def _place(name: str) -> tuple[int, int, str]:
+    kind, _, detail = name.partition(" ")
+    arms: list[str] = list(REFERENCE_ARMS)
+    return (
+        _ORDER.index(kind) if kind in _ORDER else len(_ORDER),
+        arms.index(detail) if detail in arms else len(arms),
+        name,
+    )
 
 
 def _title(name: str) -> str:

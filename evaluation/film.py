@@ -64,11 +64,12 @@ def make_film(
     """
     if not history:
         return None
-    halves = {epoch.step: _read_halves(directory / epoch.grid, image_shape) for epoch in _spread_over(history)}
-    count, side = len(halves), MAX_SIDE
+    chosen = _spread_over(history, MAX_FRAMES)
+    halves = {epoch.step: _read_halves(directory / epoch.grid, image_shape) for epoch in chosen}
+    count, side = len(chosen), MAX_SIDE
     while True:
         for quality in QUALITIES:
-            film = _encode(_spread_over(history, count), halves, side=side, quality=quality)
+            film = _encode(_spread_over(chosen, count), halves, side=side, quality=quality)
             if len(film.real) + sum(len(frame.picture) for frame in film.frames) <= budget_bytes:
                 return film
         if side <= 32 and count <= 2:
@@ -84,7 +85,7 @@ def picture_uri(image: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> str:
     return _data_uri(stream.getvalue(), "png")
 
 
-def _spread_over(history: Sequence[Epoch], count: int = MAX_FRAMES) -> list[Epoch]:
+def _spread_over(history: Sequence[Epoch], count: int) -> list[Epoch]:
     places = np.linspace(0, len(history) - 1, min(count, len(history))).round().astype(int)
     return [history[place] for place in places]
 

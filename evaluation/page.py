@@ -240,8 +240,9 @@ def _changes(
     reference = REFERENCE_ARMS[HEADLINE_ARM]
     assert reference is not None  # the headline is a difference
     pairs: list[Pair] = [
-        (read_predictions(cell.predictions[reference]), read_predictions(cell.predictions[HEADLINE_ARM])) for cell in files
-    ]  # fmt: skip
+        (read_predictions(cell.predictions[reference]), read_predictions(cell.predictions[HEADLINE_ARM]))
+        for cell in files
+    ]
     changes = class_changes(pairs)
     bars = [
         ClassBar(

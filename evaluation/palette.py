@@ -30,11 +30,15 @@ class ArmStyle:
 ARM_STYLES: dict[ArmName, ArmStyle] = {
     "real": ArmStyle(variable="--arm-real", light="#5b6470", dark="#a3adb9", marker="s", symbol="■"),
     "real+classical": ArmStyle(variable="--arm-classical", light="#0072b2", dark="#56b4e9", marker="o", symbol="●"),
-    "real+synthetic": ArmStyle(variable="--arm-synthetic-added", light="#b87a00", dark="#e69f00", marker="^", symbol="▲"),
-    "real+classical+synthetic": ArmStyle(variable="--arm-headline", light="#008a65", dark="#1fbf93", marker="D", symbol="◆"),
+    "real+synthetic": ArmStyle(
+        variable="--arm-synthetic-added", light="#b87a00", dark="#e69f00", marker="^", symbol="▲"
+    ),
+    "real+classical+synthetic": ArmStyle(
+        variable="--arm-headline", light="#008a65", dark="#1fbf93", marker="D", symbol="◆"
+    ),
     "synthetic": ArmStyle(variable="--arm-synthetic", light="#b3608e", dark="#dc94bd", marker="v", symbol="▼"),
     "real+duplicated": ArmStyle(variable="--arm-duplicated", light="#d55e00", dark="#f0803c", marker="X", symbol="✖"),
-}  # fmt: skip
+}
 INK, MUTED, LINE, ACCENT = "#101418", "#5f6873", "#d5dae0", "#0f62ac"
 PAGE_COLOURS = {"--ink": (INK, "#e9edf1"), "--muted": (MUTED, "#a4aeb9"), "--line": (LINE, "#39424c")} | {
     "--accent": (ACCENT, "#7cc0f7"),

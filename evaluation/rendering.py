@@ -7,6 +7,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from evaluation.palette import ARM_STYLES, css_variables
 
+ABSENT = "\N{EN DASH}"
+
 
 def render_page(template: str, content: Mapping[str, object]) -> str:
     """Fill a template; every value is shown as text unless it is `Markup`."""
@@ -37,12 +39,12 @@ def _environment() -> Environment:
 
 def percent(share: float | None, digits: int = 2) -> str:
     """Show a share in [0, 1] as percent, such as `94.02 %`."""
-    return "–" if share is None else f"{100 * share:.{digits}f} %"
+    return ABSENT if share is None else f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
 def points(difference: float | None) -> str:
     """Show a difference of shares in percentage points, with its sign, such as `+0.42`."""
-    return "–" if difference is None else f"{100 * difference:+.2f}"
+    return ABSENT if difference is None else f"{100 * difference:+.2f}"
 
 
 def interval(low: float | None, high: float | None) -> str:
@@ -53,14 +55,14 @@ def interval(low: float | None, high: float | None) -> str:
 def p_value(value: float | None) -> str:
     """Show a p-value with the digits that mean something."""
     if value is None:
-        return "–"
+        return ABSENT
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def duration(seconds: float | None) -> str:
     """Show seconds as `0.4 s`, `12 s`, `3 min 05 s` or `2 h 07 min`."""
     if seconds is None:
-        return "–"
+        return ABSENT
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -74,11 +76,11 @@ def duration(seconds: float | None) -> str:
 def memory(num_bytes: float | None) -> str:
     """Show bytes as MiB or GiB."""
     if num_bytes is None:
-        return "–"
+        return ABSENT
     mebibytes = num_bytes / 2**20
     return f"{mebibytes:,.0f} MiB" if mebibytes < 1024 else f"{mebibytes / 1024:.1f} GiB"
 
 
 def count(number: float | None) -> str:
     """Show a count with thousands separated."""
-    return "–" if number is None else f"{number:,.0f}"
+    return ABSENT if number is None else f"{number:,.0f}"
