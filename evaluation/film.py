@@ -14,6 +14,7 @@ from data.errors import CorruptFileError
 MAX_FRAMES = 12
 QUALITIES = (80, 60, 40, 25)
 MAX_SIDE = 320  # pixels
+MAX_PICTURE_WIDTH = 960
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +84,21 @@ def picture_uri(image: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> str:
     stream = io.BytesIO()
     picture.save(stream, "PNG", optimize=True)
     return _data_uri(stream.getvalue(), "png")
+
+
+def file_uri(path: Path) -> str:
+    """Return a picture file, scaled down to fit a page, as a data URI.
+
+    Raises:
+        CorruptFileError: missing or not a picture.
+    """
+    try:
+        with Image.open(path) as picture:
+            copy = picture.convert("L" if picture.mode == "L" else "RGB")
+    except (OSError, ValueError, SyntaxError) as error:
+        raise CorruptFileError(f"{path} is missing or not a picture; evaluate this cell again") from error
+    copy.thumbnail((MAX_PICTURE_WIDTH, MAX_PICTURE_WIDTH), Image.Resampling.BOX)
+    return _webp(copy, QUALITIES[0])
 
 
 def _spread_over(history: Sequence[Epoch], count: int) -> list[Epoch]:

@@ -29,10 +29,11 @@ from evaluation.charts import (
 )
 from evaluation.config import ArmName
 from evaluation.cost import stage_costs
-from evaluation.film import Epoch, Film, make_film, picture_uri
+from evaluation.film import Epoch, Film, file_uri, make_film, picture_uri
 from evaluation.predictions import read_predictions
 from evaluation.rendering import interval, points, render_page
 from evaluation.report import RegimeReport, StudyReport, flatten_config
+from evaluation.sample_rows import check_rows, fidelity_rows
 
 FILM_BUDGET_BYTES = 1_200_000  # of all regimes together: the page must stay below 3 MB
 MAX_CLASS_BARS = 30
@@ -49,6 +50,7 @@ class CellFiles:
         history: the generator's `history.json`.
         grids: the directory that the grids in `history` are relative to.
         predictions: one file per arm.
+        pictures: directory with `suspicious_pairs.png` and `worst_labels.png`, where the samples were evaluated.
     """
 
     regime: str
@@ -56,6 +58,7 @@ class CellFiles:
     history: Path
     grids: Path
     predictions: Mapping[ArmName, Path]
+    pictures: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +69,15 @@ class TrainingView:
     film: Film | None
     chart: Markup | None
     final_distances: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplePictures:
+    """The most suspicious samples of a regime's first replicate, as data URIs; None where not at hand."""
+
+    title: str
+    suspicious_pairs: str | None
+    worst_labels: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +149,9 @@ def write_page(
             _changes(regime, files, number, names=report.dataset.class_names, test_images=test_images)
             for number, (regime, files) in enumerate(present)
         ],
+        "checks": check_rows(report),
+        "fidelity": fidelity_rows(report),
+        "sample_pictures": [view for regime, files in present if (view := _sample_pictures(regime, files[0]))],
         "controls": [regime for regime in report.regimes if any(arm.name == "real+duplicated" for arm in regime.arms)],
         "costs": stage_costs(report),
         "total_seconds": sum(sum(stages.values()) for stages in report.timings.values()),
@@ -219,6 +234,17 @@ def _training(
         film=make_film(first, files[0].grids, image_shape=shape, budget_bytes=budget_bytes),
         chart=chart,
         final_distances=tuple(history[-1].kernel_distance for history in histories if history),
+    )
+
+
+def _sample_pictures(regime: RegimeReport, files: CellFiles) -> SamplePictures | None:
+    if files.pictures is None:
+        return None
+    pairs, labels = files.pictures / "suspicious_pairs.png", files.pictures / "worst_labels.png"
+    return SamplePictures(
+        title=regime.title,
+        suspicious_pairs=file_uri(pairs) if pairs.exists() else None,
+        worst_labels=file_uri(labels) if labels.exists() else None,
     )
 
 

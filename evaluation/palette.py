@@ -6,8 +6,6 @@ apart; the orange is darkened on light pages, where it would be too pale. No cha
 
 from dataclasses import dataclass
 
-from evaluation.config import ArmName
-
 
 @dataclass(frozen=True, kw_only=True)
 class ArmStyle:
@@ -27,7 +25,7 @@ class ArmStyle:
     symbol: str
 
 
-ARM_STYLES: dict[ArmName, ArmStyle] = {
+ARM_STYLES: dict[str, ArmStyle] = {
     "real": ArmStyle(variable="--arm-real", light="#5b6470", dark="#a3adb9", marker="s", symbol="■"),
     "real+classical": ArmStyle(variable="--arm-classical", light="#0072b2", dark="#56b4e9", marker="o", symbol="●"),
     "real+synthetic": ArmStyle(
@@ -35,6 +33,9 @@ ARM_STYLES: dict[ArmName, ArmStyle] = {
     ),
     "real+classical+synthetic": ArmStyle(
         variable="--arm-headline", light="#008a65", dark="#1fbf93", marker="D", symbol="◆"
+    ),
+    "real+classical+filtered": ArmStyle(
+        variable="--arm-filtered", light="#857800", dark="#f0e442", marker="P", symbol="✚"
     ),
     "synthetic": ArmStyle(variable="--arm-synthetic", light="#b3608e", dark="#dc94bd", marker="v", symbol="▼"),
     "real+duplicated": ArmStyle(variable="--arm-duplicated", light="#d55e00", dark="#f0803c", marker="X", symbol="✖"),

@@ -32,6 +32,7 @@ def _environment() -> Environment:
         "duration": duration,
         "memory": memory,
         "count": count,
+        "figure": figure,
     }
     environment.globals |= {"css_variables": css_variables(), "arm_styles": ARM_STYLES}
     return environment
@@ -84,3 +85,8 @@ def memory(num_bytes: float | None) -> str:
 def count(number: float | None) -> str:
     """Show a count with thousands separated."""
     return ABSENT if number is None else f"{number:,.0f}"
+
+
+def figure(value: float | None) -> str:
+    """Show a figure without a unit to three digits, such as `0.0325` or `12.4`."""
+    return ABSENT if value is None else f"{value:.3g}"

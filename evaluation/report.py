@@ -60,7 +60,12 @@ class RegimeReport(BaseModel, frozen=True, extra="forbid"):
 
 
 class CellFacts(BaseModel, frozen=True, extra="forbid"):
-    """What one cell was made of and what it measured (`metrics[arm][metric]`); digests are SHA-256 of its files."""
+    """What one cell was made of and what it measured (`metrics[arm][metric]`); digests are SHA-256 of its files.
+
+    Attributes:
+        samples: what was measured on the synthetic images themselves (fidelity, memorisation, labels, checks), as the
+            JSON values of a `SampleEvaluation`; None where it was not.
+    """
 
     regime: str
     replicate: int
@@ -68,6 +73,7 @@ class CellFacts(BaseModel, frozen=True, extra="forbid"):
     generator: str
     predictions: dict[ArmName, str]
     metrics: dict[ArmName, dict[str, float]]
+    samples: dict[str, Any] | None = None
 
 
 class StudyReport(BaseModel, frozen=True, extra="forbid"):

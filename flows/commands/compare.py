@@ -76,19 +76,20 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
         console.print(f"run {number}: {run.name}, {run.dataset}", markup=False, highlight=False)
     numbers = {run.name: str(number) for number, run in enumerate(comparison.runs, start=1)}
     table = Table(title="headline gain in points of accuracy", title_justify="left")
-    table.add_column("regime")
+    table.add_column("regime", no_wrap=True)
     for column in ("run", "gain", "against run 1", "p (Holm)"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("result")
     for regime in comparison.regimes:
-        for result in regime.results:
+        for place, result in enumerate(regime.results):
             difference = comparison.difference(run=result.run, regime=regime.name)
             judged = ("", "", "")
             if difference is not None:
                 test = "" if difference.paired else " (Welch: other subsets)"
                 size = f"{points(difference.mean)} [{interval(difference.low, difference.high)}]"
                 judged = (escape(size), p_value(difference.p_holm), difference.change + test)
-            table.add_row(escape(regime.title), numbers[result.run], points(result.headline.mean), *judged)
+            title = escape(regime.title) if place == 0 else ""
+            table.add_row(title, numbers[result.run], points(result.headline.mean), *judged)
         table.add_section()
     console.print(table)
     for regime in comparison.regimes:

@@ -1,0 +1,100 @@
+"""What was measured on the synthetic images themselves, over the replicates of each regime, as rows of a page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from evaluation.report import StudyReport
+
+FIDELITY_TITLES = {
+    "fid": "FID (0 is best)",
+    "kid": "KID (0 is best)",
+    "precision": "precision: samples look real (1 is best)",
+    "recall": "recall: real images could be samples (1 is best)",
+    "density": "density (near 1)",
+    "coverage": "coverage: real images with a sample near (1 is best)",
+    "diversity": "diversity within classes (near 1)",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckRow:
+    """One check of one regime.
+
+    Attributes:
+        figures: of the replicates in which the check could be made.
+        detail: of a failed replicate where there is one, else of the first.
+    """
+
+    name: str
+    regime: str
+    num_passed: int
+    num_failed: int
+    num_unavailable: int
+    figures: tuple[float, ...]
+    threshold: float
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FidelityRow:
+    """One figure of one regime: mean over replicates, beside its floor (real images in the samples' place)."""
+
+    name: str
+    regime: str
+    synthetic: float | None
+    floor: float | None
+
+
+def check_rows(report: StudyReport) -> list[CheckRow]:
+    """Gather each check over the replicates of each regime."""
+    rows = []
+    for title, cells in _evaluated(report):
+        for place in range(len(cells[0]["checks"])):
+            checks = [cell["checks"][place] for cell in cells]
+            failed = [check for check in checks if check["passed"] is False]
+            rows.append(
+                CheckRow(
+                    name=checks[0]["name"],
+                    regime=title,
+                    num_passed=sum(check["passed"] is True for check in checks),
+                    num_failed=len(failed),
+                    num_unavailable=sum(check["passed"] is None for check in checks),
+                    figures=tuple(check["figure"] for check in checks if check["figure"] is not None),
+                    threshold=checks[0]["threshold"],
+                    detail=(failed or checks)[0]["detail"],
+                )
+            )
+    return sorted(rows, key=lambda row: row.num_failed == 0)
+
+
+def fidelity_rows(report: StudyReport) -> list[FidelityRow]:
+    """Gather the overall fidelity figures over the replicates of each regime."""
+    rows = []
+    for title, cells in _evaluated(report):
+        pairs = [cell["fidelity"]["overall"] for cell in cells]
+        for key, name in FIDELITY_TITLES.items():
+            rows.append(
+                FidelityRow(
+                    name=name,
+                    regime=title,
+                    synthetic=_mean([pair["synthetic"][key]["value"] for pair in pairs]),
+                    floor=_mean([pair["floor"][key]["value"] for pair in pairs]),
+                )
+            )
+    return rows
+
+
+def _evaluated(report: StudyReport) -> list[tuple[str, list[dict[str, Any]]]]:
+    groups = [
+        (regime.title, [cell.samples for cell in report.cells if cell.regime == regime.name and cell.samples])
+        for regime in report.regimes
+    ]
+    return [(title, cells) for title, cells in groups if cells]
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
