@@ -20,7 +20,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from evaluation.arms import HEADLINE_ARM
 from evaluation.config import ArmName
 from evaluation.palette import ACCENT, ARM_STYLES, INK, LINE, MUTED, PAGE_COLOURS, css_variables
-from evaluation.report import RegimeReport
+from evaluation.report import RegimeReport, in_points
 from evaluation.statistics import Gain, mean_interval
 
 WIDTH = 5.2  # inches: 374 units of the SVG, so that text is readable on a phone
@@ -244,8 +244,8 @@ def sparkline(values: Sequence[float], *, name: str, description: str) -> Markup
 
 def _points_with_interval(gain: Gain) -> str:
     if gain.low is None or gain.high is None:
-        return f"{100 * gain.mean:+.2f}"
-    return f"{100 * gain.mean:+.2f}  [{100 * gain.low:+.2f}, {100 * gain.high:+.2f}]"
+        return f"{in_points(gain.mean)}"
+    return f"{in_points(gain.mean)}  [{in_points(gain.low)}, {in_points(gain.high)}]"
 
 
 def _error_ticks(axes: Axes) -> Any:
@@ -309,7 +309,7 @@ def _settle(element: ET.Element, *, name: str, referenced: set[str]) -> None:
     if identity.startswith("mark:"):
         element.set("class", "mark")
         element.set("data-mark", identity.removeprefix("mark:"))
-    elif identity in referenced:
+    elif identity and identity in referenced:
         element.set("id", f"{name}-{identity}")
     target = element.attrib.pop(XLINK_HREF, None)
     if target is not None:

@@ -16,7 +16,7 @@ from scipy import stats
 
 from data.errors import UsageError
 from evaluation.config import ArmName
-from evaluation.report import RegimeReport, StudyReport, flatten_config
+from evaluation.report import RegimeReport, StudyReport, flatten_config, in_points
 from evaluation.statistics import Gain, Verdict, holm
 
 COMPARISON_VERSION = 1
@@ -362,8 +362,8 @@ def _regression_sentence(difference: Difference, title: str) -> str:
     assert difference.high is not None
     return (
         f"{difference.run} is worse than {difference.base} with {title}: "
-        f"{HEADLINE} {100 * difference.mean:+.2f} points "
-        f"(interval {100 * difference.low:+.2f} to {100 * difference.high:+.2f})"
+        f"{HEADLINE} {in_points(difference.mean)} points "
+        f"(interval {in_points(difference.low)} to {in_points(difference.high)})"
     )
 
 

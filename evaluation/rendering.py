@@ -6,6 +6,7 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from evaluation.palette import ARM_STYLES, css_variables
+from evaluation.report import in_points
 
 ABSENT = "\N{EN DASH}"
 
@@ -45,7 +46,7 @@ def percent(share: float | None, digits: int = 2) -> str:
 
 def points(difference: float | None) -> str:
     """Show a difference of shares in percentage points, with its sign, such as `+0.42`."""
-    return ABSENT if difference is None else f"{100 * difference:+.2f}"
+    return ABSENT if difference is None else in_points(difference)
 
 
 def interval(low: float | None, high: float | None) -> str:

@@ -180,10 +180,10 @@ def overall_verdict(verdicts: Sequence[Verdict]) -> Verdict:
 
 def verdict_sentence(gain: Gain, *, title: str, confidence: float) -> str:
     """Say in one sentence what the interval says; no stronger, no weaker."""
-    points = f"{100 * gain.mean:+.2f} points of accuracy over classical augmentation"
+    points = f"{in_points(gain.mean)} points of accuracy over classical augmentation"
     if gain.low is None or gain.high is None:
         return f"With {title}, the gain is {points}, without an interval: {gain.unavailable}."
-    interval = f"{confidence:.0%} interval {100 * gain.low:+.2f} to {100 * gain.high:+.2f}"
+    interval = f"{confidence:.0%} interval {in_points(gain.low)} to {in_points(gain.high)}"
     replicates = f"{len(gain.values)} replicates"
     match gain.verdict:
         case "helps":
@@ -194,6 +194,11 @@ def verdict_sentence(gain: Gain, *, title: str, confidence: float) -> str:
             return (
                 f"With {title}, GAN augmentation makes no measurable difference: {points} ({interval}, {replicates})."
             )
+
+
+def in_points(difference: float) -> str:
+    """Write a difference of shares in percentage points with its sign, such as `+0.42`; what rounds to 0 is `+0.00`."""
+    return f"{round(100 * difference, 2) + 0.0:+.2f}"
 
 
 def flatten_config(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
