@@ -250,7 +250,7 @@ def _points_with_interval(gain: Gain) -> str:
 
 def _error_ticks(axes: Axes) -> Any:
     low, high = sorted(axes.get_ylim())
-    steps = [digit * 10.0**power for power in range(-3, 2) for digit in (1, 2, 5)] + [
+    steps = [digit * 10.0**power for power in range(-3, 2) for digit in (1, 2, 3, 5, 7)] + [
         30.0,
         40.0,
         60.0,

@@ -362,7 +362,7 @@ def _regression_sentence(difference: Difference, title: str) -> str:
     assert difference.high is not None
     return (
         f"{difference.run} is worse than {difference.base} with {title}: "
-        f"{HEADLINE} {in_points(difference.mean)} points "
+        f"{HEADLINE} changed by {in_points(difference.mean)} points "
         f"(interval {in_points(difference.low)} to {in_points(difference.high)})"
     )
 

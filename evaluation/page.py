@@ -130,6 +130,7 @@ def write_page(
     }
     budget = FILM_BUDGET_BYTES // len(report.regimes)
     present = [(regime, by_regime[regime.name]) for regime in report.regimes if by_regime[regime.name]]
+    checks = check_rows(report)
     content = {
         "report": report,
         "answer": answer(report),
@@ -149,10 +150,11 @@ def write_page(
             _changes(regime, files, number, names=report.dataset.class_names, test_images=test_images)
             for number, (regime, files) in enumerate(present)
         ],
-        "checks": check_rows(report),
+        "checks": checks,
         "fidelity": fidelity_rows(report),
         "sample_pictures": [view for regime, files in present if (view := _sample_pictures(regime, files[0]))],
-        "controls": [regime for regime in report.regimes if any(arm.name == "real+duplicated" for arm in regime.arms)],
+        "num_checks": sum(row.made for row in checks),
+        "failed_checks": [f"{row.name} ({row.regime})" for row in checks if row.num_failed],
         "costs": stage_costs(report),
         "total_seconds": sum(sum(stages.values()) for stages in report.timings.values()),
         "config": flatten_config(report.config),

@@ -89,5 +89,7 @@ def count(number: float | None) -> str:
 
 
 def figure(value: float | None) -> str:
-    """Show a figure without a unit to three digits, such as `0.0325` or `12.4`."""
-    return ABSENT if value is None else f"{value:.3g}"
+    """Show a figure without a unit to three digits, such as `0.0325` or `0.300`."""
+    if value is None:
+        return ABSENT
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}"

@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.report import StudyReport
+from evaluation.config import ArmName
+from evaluation.report import RegimeReport, StudyReport, in_points
+
+CONTROL_ARM: ArmName = "real+duplicated"
 
 FIDELITY_TITLES = {
     "fid": "FID (0 is best)",
@@ -34,8 +37,13 @@ class CheckRow:
     num_failed: int
     num_unavailable: int
     figures: tuple[float, ...]
-    threshold: float
+    threshold: float | None
     detail: str
+
+    @property
+    def made(self) -> bool:
+        """Tell whether the check could be made in any replicate."""
+        return self.num_passed + self.num_failed > 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +57,8 @@ class FidelityRow:
 
 
 def check_rows(report: StudyReport) -> list[CheckRow]:
-    """Gather each check over the replicates of each regime."""
-    rows = []
+    """Gather each check over the replicates of each regime, and the control; failed ones come first."""
+    rows = [_control_row(regime) for regime in report.regimes if any(arm.name == CONTROL_ARM for arm in regime.arms)]
     for title, cells in _evaluated(report):
         for place in range(len(cells[0]["checks"])):
             checks = [cell["checks"][place] for cell in cells]
@@ -85,6 +93,24 @@ def fidelity_rows(report: StudyReport) -> list[FidelityRow]:
                 )
             )
     return rows
+
+
+def _control_row(regime: RegimeReport) -> CheckRow:
+    """Judge the control: repeating the real images adds nothing, so a gain there would be an artefact."""
+    gain = regime.arm(CONTROL_ARM).accuracy_gain
+    assert gain is not None  # the control has a reference
+    known = gain.low is not None and gain.high is not None
+    interval = f"interval {in_points(gain.low)} to {in_points(gain.high)}" if known else gain.unavailable
+    return CheckRow(
+        name="control: duplicated real images show no gain",
+        regime=regime.title,
+        num_passed=int(known and gain.verdict != "helps"),
+        num_failed=int(gain.verdict == "helps"),
+        num_unavailable=int(not known),
+        figures=(),
+        threshold=None,
+        detail=f"{in_points(gain.mean)} points, {interval}",
+    )
 
 
 def _evaluated(report: StudyReport) -> list[tuple[str, list[dict[str, Any]]]]:

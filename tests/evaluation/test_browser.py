@@ -159,10 +159,10 @@ def test_film_is_driven_by_the_keyboard(browser: webdriver.Chrome, run: Fabricat
     visit(browser, run.directory / "report.html")
     film = browser.find_element(By.CLASS_NAME, "film")
     shown = [frame.text for frame in film.find_elements(By.CSS_SELECTOR, "figure:not([hidden])")]
-    assert shown == ["step 150 · epoch 4.5 · distance 0.1"]
+    assert shown == ["step 150 · epoch 4.5 · distance 0.100"]
     film.find_element(By.TAG_NAME, "input").send_keys(Keys.HOME)
     shown = [frame.text for frame in film.find_elements(By.CSS_SELECTOR, "figure:not([hidden])")]
-    assert shown == ["step 50 · epoch 1.5 · distance 0.3"]
+    assert shown == ["step 50 · epoch 1.5 · distance 0.300"]
 
 
 def test_film_plays_from_its_first_frame(browser: webdriver.Chrome, run: FabricatedRun) -> None:

@@ -88,7 +88,7 @@ def test_trend_needs_three_runs_and_is_the_slope(tmp_path: Path) -> None:
 
 def test_worse_run_is_a_regression(tmp_path: Path) -> None:
     (sentence,) = comparison(tmp_path, GOOD, BAD).regressions
-    assert sentence.startswith("run1 is worse than run0 with 10 per class: headline gain -21.67 points")
+    assert sentence.startswith("run1 is worse than run0 with 10 per class: headline gain changed by -21.67 points")
 
 
 def test_other_data_are_refused_with_the_reason(tmp_path: Path) -> None:

@@ -92,6 +92,28 @@ def test_cost_has_seconds_and_speed(page: str) -> None:
     assert re.findall(r">([^<>\n]+)</td>", row.group(1))[:4] == ["8", "2 min 40 s", "20 s", "50"]
 
 
+def test_control_without_gain_passes(page: str) -> None:
+    assert "No check failed</a> of 2." in page
+
+
+def test_control_that_gains_is_announced_at_the_top(tmp_path: Path) -> None:
+    run = fabricate_run(tmp_path, more_right={10: (5, 6)})
+    gain = run.report.regimes[0].headline
+    assert gain.verdict == "helps"
+    regime = run.report.regimes[0]
+    arms = tuple(
+        arm.model_copy(update={"accuracy_gain": gain}) if arm.name == "real+duplicated" else arm for arm in regime.arms
+    )
+    cheating = FabricatedRun(
+        directory=run.directory,
+        report=run.report.model_copy(update={"regimes": (regime.model_copy(update={"arms": arms}),)}),
+        cell_files=run.cell_files,
+        test=run.test,
+    )
+    header, _, _ = cheating.write_page().read_text().partition("</header>")
+    assert "1 of 1 checks failed</a>: control: duplicated real images show no gain (10 per class)" in header
+
+
 def test_command_is_shown(page: str) -> None:
     assert "<pre><code>augment run --dataset stripes --seed 0</code></pre>" in page
 
