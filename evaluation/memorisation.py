@@ -41,7 +41,7 @@ class CopyingTest(BaseModel, frozen=True, extra="forbid"):
     unavailable: str = ""
 
 
-class TestPreference(BaseModel, frozen=True, extra="forbid"):
+class LeakTest(BaseModel, frozen=True, extra="forbid"):
     """Are samples nearer to the test images than to as many unseen train images of the same classes?
 
     Attributes:
@@ -89,7 +89,7 @@ class Memorisation(BaseModel, frozen=True, extra="forbid"):
     copied_unseen: Figure
     duplicated: Figure
     duplicated_real: Figure
-    test_preference: TestPreference
+    leak: LeakTest
     pairs: tuple[SuspiciousPair, ...]
 
 
@@ -210,9 +210,9 @@ def _nearest_other(images: LabelledImages) -> tuple[Labels, Distances]:
     return nearest(vectors, vectors, excluding_self=True)
 
 
-def test_preference(
+def leak_test(
     samples: Vectors, *, test: LabelledImages, unseen: LabelledImages, rng: np.random.Generator
-) -> TestPreference:
+) -> LeakTest:
     """Tell whether samples (N, D), as pixel vectors, lie nearer to test than to unseen train images.
 
     Both sides get the same number of images of each class, so a sample that has seen neither falls on either side
@@ -220,7 +220,7 @@ def test_preference(
     """
     counts = np.minimum(test.class_counts(), unseen.class_counts())
     if counts.sum() == 0:
-        return TestPreference(
+        return LeakTest(
             share=None, p_value=None, unavailable="there are no unseen train images to compare the test images with"
         )
     tests, trains = (pixel_vectors(_matched(part, counts, rng).images) for part in (test, unseen))
@@ -229,9 +229,9 @@ def test_preference(
     nearer, ties = int((to_test < to_train).sum()), int((to_test == to_train).sum())
     decided = len(samples) - ties
     if decided == 0:
-        return TestPreference(share=None, p_value=None, unavailable="every sample is as near to test as to train")
+        return LeakTest(share=None, p_value=None, unavailable="every sample is as near to test as to train")
     p_value = float(stats.binomtest(nearer, decided, alternative="greater").pvalue)
-    return TestPreference(share=nearer / decided, p_value=p_value)
+    return LeakTest(share=nearer / decided, p_value=p_value)
 
 
 def _matched(images: LabelledImages, counts: Labels, rng: np.random.Generator) -> LabelledImages:
