@@ -113,7 +113,7 @@ def run_audit(
     real, held_out = divide(source, seed=seed)
     plants = planted_generators(real, held_out, seed=seed)
     total = len(plants) + (given is not None)
-    trials = []
+    trials: list[AuditTrial] = []
     for plant in plants:
         on_progress(AuditProgress(done=len(trials), total=total, generator=plant.generator))
         evaluation = evaluate_samples(

@@ -82,10 +82,10 @@ def make_checks(
         ),
         _over_floor(
             "realistic",
-            fidelity.synthetic.precision,
-            fidelity.floor.precision,
-            threshold=config.min_precision_ratio,
-            what="precision",
+            fidelity.synthetic.density,  # precision lets noise pass where one real outlier has a wide ball
+            fidelity.floor.density,
+            threshold=config.min_density_ratio,
+            what="density",
         ),
         _over_floor(
             "covers the data",
@@ -148,7 +148,8 @@ def _over_floor(name: CheckName, figure: Figure, floor: Figure, *, threshold: fl
 
 
 def _varied(classes: tuple[FidelityPair, ...], config: AuditConfig) -> Check:
-    name, threshold = "varied in every class", config.min_class_spread
+    name: CheckName = "varied in every class"
+    threshold = config.min_class_spread
     known = [(pair.synthetic.diversity.value, pair.name) for pair in classes]
     ratios = [(value, label) for value, label in known if value is not None]
     if not ratios:
@@ -166,7 +167,8 @@ def _varied(classes: tuple[FidelityPair, ...], config: AuditConfig) -> Check:
 
 
 def _right_labels(labels: LabelFidelity, config: AuditConfig) -> Check:
-    name, threshold = "labels are right", config.max_label_disagreement
+    name: CheckName = "labels are right"
+    threshold = config.max_label_disagreement
     if labels.agreement.value is None or labels.agreement_real.value is None:
         return _unavailable(name, threshold, labels.agreement.unavailable or labels.agreement_real.unavailable)
     surplus = labels.agreement_real.value - labels.agreement.value
@@ -181,7 +183,8 @@ def _right_labels(labels: LabelFidelity, config: AuditConfig) -> Check:
 
 
 def _test_unseen(memorisation: Memorisation, config: AuditConfig) -> Check:
-    name, threshold, leak = "test set unseen", config.max_test_preference, memorisation.leak
+    name: CheckName = "test set unseen"
+    threshold, leak = config.max_test_preference, memorisation.leak
     if leak.share is None or leak.p_value is None:
         return _unavailable(name, threshold, leak.unavailable)
     return Check(

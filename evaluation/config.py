@@ -70,7 +70,7 @@ class AuditConfig(BaseModel, frozen=True, extra="forbid"):
         default=0.9, gt=0.5, lt=1, description="data-copying test: how often nearer to training than unseen real images"
     )
     max_duplicated_share: float = Field(default=0.02, ge=0, le=1, description="beyond the share among real images")
-    min_precision_ratio: float = Field(default=0.3, ge=0, le=1, description="precision over its floor")
+    min_density_ratio: float = Field(default=0.4, ge=0, le=1, description="density over its floor")
     min_coverage_ratio: float = Field(default=0.15, ge=0, le=1, description="coverage over its floor")
     min_class_spread: float = Field(default=0.25, ge=0, le=1, description="worst class: its spread over real spread")
     max_label_disagreement: float = Field(

@@ -122,9 +122,7 @@ def fidelity_figures(
     manifold = (
         dict.fromkeys(MANIFOLD_FIGURES, no_manifold)
         if no_manifold
-        else {
-            name: Figure(value=value) for name, value in manifold_figures(real, fake, neighbours=neighbours).items()
-        }
+        else {name: Figure(value=value) for name, value in manifold_figures(real, fake, neighbours=neighbours).items()}
     )
     return FidelityFigures(
         num_images=len(fake),
@@ -162,10 +160,7 @@ def kernel_distance(real: Features, fake: Features, *, config: SamplesConfig, rn
     from torchmetrics.image.kid import poly_mmd  # the class itself draws its subsets from the global generator
 
     size = min(config.kid_subset_size, len(real), len(fake))
-    estimates = [
-        float(poly_mmd(_drawn(real, size, rng), _drawn(fake, size, rng)))  # type: ignore[no-untyped-call]
-        for _ in range(config.kid_subsets)
-    ]
+    estimates = [float(poly_mmd(_drawn(real, size, rng), _drawn(fake, size, rng))) for _ in range(config.kid_subsets)]
     return Figure(value=float(np.mean(estimates)), spread=float(np.std(estimates, ddof=1)))
 
 

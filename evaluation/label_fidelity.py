@@ -82,7 +82,10 @@ def measure_label_fidelity(
     own = probabilities[np.arange(len(labels)), labels]
     worst = tuple(
         WorstLabel(
-            sample=int(samples[index]), label=int(labels[index]), judged=int(judged[index]), confidence=float(own[index])
+            sample=int(samples[index]),
+            label=int(labels[index]),
+            judged=int(judged[index]),
+            confidence=float(own[index]),
         )
         for index in np.argsort(own, kind="stable")[:pictured]
     )

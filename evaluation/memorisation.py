@@ -168,10 +168,7 @@ def usual_distances(distances: Distances, labels: Labels, *, num_classes: int) -
     """Return each class's median distance, (num_classes,); a class without images takes the median of all."""
     overall = float(np.median(distances)) if len(distances) else math.nan
     return np.array(
-        [
-            np.median(distances[labels == label]) if (labels == label).any() else overall
-            for label in range(num_classes)
-        ],
+        [np.median(distances[labels == label]) if (labels == label).any() else overall for label in range(num_classes)],
         np.float64,
     )
 
@@ -210,9 +207,7 @@ def _nearest_other(images: LabelledImages) -> tuple[Labels, Distances]:
     return nearest(vectors, vectors, excluding_self=True)
 
 
-def leak_test(
-    samples: Vectors, *, test: LabelledImages, unseen: LabelledImages, rng: np.random.Generator
-) -> LeakTest:
+def leak_test(samples: Vectors, *, test: LabelledImages, unseen: LabelledImages, rng: np.random.Generator) -> LeakTest:
     """Tell whether samples (N, D), as pixel vectors, lie nearer to test than to unseen train images.
 
     Both sides get the same number of images of each class, so a sample that has seen neither falls on either side
@@ -235,9 +230,7 @@ def leak_test(
 
 
 def _matched(images: LabelledImages, counts: Labels, rng: np.random.Generator) -> LabelledImages:
-    drawn = [
-        rng.permutation(np.flatnonzero(images.labels == label))[:count] for label, count in enumerate(counts)
-    ]
+    drawn = [rng.permutation(np.flatnonzero(images.labels == label))[:count] for label, count in enumerate(counts)]
     return images.take(np.concatenate(drawn).astype(np.int64))
 
 

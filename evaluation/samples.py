@@ -165,9 +165,7 @@ def measure_memorisation(
         duplicated=duplicated,
         duplicated_real=duplicated_real,
         leak=leak_test(vectors, test=real.test, unseen=outside, rng=numpy_stream(seed, "leak")),
-        pairs=suspicious_pairs(
-            distances, neighbours, samples, subset=real.subset, usual=usual, count=config.pictured
-        ),
+        pairs=suspicious_pairs(distances, neighbours, samples, subset=real.subset, usual=usual, count=config.pictured),
     )
 
 

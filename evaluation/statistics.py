@@ -182,7 +182,7 @@ def replicates_for(gain: float, *, sd: float, alpha: float) -> int | None:
 
 
 def is_equivalent(gain: Gain, *, margin: float) -> bool | None:
-    """Tell whether the gain is shown to lie within +-margin: two one-sided tests (Schuirmann 1987), None without bounds."""
+    """Tell whether two one-sided tests (Schuirmann 1987) place the gain within +-margin; None without bounds."""
     if gain.at_least is None or gain.at_most is None:
         return None
     return -margin < gain.at_least and gain.at_most < margin
