@@ -153,6 +153,7 @@ def write_page(
         "checks": checks,
         "fidelity": fidelity_rows(report),
         "sample_pictures": [view for regime, files in present if (view := _sample_pictures(regime, files[0]))],
+        "wished_gain": report.config["evaluation"].get("wished_gain"),
         "num_checks": sum(row.made for row in checks),
         "failed_checks": [f"{row.name} ({row.regime})" for row in checks if row.num_failed],
         "costs": stage_costs(report),

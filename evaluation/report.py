@@ -14,6 +14,7 @@ from data.errors import CorruptFileError
 from data.files import digest_json, read_json
 from evaluation.arms import HEADLINE_ARM, REFERENCE_ARMS
 from evaluation.config import ArmName
+from evaluation.samples import SampleEvaluation
 from evaluation.statistics import Gain, Spread, Verdict, paired_gains, spread
 
 REPORT_VERSION = 1
@@ -63,8 +64,7 @@ class CellFacts(BaseModel, frozen=True, extra="forbid"):
     """What one cell was made of and what it measured (`metrics[arm][metric]`); digests are SHA-256 of its files.
 
     Attributes:
-        samples: what was measured on the synthetic images themselves (fidelity, memorisation, labels, checks), as the
-            JSON values of a `SampleEvaluation`; None where it was not.
+        samples: what was measured on the synthetic images themselves; None where it was not.
     """
 
     regime: str
@@ -73,7 +73,7 @@ class CellFacts(BaseModel, frozen=True, extra="forbid"):
     generator: str
     predictions: dict[ArmName, str]
     metrics: dict[ArmName, dict[str, float]]
-    samples: dict[str, Any] | None = None
+    samples: SampleEvaluation | None = None
 
 
 class StudyReport(BaseModel, frozen=True, extra="forbid"):
@@ -121,7 +121,9 @@ def build_report(
     arms: list[ArmName] = [arm for arm in REFERENCE_ARMS if arm in evaluation["arms"]]
     gains = {
         (arm, metric): paired_gains(
-            [_differences(group, arm=arm, metric=metric) for group in by_regime.values()], confidence=confidence
+            [_differences(group, arm=arm, metric=metric) for group in by_regime.values()],
+            confidence=confidence,
+            wished_gain=float(evaluation["wished_gain"]),
         )
         for arm in arms
         for metric in METRICS

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from evaluation.config import ArmName
+from evaluation.fidelity import Figure
 from evaluation.report import RegimeReport, StudyReport, in_points
+from evaluation.samples import SampleEvaluation
 
 CONTROL_ARM: ArmName = "real+duplicated"
 
@@ -60,19 +61,18 @@ def check_rows(report: StudyReport) -> list[CheckRow]:
     """Gather each check over the replicates of each regime, and the control; failed ones come first."""
     rows = [_control_row(regime) for regime in report.regimes if any(arm.name == CONTROL_ARM for arm in regime.arms)]
     for title, cells in _evaluated(report):
-        for place in range(len(cells[0]["checks"])):
-            checks = [cell["checks"][place] for cell in cells]
-            failed = [check for check in checks if check["passed"] is False]
+        for checks in zip(*(cell.checks for cell in cells), strict=True):
+            failed = [check for check in checks if check.passed is False]
             rows.append(
                 CheckRow(
-                    name=checks[0]["name"],
+                    name=checks[0].name,
                     regime=title,
-                    num_passed=sum(check["passed"] is True for check in checks),
+                    num_passed=sum(check.passed is True for check in checks),
                     num_failed=len(failed),
-                    num_unavailable=sum(check["passed"] is None for check in checks),
-                    figures=tuple(check["figure"] for check in checks if check["figure"] is not None),
-                    threshold=checks[0]["threshold"],
-                    detail=(failed or checks)[0]["detail"],
+                    num_unavailable=sum(check.passed is None for check in checks),
+                    figures=tuple(check.figure for check in checks if check.figure is not None),
+                    threshold=checks[0].threshold,
+                    detail=(failed or checks)[0].detail,
                 )
             )
     return sorted(rows, key=lambda row: row.num_failed == 0)
@@ -82,14 +82,14 @@ def fidelity_rows(report: StudyReport) -> list[FidelityRow]:
     """Gather the overall fidelity figures over the replicates of each regime."""
     rows = []
     for title, cells in _evaluated(report):
-        pairs = [cell["fidelity"]["overall"] for cell in cells]
+        pairs = [cell.fidelity.overall for cell in cells]
         for key, name in FIDELITY_TITLES.items():
             rows.append(
                 FidelityRow(
                     name=name,
                     regime=title,
-                    synthetic=_mean([pair["synthetic"][key]["value"] for pair in pairs]),
-                    floor=_mean([pair["floor"][key]["value"] for pair in pairs]),
+                    synthetic=_mean([getattr(pair.synthetic, key) for pair in pairs]),
+                    floor=_mean([getattr(pair.floor, key) for pair in pairs]),
                 )
             )
     return rows
@@ -99,8 +99,10 @@ def _control_row(regime: RegimeReport) -> CheckRow:
     """Judge the control: repeating the real images adds nothing, so a gain there would be an artefact."""
     gain = regime.arm(CONTROL_ARM).accuracy_gain
     assert gain is not None  # the control has a reference
-    known = gain.low is not None and gain.high is not None
-    interval = f"interval {in_points(gain.low)} to {in_points(gain.high)}" if known else gain.unavailable
+    known = not gain.unavailable
+    interval = gain.unavailable
+    if gain.low is not None and gain.high is not None:
+        interval = f"interval {in_points(gain.low)} to {in_points(gain.high)}"
     return CheckRow(
         name="control: duplicated real images show no gain",
         regime=regime.title,
@@ -113,7 +115,7 @@ def _control_row(regime: RegimeReport) -> CheckRow:
     )
 
 
-def _evaluated(report: StudyReport) -> list[tuple[str, list[dict[str, Any]]]]:
+def _evaluated(report: StudyReport) -> list[tuple[str, list[SampleEvaluation]]]:
     groups = [
         (regime.title, [cell.samples for cell in report.cells if cell.regime == regime.name and cell.samples])
         for regime in report.regimes
@@ -121,6 +123,6 @@ def _evaluated(report: StudyReport) -> list[tuple[str, list[dict[str, Any]]]]:
     return [(title, cells) for title, cells in groups if cells]
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
+def _mean(figures: Sequence[Figure]) -> float | None:
+    known = [figure.value for figure in figures if figure.value is not None]
     return float(np.mean(known)) if known else None

@@ -8,9 +8,12 @@ import pytest
 
 from data.errors import CorruptFileError
 from evaluation.arms import REFERENCE_ARMS
+from evaluation.checks import Check
+from evaluation.fidelity import Fidelity, FidelityFigures, FidelityPair, Figure
 from evaluation.page import write_page
 from evaluation.palette import ARM_STYLES, css_variables
 from evaluation.rendering import count, duration, interval, memory, p_value, percent, points
+from evaluation.samples import SampleEvaluation
 from tests.evaluation.fabricated import FabricatedRun, fabricate_run
 
 MORE_RIGHT = {10: (6, 7, 8, 7), 100: (-2, 3, 0, -1)}
@@ -97,7 +100,7 @@ def test_control_without_gain_passes(page: str) -> None:
 
 
 def test_control_that_gains_is_announced_at_the_top(tmp_path: Path) -> None:
-    run = fabricate_run(tmp_path, more_right={10: (5, 6)})
+    run = fabricate_run(tmp_path, more_right={10: (5, 6, 5)})
     gain = run.report.regimes[0].headline
     assert gain.verdict == "helps"
     regime = run.report.regimes[0]
@@ -165,12 +168,25 @@ def test_foreign_history_is_named(tmp_path: Path) -> None:
 
 def test_checks_of_the_samples_are_gathered_over_replicates(tmp_path: Path) -> None:
     run = fabricate_run(tmp_path, more_right={10: (5, 6)})
-    names = ("fid", "kid", "precision", "recall", "density", "coverage", "diversity")
-    figures = {name: {"value": 0.25} for name in names}
+    figure = Figure(value=0.25)
+    figures = FidelityFigures(
+        num_images=9,
+        num_reference=9,
+        fid=figure,
+        kid=figure,
+        precision=figure,
+        recall=figure,
+        density=figure,
+        coverage=figure,
+        diversity=figure,
+    )
+    pair = FidelityPair(name="overall", synthetic=figures, floor=figures)
 
-    def samples(passed: bool) -> dict[str, object]:
-        check = {"name": "no duplicates", "passed": passed, "figure": 0.01, "threshold": 0.02, "detail": "as told"}
-        return {"checks": [check], "fidelity": {"overall": {"synthetic": figures, "floor": figures}}}
+    def samples(passed: bool) -> SampleEvaluation:
+        check = Check(name="no duplicates", passed=passed, figure=0.01, threshold=0.02, detail="as told")
+        return SampleEvaluation.model_construct(
+            checks=(check,), fidelity=Fidelity(features="", overall=pair, classes=())
+        )
 
     cells = [
         cell.model_copy(update={"samples": samples(passed)})
@@ -184,7 +200,8 @@ def test_checks_of_the_samples_are_gathered_over_replicates(tmp_path: Path) -> N
     )
     page = judged.write_page().read_text()
     assert re.search(r"no duplicates</th>.*?✗ failed</span> <small class=\"nowrap\">1 of 2 passed", page, re.DOTALL)
-    assert page.count('<td class="number">0.25</td>') == 14
+    assert page.count('<td class="number">0.250</td>') == 14
+    assert "1 of 2 checks failed</a>: no duplicates (10 per class)." in page
 
 
 def test_large_study_stays_below_three_megabytes(tmp_path: Path) -> None:
