@@ -13,7 +13,6 @@ from typing import Any
 
 import matplotlib
 from markupsafe import Markup
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
@@ -26,6 +25,7 @@ from evaluation.statistics import Gain, mean_interval
 WIDTH = 5.2  # inches: 374 units of the SVG, so that text is readable on a phone
 SVG = "http://www.w3.org/2000/svg"
 XLINK_HREF = "{http://www.w3.org/1999/xlink}href"
+MAX_TICKS = 7
 STYLE: Any = {
     "svg.hashsalt": "augmentation-gain",
     "svg.fonttype": "none",
@@ -145,8 +145,10 @@ def accuracy_chart(regimes: Sequence[RegimeReport], *, confidence: float, num_te
                 axes.plot(
                     [place], [error], style.marker, color=style.light, markersize=5.5, gid=f"mark:{arm}, {regime.title}"
                 )
-        axes.invert_yaxis()
-        axes.yaxis.set_major_locator(_error_ticks(axes))
+        means = [100 * (1 - regime.arm(arm).accuracy.mean) for regime in regimes for arm in arms]
+        low, high = max(min(means), least) / 1.6, min(max(means) * 1.25 + least, 100)
+        axes.set_ylim(high, low)
+        axes.set_yticks(_error_ticks(low, high))
         axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(FuncFormatter(lambda error, _: f"{100 - error:g} %"))
         axes.set_xticks(range(len(regimes)), [regime.title for regime in regimes])
@@ -248,17 +250,14 @@ def _points_with_interval(gain: Gain) -> str:
     return f"{in_points(gain.mean)}  [{in_points(gain.low)}, {in_points(gain.high)}]"
 
 
-def _error_ticks(axes: Axes) -> Any:
-    low, high = sorted(axes.get_ylim())
-    steps = [digit * 10.0**power for power in range(-3, 2) for digit in (1, 2, 3, 5, 7)] + [
-        30.0,
-        40.0,
-        60.0,
-        70.0,
-        80.0,
-        90.0,
-    ]
-    return matplotlib.ticker.FixedLocator([step for step in sorted(steps) if low <= step <= high])
+def _error_ticks(low: float, high: float) -> list[float]:
+    """Return round errors (percent) within an axis, as many as fit without crowding."""
+    for digits in ((1, 1.5, 2, 3, 5, 7), (1, 2, 3, 5, 7), (1, 2, 5), (1, 3)):
+        ticks = [digit * 10.0**power for power in range(-4, 2) for digit in digits]
+        shown = [tick for tick in ticks if low <= tick <= high]
+        if len(shown) <= MAX_TICKS:
+            return shown
+    return [10.0**power for power in range(-4, 2) if low <= 10.0**power <= high]
 
 
 def _accuracy_description(regimes: Sequence[RegimeReport]) -> str:
