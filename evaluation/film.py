@@ -14,6 +14,7 @@ from data.errors import CorruptFileError
 MAX_FRAMES = 12
 QUALITIES = (80, 60, 40, 25)
 MAX_SIDE = 320  # pixels
+MAX_ZOOM = 8
 MAX_PICTURE_WIDTH = 960
 
 
@@ -113,21 +114,23 @@ def _read_halves(path: Path, image_shape: tuple[int, int, int]) -> tuple[Image.I
             grid = picture.convert("L" if image_shape[0] == 1 else "RGB")
     except (OSError, ValueError, SyntaxError) as error:
         raise CorruptFileError(f"{path} is missing or not a picture; train this cell's generator again") from error
-    zoom = _zoom(grid, image_shape)
+    zoom = _zoom(grid.width, grid.height, image_shape)
+    if zoom is None:
+        raise CorruptFileError(f"{path} is not a grid of such images; train this cell's generator again")
     half = (grid.width - zoom * (image_shape[2] // 4)) // 2
     parts = grid.crop((0, 0, half, grid.height)), grid.crop((grid.width - half, 0, grid.width, grid.height))
     size = (half // zoom, grid.height // zoom)
     return parts[0].resize(size, Image.Resampling.NEAREST), parts[1].resize(size, Image.Resampling.NEAREST)
 
 
-def _zoom(grid: Image.Image, image_shape: tuple[int, int, int]) -> int:
-    """Return how often each pixel was repeated: the largest factor under which the grid is unchanged."""
-    pixels = np.asarray(grid)
-    for zoom in range(8, 1, -1):
-        fits = grid.width % zoom == 0 and grid.height % (zoom * image_shape[1]) == 0
-        if fits and np.array_equal(pixels, pixels[::zoom, ::zoom].repeat(zoom, 0).repeat(zoom, 1)):
+def _zoom(width: int, height: int, image_shape: tuple[int, int, int]) -> int | None:
+    """Return how often each pixel was repeated: the factor that leaves whole images on both sides of the gap."""
+    _, image_height, image_width = image_shape
+    for zoom in range(1, MAX_ZOOM + 1):
+        whole_columns = (width // zoom - image_width // 4) % (2 * image_width) == 0
+        if width % zoom == 0 and height % (zoom * image_height) == 0 and whole_columns:
             return zoom
-    return 1
+    return None
 
 
 def _encode(

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,17 @@ def test_halves_are_cut_apart_where_the_gap_is(tmp_path: Path) -> None:
     assert pixels(film.frames[0].picture).min() > 150
 
 
+def test_colour_grids_are_cut_too(tmp_path: Path) -> None:
+    real, fake = (np.full((4, 3, 32, 32), value, np.uint8) for value in (10, 200))
+    write_grid(tmp_path / "0.png", real=real, fake=fake, columns=2)
+    history = [replace(write_history(tmp_path / "gray", 1)[0], grid="0.png")]
+    film = make_film(history, tmp_path, image_shape=(3, 32, 32), budget_bytes=10**6)
+    assert film is not None
+    assert (film.width, film.height) == (64, 64)
+    assert pixels(film.real).max() < 30
+    assert pixels(film.frames[0].picture).min() > 180
+
+
 def test_long_training_keeps_first_and_last_of_few_frames(tmp_path: Path) -> None:
     film = film_of(tmp_path, 40)
     assert len(film.frames) == 12
@@ -66,6 +78,13 @@ def test_film_keeps_its_budget(tmp_path: Path) -> None:
 
 def test_no_history_no_film(tmp_path: Path) -> None:
     assert make_film([], tmp_path, image_shape=SHAPE, budget_bytes=1000) is None
+
+
+def test_picture_that_is_no_grid_is_named(tmp_path: Path) -> None:
+    history = write_history(tmp_path, 1)
+    Image.new("L", (50, 50)).save(tmp_path / "0.png")
+    with pytest.raises(CorruptFileError, match="is not a grid"):
+        make_film(history, tmp_path, image_shape=SHAPE, budget_bytes=1000)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\x89PNG\r\n\x1a\nrubbish"])
