@@ -19,3 +19,9 @@ class CorruptFileError(AugmentError):
 
 class SourceUnavailableError(AugmentError):
     """A data source with neither a local copy nor a network to fetch one from."""
+
+
+class RegressionError(AugmentError):
+    """A later run is measurably worse than the first, and the user asked to fail on that; exit code 3."""
+
+    exit_code = 3

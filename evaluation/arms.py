@@ -13,10 +13,12 @@ REFERENCE_ARMS: dict[ArmName, ArmName | None] = {
     "real+classical": "real",
     "real+synthetic": "real",
     "real+classical+synthetic": "real+classical",
+    "real+classical+filtered": "real+classical",
     "synthetic": "real",
     "real+duplicated": "real",
 }
 HEADLINE_ARM: ArmName = "real+classical+synthetic"
+FILTERED_ARM: ArmName = "real+classical+filtered"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,15 +43,15 @@ def training_set(
 
     `synthetic` alone is "train on synthetic, test on real" (TSTR; classification accuracy score in Ravuri & Vinyals
     2019, arXiv 1905.10887). `real+duplicated` repeats the real images to the size of the synthetic set: a control
-    that must show no gain.
+    that must show no gain. For `real+classical+filtered` the caller passes what `evaluation.filtering` let through.
     """
     added = None
-    if arm in ("real+synthetic", "real+classical+synthetic"):
+    if arm in ("real+synthetic", "real+classical+synthetic", FILTERED_ARM):
         added = synthetic
     elif arm == "real+duplicated":
         added = subset.take(np.resize(np.arange(len(subset)), len(synthetic)))
     return TrainingSet(
         base=synthetic if arm == "synthetic" else subset,
         added=added,
-        deformation=deformation if arm in ("real+classical", "real+classical+synthetic") else None,
+        deformation=deformation if arm in ("real+classical", "real+classical+synthetic", FILTERED_ARM) else None,
     )

@@ -1,22 +1,22 @@
 """Configuration of the measurement: which arms, which classifier, how strong the classical augmentation."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, Field, PositiveInt, field_validator
 
 from data.augmentation import DeformationConfig
 
 ArmName = Literal[
-    "real", "real+classical", "real+synthetic", "real+classical+synthetic", "synthetic", "real+duplicated"
-]
-ARM_NAMES: tuple[ArmName, ...] = (
     "real",
     "real+classical",
     "real+synthetic",
     "real+classical+synthetic",
+    "real+classical+filtered",
     "synthetic",
     "real+duplicated",
-)
+]
+ARM_NAMES: tuple[ArmName, ...] = get_args(ArmName)
+DEFAULT_ARMS: tuple[ArmName, ...] = tuple(arm for arm in ARM_NAMES if arm != "real+classical+filtered")
 
 
 class ClassifierConfig(BaseModel, frozen=True, extra="forbid"):
@@ -39,14 +39,72 @@ class ClassifierConfig(BaseModel, frozen=True, extra="forbid"):
     )
 
 
+class FilterConfig(BaseModel, frozen=True, extra="forbid"):
+    """The arm `real+classical+filtered`: synthetic images whose label an ensemble trained on the subset believes."""
+
+    threshold: float = Field(default=0.7, gt=0, lt=1, description="least probability of the image's own label")
+    members: PositiveInt = Field(default=3, description="classifiers in the ensemble")
+
+
+class FeaturesConfig(BaseModel, frozen=True, extra="forbid"):
+    """The measuring instrument: a ConvNet ensemble trained on real images (see `evaluation.features`)."""
+
+    members: PositiveInt = Field(default=3, description="the first one gives the features, all of them judge labels")
+    steps: PositiveInt = 500
+    batch_size: int = Field(default=64, ge=2)
+    images: PositiveInt = Field(default=10_000, description="real training images that each member sees, at most")
+    width: PositiveInt = Field(default=16, description="channels of the first convolution; four times as many features")
+    seed: int = Field(default=0, ge=0, description="not the study's: figures of different studies compare")
+
+
+class AuditConfig(BaseModel, frozen=True, extra="forbid"):
+    """Thresholds of the named checks, fixed in advance (see `evaluation.checks`)."""
+
+    max_constant_share: float = Field(default=0.01, ge=0, le=1)
+    copy_ratio: float = Field(
+        default=0.4, gt=0, lt=1, description="a copy lies nearer than this share of the class's usual nearest distance"
+    )
+    max_copied_share: float = Field(default=0.02, ge=0, le=1, description="beyond the share among unseen real images")
+    max_copying_z: float = Field(default=3.0, gt=0, description="data-copying test: a z below its negative counts")
+    max_nearer_probability: float = Field(
+        default=0.9, gt=0.5, lt=1, description="data-copying test: how often nearer to training than unseen real images"
+    )
+    max_duplicated_share: float = Field(default=0.02, ge=0, le=1, description="beyond the share among real images")
+    min_density_ratio: float = Field(default=0.4, ge=0, le=1, description="density over its floor")
+    min_coverage_ratio: float = Field(default=0.15, ge=0, le=1, description="coverage over its floor")
+    min_class_spread: float = Field(default=0.25, ge=0, le=1, description="worst class: its spread over real spread")
+    max_label_disagreement: float = Field(
+        default=0.1, ge=0, le=1, description="beyond the ensemble's disagreement with real test labels"
+    )
+    max_test_preference: float = Field(
+        default=0.6, gt=0.5, lt=1, description="how often nearer to the test set than to as many unseen train images"
+    )
+    significance: float = Field(default=0.001, gt=0, lt=1, description="level of the test-leak test")
+
+
+class SamplesConfig(BaseModel, frozen=True, extra="forbid"):
+    """How the synthetic images themselves are judged: fidelity, memorisation, label fidelity, checks."""
+
+    max_images: int = Field(default=2000, ge=2, description="of each set; larger ones are subsampled, class by class")
+    neighbours: PositiveInt = Field(default=5, description="k of precision, recall, density, coverage")
+    kid_subsets: int = Field(default=50, ge=2)
+    kid_subset_size: int = Field(default=200, ge=2)
+    pictured: PositiveInt = Field(default=16, description="most suspicious pairs and worst labels to picture")
+    features: FeaturesConfig = FeaturesConfig()
+    audit: AuditConfig = AuditConfig()
+
+
 class EvaluationConfig(BaseModel, frozen=True, extra="forbid"):
     """What is trained and measured in each cell."""
 
-    arms: tuple[ArmName, ...] = ARM_NAMES
+    arms: tuple[ArmName, ...] = DEFAULT_ARMS
     classifier: ClassifierConfig = ClassifierConfig()
     deformation: DeformationConfig = DeformationConfig()
     added_share: float = Field(default=0.5, gt=0, lt=1, description="share of synthetic images in a mixed batch")
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    wished_gain: float = Field(default=0.005, gt=0, lt=1, description="the gain worth having; 0.005 is half a point")
+    filter: FilterConfig = FilterConfig()
+    samples: SamplesConfig = SamplesConfig()
 
     @field_validator("arms")
     @classmethod

@@ -14,6 +14,7 @@ from data.errors import CorruptFileError
 from data.files import digest_json, read_json
 from evaluation.arms import HEADLINE_ARM, REFERENCE_ARMS
 from evaluation.config import ArmName
+from evaluation.samples import SampleEvaluation
 from evaluation.statistics import Gain, Spread, Verdict, paired_gains, spread
 
 REPORT_VERSION = 1
@@ -60,7 +61,11 @@ class RegimeReport(BaseModel, frozen=True, extra="forbid"):
 
 
 class CellFacts(BaseModel, frozen=True, extra="forbid"):
-    """What one cell was made of and what it measured (`metrics[arm][metric]`); digests are SHA-256 of its files."""
+    """What one cell was made of and what it measured (`metrics[arm][metric]`); digests are SHA-256 of its files.
+
+    Attributes:
+        samples: what was measured on the synthetic images themselves; None where it was not.
+    """
 
     regime: str
     replicate: int
@@ -68,6 +73,7 @@ class CellFacts(BaseModel, frozen=True, extra="forbid"):
     generator: str
     predictions: dict[ArmName, str]
     metrics: dict[ArmName, dict[str, float]]
+    samples: SampleEvaluation | None = None
 
 
 class StudyReport(BaseModel, frozen=True, extra="forbid"):
@@ -75,7 +81,8 @@ class StudyReport(BaseModel, frozen=True, extra="forbid"):
 
     Attributes:
         protocol: digest of what makes two reports comparable: test data, arms, classifier, measurement.
-        timings: seconds of each stage of each cell; the only part that differs between repetitions.
+        timings: seconds of each stage of each cell; with `peak_memory` all that differs between repetitions.
+        peak_memory: the most bytes that the process had held when each stage of each cell ended, where measured.
     """
 
     report_version: int
@@ -88,6 +95,7 @@ class StudyReport(BaseModel, frozen=True, extra="forbid"):
     cells: tuple[CellFacts, ...]
     config: dict[str, Any]
     timings: dict[str, dict[str, float]]
+    peak_memory: dict[str, dict[str, int]] = {}
 
 
 def build_report(
@@ -97,6 +105,7 @@ def build_report(
     dataset: DatasetFacts,
     config: Mapping[str, Any],
     timings: Mapping[str, Mapping[str, float]],
+    peak_memory: Mapping[str, Mapping[str, int]] | None = None,
 ) -> StudyReport:
     """Compute the report from the finished cells.
 
@@ -104,6 +113,7 @@ def build_report(
         regime_titles: regime name to title, in the order of the report.
         config: the study's resolved configuration as JSON values.
         timings: cell name to stage name to seconds.
+        peak_memory: cell name to stage name to bytes, where measured.
     """
     evaluation = config["evaluation"]
     confidence = float(evaluation["confidence"])
@@ -111,7 +121,9 @@ def build_report(
     arms: list[ArmName] = [arm for arm in REFERENCE_ARMS if arm in evaluation["arms"]]
     gains = {
         (arm, metric): paired_gains(
-            [_differences(group, arm=arm, metric=metric) for group in by_regime.values()], confidence=confidence
+            [_differences(group, arm=arm, metric=metric) for group in by_regime.values()],
+            confidence=confidence,
+            wished_gain=float(evaluation["wished_gain"]),
         )
         for arm in arms
         for metric in METRICS
@@ -152,6 +164,7 @@ def build_report(
         cells=tuple(cells),
         config=dict(config),
         timings={cell: dict(stages) for cell, stages in timings.items()},
+        peak_memory={cell: dict(stages) for cell, stages in (peak_memory or {}).items()},
     )
 
 
@@ -169,10 +182,10 @@ def overall_verdict(verdicts: Sequence[Verdict]) -> Verdict:
 
 def verdict_sentence(gain: Gain, *, title: str, confidence: float) -> str:
     """Say in one sentence what the interval says; no stronger, no weaker."""
-    points = f"{100 * gain.mean:+.2f} points of accuracy over classical augmentation"
+    points = f"{in_points(gain.mean)} points of accuracy over classical augmentation"
     if gain.low is None or gain.high is None:
         return f"With {title}, the gain is {points}, without an interval: {gain.unavailable}."
-    interval = f"{confidence:.0%} interval {100 * gain.low:+.2f} to {100 * gain.high:+.2f}"
+    interval = f"{confidence:.0%} interval {in_points(gain.low)} to {in_points(gain.high)}"
     replicates = f"{len(gain.values)} replicates"
     match gain.verdict:
         case "helps":
@@ -183,6 +196,24 @@ def verdict_sentence(gain: Gain, *, title: str, confidence: float) -> str:
             return (
                 f"With {title}, GAN augmentation makes no measurable difference: {points} ({interval}, {replicates})."
             )
+
+
+def in_points(difference: float) -> str:
+    """Write a difference of shares in percentage points with its sign, such as `+0.42`; what rounds to 0 is `+0.00`."""
+    return f"{round(100 * difference, 2) + 0.0:+.2f}"
+
+
+def flatten_config(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return a nested configuration as dotted keys, with each value as people write it."""
+    flat: dict[str, str] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= flatten_config(value, f"{prefix}{key}.")
+        elif isinstance(value, list | tuple):
+            flat[prefix + key] = ", ".join(str(part) for part in value)
+        else:
+            flat[prefix + key] = str(value)
+    return flat
 
 
 def read_report(path: Path) -> StudyReport:

@@ -2,15 +2,26 @@
 
 A replicate is one draw of the subset with its own GAN and classifiers. The two arms of a comparison see the same
 draw, so their difference is free of how lucky the draw was: the paired t interval is over these differences.
+Beside it stand a bootstrap interval, which assumes no normal distribution, and what the study could have seen at all:
+a verdict of "no measurable difference" means little where only a large gain was detectable.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar as mcnemar_test
+from statsmodels.stats.power import TTestPower
+
+from evaluation.predictions import Predictions
+
+POWER = 0.8  # the usual one (Cohen 1988)
+MOST_REPLICATES = 10_000
+BOOTSTRAP_RESAMPLES = 4999
+BOOTSTRAP_REPLICATES = 5  # at least; fewer differences have too few distinct resamples
 
 Verdict = Literal["helps", "hurts", "no measurable difference", "not available"]
 
@@ -35,6 +46,12 @@ class Gain:
         p_holm: the same, Holm-corrected.
         verdict: what the interval says: wholly above 0, wholly below, or neither.
         unavailable: why there is no interval, or "".
+        bootstrap_low, bootstrap_high: BCa interval at the same level; None where not available, for the reason in
+            `bootstrap_unavailable`.
+        at_least, at_most: one-sided bounds at the study's confidence for all regimes together (Bonferroni): no gain
+            larger than `at_most`, none smaller than `at_least`.
+        detectable: the smallest true gain that this many replicates with this spread would have shown with 80 % power.
+        replicates_needed: replicates for 80 % power at the wished-for gain; None where more than 10,000.
     """
 
     mean: float
@@ -45,6 +62,27 @@ class Gain:
     p_holm: float | None
     verdict: Verdict
     unavailable: str
+    bootstrap_low: float | None = None
+    bootstrap_high: float | None = None
+    bootstrap_unavailable: str = ""
+    at_least: float | None = None
+    at_most: float | None = None
+    detectable: float | None = None
+    replicates_needed: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class McNemar:
+    """Two classifiers on the same test images, within one cell.
+
+    Attributes:
+        only_first, only_second: images that only one of the two got right.
+        p_value: two-sided, exact; it speaks of these two classifiers on this draw, not of the method.
+    """
+
+    only_first: int
+    only_second: int
+    p_value: float
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -53,7 +91,9 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(mean=float(np.mean(values)), sd=sd, values=tuple(values))
 
 
-def paired_gains(families: Sequence[Sequence[float]], *, confidence: float) -> list[Gain]:
+def paired_gains(
+    families: Sequence[Sequence[float]], *, confidence: float, wished_gain: float = 0.005, bootstrap_seed: int = 0
+) -> list[Gain]:
     """Estimate the gain of each regime from its paired differences, controlling errors over all regimes.
 
     Holm's step-down procedure (1979) compares the i-th smallest p-value of m with alpha / (m - i + 1) and stops at
@@ -63,13 +103,35 @@ def paired_gains(families: Sequence[Sequence[float]], *, confidence: float) -> l
     Args:
         families: for each regime, one difference (arm - reference) per replicate.
         confidence: such as 0.95, for all regimes together.
+        wished_gain: the gain worth having, for `replicates_needed`.
+        bootstrap_seed: fixed, so that a report computed again from its predictions is the same.
     """
     reasons = [_why_unavailable(values) for values in families]
     p_values = [None if reason else _p_value(values) for values, reason in zip(families, reasons, strict=True)]
+    judgements = holm(p_values, alpha=1 - confidence)
+    num_judged = sum(judgement.level is not None for judgement in judgements)
+    gains = []
+    for index, (values, reason, judgement) in enumerate(zip(families, reasons, judgements, strict=True)):
+        gain = _gain(values, reason=reason, p_value=p_values[index], p_holm=judgement.p_holm, alpha=judgement.level)
+        if judgement.level is not None:
+            gain = _with_bootstrap(gain, alpha=judgement.level, rng=np.random.default_rng([bootstrap_seed, index]))
+            gain = _with_power(gain, alpha=(1 - confidence) / num_judged, wished_gain=wished_gain)
+        gains.append(gain)
+    return gains
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """The level at which Holm judged one p-value, and that p-value corrected; None where there was none to judge."""
+
+    level: float | None
+    p_holm: float | None
+
+
+def holm(p_values: Sequence[float | None], *, alpha: float) -> list[Judgement]:
+    """Judge p-values as one family by Holm's step-down procedure; absent ones (None) do not count."""
     judged = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
-    alpha = 1 - confidence
-    levels: dict[int, float] = {}
-    corrected: dict[int, float] = {}
+    judgements = [Judgement(level=None, p_holm=None) for _ in p_values]
     failed_level: float | None = None
     running = 0.0
     for rank, (p, index) in enumerate(judged):
@@ -77,13 +139,126 @@ def paired_gains(families: Sequence[Sequence[float]], *, confidence: float) -> l
         level = failed_level or alpha / remaining
         if failed_level is None and p > level:
             failed_level = level
-        levels[index] = level
         running = max(running, min(1.0, p * remaining))
-        corrected[index] = running
-    return [
-        _gain(values, reason=reason, p_value=p_values[index], p_holm=corrected.get(index), alpha=levels.get(index))
-        for index, (values, reason) in enumerate(zip(families, reasons, strict=True))
+        judgements[index] = Judgement(level=level, p_holm=running)
+    return judgements
+
+
+def mean_interval(values: Spread, *, confidence: float) -> tuple[float, float] | None:
+    """Return the t interval of one arm's mean, not paired with any other arm; None for a single replicate."""
+    if values.sd is None:
+        return None
+    count = len(values.values)
+    half = float(stats.t.ppf((1 + confidence) / 2, count - 1)) * values.sd / math.sqrt(count)
+    return values.mean - half, values.mean + half
+
+
+def mcnemar(first: Predictions, second: Predictions) -> McNemar:
+    """Compare two arms of one cell image by image (McNemar 1947, exact binomial version).
+
+    Raises:
+        ValueError: the predictions are not on the same test images.
+    """
+    if not (np.array_equal(first.rows, second.rows) and np.array_equal(first.labels, second.labels)):
+        raise ValueError("McNemar's test needs both predictions on the same test images, in the same order")
+    first_right, second_right = first.predicted == first.labels, second.predicted == second.labels
+    table = [
+        [int((first_right & second_right).sum()), int((first_right & ~second_right).sum())],
+        [int((~first_right & second_right).sum()), int((~first_right & ~second_right).sum())],
     ]
+    p_value = float(mcnemar_test(table, exact=True).pvalue)
+    return McNemar(only_first=table[0][1], only_second=table[1][0], p_value=p_value)
+
+
+def detectable_gain(*, sd: float, replicates: int, alpha: float) -> float:
+    """Return the true gain that a two-sided paired t test at `alpha` shows with 80 % power.
+
+    Args:
+        sd: standard deviation of the differences.
+        replicates: 2 or more.
+    """
+    low, high = 0.0, 1.0
+    while _power(high, replicates, alpha) < POWER:
+        high *= 2
+    for _ in range(60):  # bisection; the solver of statsmodels fails for two and three replicates
+        middle = (low + high) / 2
+        low, high = (middle, high) if _power(middle, replicates, alpha) < POWER else (low, middle)
+    return high * sd
+
+
+def replicates_for(gain: float, *, sd: float, alpha: float) -> int | None:
+    """Return how many replicates show a true `gain` with 80 % power, or None where more than 10,000 are needed."""
+    if sd == 0:
+        return 2
+    effect = abs(gain) / sd
+    if _power(effect, MOST_REPLICATES, alpha) < POWER:
+        return None
+    low, high = 1, MOST_REPLICATES
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _power(effect, middle, alpha) >= POWER else (middle, high)
+    return high
+
+
+def is_equivalent(gain: Gain, *, margin: float) -> bool | None:
+    """Tell whether two one-sided tests (Schuirmann 1987) place the gain within +-margin; None without bounds."""
+    if gain.at_least is None or gain.at_most is None:
+        return None
+    return -margin < gain.at_least and gain.at_most < margin
+
+
+def equivalence_statement(gain: Gain, *, confidence: float) -> str:
+    """Say in points what gain the data rule out, such as "no gain larger than 0.42 points (95% confidence)"."""
+    if gain.at_most is None:
+        return f"nothing can be ruled out: {gain.unavailable}"
+    if gain.at_most <= 0:
+        return f"no gain at all ({confidence:.0%} confidence)"
+    return f"no gain larger than {100 * gain.at_most:.2f} points ({confidence:.0%} confidence)"
+
+
+def _power(effect: float, replicates: int, alpha: float) -> float:
+    return float(TTestPower().power(effect, replicates, alpha))
+
+
+def _with_power(gain: Gain, *, alpha: float, wished_gain: float) -> Gain:
+    count, sd = len(gain.values), float(np.std(gain.values, ddof=1))
+    half = float(stats.t.ppf(1 - alpha, count - 1)) * sd / math.sqrt(count)
+    return replace(
+        gain,
+        at_least=gain.mean - half,
+        at_most=gain.mean + half,
+        detectable=detectable_gain(sd=sd, replicates=count, alpha=alpha),
+        replicates_needed=replicates_for(wished_gain, sd=sd, alpha=alpha),
+    )
+
+
+def _with_bootstrap(gain: Gain, *, alpha: float, rng: np.random.Generator) -> Gain:
+    """Add the BCa interval (Efron 1987), its level widened for few values (Hesterberg 2015, arXiv 1411.5279, 5.3).
+
+    The bootstrap takes the spread of n values for that of their population, too small by sqrt((n - 1) / n), and
+    normal for t quantiles. Asking it for the level at which normal quantiles are as wide as t's mends both.
+    """
+    count = len(gain.values)
+    if count < BOOTSTRAP_REPLICATES:
+        return replace(
+            gain, bootstrap_unavailable=f"a bootstrap interval needs {BOOTSTRAP_REPLICATES} replicates or more"
+        )
+    if max(gain.values) == min(gain.values):
+        return replace(gain, bootstrap_unavailable="every replicate gave the same difference")
+    wide = math.sqrt(count / (count - 1)) * float(stats.t.ppf(1 - alpha / 2, count - 1))
+    level = 1 - 2 * float(stats.norm.sf(wide))
+    result = stats.bootstrap(
+        (np.array(gain.values),),
+        np.mean,
+        confidence_level=level,
+        n_resamples=BOOTSTRAP_RESAMPLES,
+        method="BCa",
+        rng=rng,
+    )
+    low, high = (float(bound) for bound in result.confidence_interval)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return replace(gain, bootstrap_unavailable="the bootstrap found no interval for these differences")
+    return replace(gain, bootstrap_low=low, bootstrap_high=high)
 
 
 def _why_unavailable(values: Sequence[float]) -> str:

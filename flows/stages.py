@@ -17,9 +17,10 @@ from data.parquet import read_published, read_subset, write_subset
 from data.randomness import child_seed, numpy_stream
 from data.regimes import draw_subset
 from data.sources import Source
-from evaluation.arms import training_set
+from evaluation.arms import FILTERED_ARM, training_set
 from evaluation.classifiers import ClassifierProgress, FitOptions, fit_classifier
 from evaluation.config import ArmName
+from evaluation.filtering import confident_samples
 from evaluation.metrics import accuracy, macro_f1
 from evaluation.predictions import predictions_on, read_predictions, write_predictions
 from evaluation.report import CellFacts
@@ -78,7 +79,14 @@ class Stage:
         line = self.work(on_update)
         files = {str(path.relative_to(self.cell.directory)): digest_file(path) for path in sorted(self.outputs())}
         seconds = round(time.monotonic() - started, 3)
-        write_json(self.record_file, {"digest": self.digest(), "outputs": files, "elapsed_seconds": seconds})
+        record = {
+            "digest": self.digest(),
+            "inputs": dict(self.inputs),
+            "code": code_digest(*self.rooms),
+            "outputs": files,
+            "elapsed_seconds": seconds,
+        }
+        write_json(self.record_file, record)
         return f"{line}, {seconds:.1f} s"
 
 
@@ -213,12 +221,7 @@ def arm_stage(cell: Cell, arm: ArmName, config: StudyConfig, *, source: Source, 
             )
             on_update(progress.step / progress.num_steps, detail)
 
-        training = training_set(
-            arm,
-            subset=read_subset(cell.subset_file),
-            synthetic=read_published(cell.synthetic_directory),
-            deformation=evaluation.deformation,
-        )
+        subset, synthetic = read_subset(cell.subset_file), read_published(cell.synthetic_directory)
         options = FitOptions(
             config=evaluation.classifier,
             added_share=evaluation.added_share,
@@ -226,6 +229,15 @@ def arm_stage(cell: Cell, arm: ArmName, config: StudyConfig, *, source: Source, 
             compute=compute,
             on_progress=on_progress,
         )
+        if arm == FILTERED_ARM:
+            synthetic = confident_samples(
+                synthetic,
+                subset=subset,
+                deformation=evaluation.deformation,
+                config=evaluation.filter,
+                options=options,
+            )
+        training = training_set(arm, subset=subset, synthetic=synthetic, deformation=evaluation.deformation)
         classifier = fit_classifier(training, options)
         predictions = predictions_on(source.test, classifier.predict_probabilities(source.test.images))
         write_predictions(file, predictions)
@@ -236,7 +248,7 @@ def arm_stage(cell: Cell, arm: ArmName, config: StudyConfig, *, source: Source, 
         name=f"arm {arm}",
         inputs={
             "arm": arm,
-            "evaluation": evaluation.model_dump(mode="json", exclude={"arms", "confidence"}),
+            "evaluation": evaluation.model_dump(mode="json", exclude={"arms", "confidence", "wished_gain", "samples"}),
             "compute": compute.as_dict(),
             "subset": digest_file(cell.subset_file),
             "synthetic": digest_file(cell.synthetic_directory / PROVENANCE_FILE),

@@ -1,0 +1,201 @@
+"""Fidelity: how near the synthetic images' distribution is to the real one, overall and per class, beside its floor.
+
+All figures are taken on features of `evaluation.features` and are comparable only with figures of the same features
+and the same number of images. So each one stands beside its floor: the same figure for as many real train images in
+the synthetic ones' place, both against the real test images. A figure that cannot be computed is None with its reason.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import BaseModel
+from torch import Tensor
+
+from evaluation.config import SamplesConfig
+
+Features = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64]
+EXACT = "donot_use_mm_for_euclid_dist"  # the quick way rounds the distance of equal images to something above 0
+MANIFOLD_FIGURES = ("precision", "recall", "density", "coverage")
+
+
+class Figure(BaseModel, frozen=True, extra="forbid"):
+    """A measured value with its spread where it has one, or None with the reason."""
+
+    value: float | None
+    spread: float | None = None
+    unavailable: str = ""
+
+
+class FidelityFigures(BaseModel, frozen=True, extra="forbid"):
+    """The figures of one set of images against real ones.
+
+    FID and KID: 0 is best. Precision, recall, coverage: 1 is best. Density and diversity: near 1, may exceed it.
+    """
+
+    num_images: int
+    num_reference: int
+    fid: Figure
+    kid: Figure
+    precision: Figure
+    recall: Figure
+    density: Figure
+    coverage: Figure
+    diversity: Figure
+
+
+class FidelityPair(BaseModel, frozen=True, extra="forbid"):
+    """Synthetic images against real test images, and the floor: real train images in their place."""
+
+    name: str
+    synthetic: FidelityFigures
+    floor: FidelityFigures
+
+
+class Fidelity(BaseModel, frozen=True, extra="forbid"):
+    """Fidelity overall and of each class, with the digest of the features it was measured in."""
+
+    features: str
+    overall: FidelityPair
+    classes: tuple[FidelityPair, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledFeatures:
+    """Features (N, F) float32 with labels (N,) int64."""
+
+    features: Features
+    labels: Labels
+
+    def of_class(self, label: int) -> Features:
+        """Return the features of one class."""
+        selected: Features = self.features[self.labels == label]
+        return selected
+
+
+def measure_fidelity(
+    synthetic: LabelledFeatures,
+    *,
+    train: LabelledFeatures,
+    test: LabelledFeatures,
+    class_names: tuple[str, ...],
+    config: SamplesConfig,
+    rng: np.random.Generator,
+) -> list[FidelityPair]:
+    """Compare synthetic with test features, and train with test features as the floor: overall first, then by class.
+
+    The floor takes as many train as there are synthetic images (fewer where there are not as many).
+    """
+
+    def pair(name: str, fake: Features, real_train: Features, real_test: Features) -> FidelityPair:
+        stand_in = real_train[: len(fake)]
+        return FidelityPair(
+            name=name,
+            synthetic=fidelity_figures(real_test, fake, config=config, rng=rng),
+            floor=fidelity_figures(real_test, stand_in, config=config, rng=rng),
+        )
+
+    shuffled = train.features[rng.permutation(len(train.features))]
+    pairs = [pair("overall", synthetic.features, shuffled, test.features)]
+    for label, name in enumerate(class_names):
+        pairs.append(pair(name, synthetic.of_class(label), train.of_class(label), test.of_class(label)))
+    return pairs
+
+
+def fidelity_figures(
+    real: Features, fake: Features, *, config: SamplesConfig, rng: np.random.Generator
+) -> FidelityFigures:
+    """Compute all figures of `fake` (M, F) against `real` (N, F)."""
+    smaller, num_features, neighbours = min(len(real), len(fake)), real.shape[1], config.neighbours
+    finite = bool(np.isfinite(real).all() and np.isfinite(fake).all())
+
+    def missing(needed: int) -> Figure | None:
+        if not finite:
+            return Figure(value=None, unavailable="the features are not all finite")
+        if smaller < needed:
+            return Figure(value=None, unavailable=f"only {smaller} images, {needed} are needed")
+        return None
+
+    no_manifold = missing(neighbours + 1)
+    manifold = (
+        dict.fromkeys(MANIFOLD_FIGURES, no_manifold)
+        if no_manifold
+        else {name: Figure(value=value) for name, value in manifold_figures(real, fake, neighbours=neighbours).items()}
+    )
+    return FidelityFigures(
+        num_images=len(fake),
+        num_reference=len(real),
+        fid=missing(num_features + 1) or Figure(value=frechet_distance(real, fake)),
+        kid=missing(2) or kernel_distance(real, fake, config=config, rng=rng),
+        diversity=missing(2) or diversity(real, fake),
+        **manifold,
+    )
+
+
+def frechet_distance(real: Features, fake: Features) -> float:
+    """Return the Fréchet distance of Gaussians fitted to both (Heusel et al. 2017, arXiv 1706.08500, equation 6)."""
+    from torchmetrics.image.fid import FrechetInceptionDistance  # here: it takes more than a second to import
+
+    class Given(torch.nn.Module):
+        """Features pass through: they are computed already."""
+
+        num_features = real.shape[1]
+
+        def forward(self, features: Tensor) -> Tensor:
+            return features
+
+    metric = FrechetInceptionDistance(feature=Given())
+    metric.update(torch.from_numpy(real).double(), real=True)
+    metric.update(torch.from_numpy(fake).double(), real=False)
+    return max(0.0, float(metric.compute()))
+
+
+def kernel_distance(real: Features, fake: Features, *, config: SamplesConfig, rng: np.random.Generator) -> Figure:
+    """Return the mean and standard deviation over random subsets of the unbiased cubic-kernel MMD (KID).
+
+    Binkowski et al. 2018, arXiv 1801.01401, equation 4. It may fall below 0 where both sets are alike.
+    """
+    from torchmetrics.image.kid import poly_mmd  # the class itself draws its subsets from the global generator
+
+    size = min(config.kid_subset_size, len(real), len(fake))
+    estimates = [float(poly_mmd(_drawn(real, size, rng), _drawn(fake, size, rng))) for _ in range(config.kid_subsets)]
+    return Figure(value=float(np.mean(estimates)), spread=float(np.std(estimates, ddof=1)))
+
+
+def diversity(real: Features, fake: Features) -> Figure:
+    """Return the ratio of the features' total standard deviations, root of trace(cov fake) / trace(cov real)."""
+    real_variance = float(real.var(0, ddof=1, dtype=np.float64).sum())
+    fake_variance = float(fake.var(0, ddof=1, dtype=np.float64).sum())
+    if real_variance == 0:
+        return Figure(value=None, unavailable="the real images are all alike")
+    return Figure(value=float(np.sqrt(fake_variance / real_variance)))
+
+
+def _drawn(features: Features, size: int, rng: np.random.Generator) -> Tensor:
+    return torch.from_numpy(features[rng.permutation(len(features))[:size]]).double()
+
+
+def manifold_figures(real: Features, fake: Features, *, neighbours: int) -> dict[str, float]:
+    """Return precision, recall (Kynkäänniemi et al. 2019, arXiv 1904.06991), density, coverage.
+
+    The latter two are equations 4 and 5 of Naeem et al. 2020, arXiv 2002.09797. Same values as the package `prdc`,
+    which prints while it works and spreads over eight threads.
+    """
+    x, y = torch.from_numpy(real), torch.from_numpy(fake)
+    real_radii, fake_radii = _radii(x, neighbours), _radii(y, neighbours)  # (N,), (M,)
+    distances = torch.cdist(x, y, compute_mode=EXACT)  # (N, M)
+    in_real = distances < real_radii[:, None]
+    return {
+        "precision": float(in_real.any(0).float().mean()),
+        "recall": float((distances < fake_radii[None]).any(1).float().mean()),
+        "density": float(in_real.sum(0).float().mean()) / neighbours,
+        "coverage": float((distances.amin(1) < real_radii).float().mean()),
+    }
+
+
+def _radii(features: Tensor, neighbours: int) -> Tensor:
+    """Return each row's distance to its k-th nearest other row, (N,)."""
+    distances = torch.cdist(features, features, compute_mode=EXACT)
+    return distances.kthvalue(neighbours + 1).values

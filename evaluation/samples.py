@@ -1,0 +1,245 @@
+"""Judging one synthetic set: the one function that a study calls per cell, and the pictures for its report."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from pydantic import BaseModel
+
+from data.errors import UsageError
+from data.files import write_atomically
+from data.images import LabelledImages
+from data.randomness import numpy_stream
+from evaluation.checks import Check, make_checks
+from evaluation.config import SamplesConfig
+from evaluation.features import FeatureNetwork, Measurement
+from evaluation.fidelity import Fidelity, LabelledFeatures, measure_fidelity
+from evaluation.label_fidelity import LabelFidelity, measure_label_fidelity
+from evaluation.memorisation import (
+    CopyingTest,
+    Memorisation,
+    copying_test,
+    duplicate_shares,
+    leak_test,
+    near_share,
+    nearest,
+    pixel_vectors,
+    suspicious_pairs,
+    usual_distances,
+)
+
+ENOUGH_UNSEEN = 10  # images outside the subset below which the test images stand in for unseen real ones
+PICTURE_ZOOM = 3
+
+
+class SampleEvaluation(BaseModel, frozen=True, extra="forbid"):
+    """Everything measured on one synthetic set.
+
+    Attributes:
+        num_synthetic: images in the whole set; `num_images` of them were looked at.
+        features: digest of the instrument.
+    """
+
+    num_synthetic: int
+    num_images: int
+    features: str
+    fidelity: Fidelity
+    memorisation: Memorisation
+    labels: LabelFidelity
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RealData:
+    """The real images around a cell: what its generator saw (`subset`), and the whole splits."""
+
+    subset: LabelledImages
+    train: LabelledImages
+    test: LabelledImages
+
+    def unseen_train(self) -> LabelledImages:
+        """Return the train images outside the subset."""
+        return self.train.take(np.flatnonzero(~np.isin(self.train.rows, self.subset.rows)))
+
+
+def evaluate_samples(
+    synthetic: LabelledImages, *, real: RealData, network: FeatureNetwork, config: SamplesConfig, seed: int
+) -> SampleEvaluation:
+    """Measure fidelity, memorisation and label fidelity of `synthetic`, and make the checks.
+
+    Sets larger than `config.max_images` are subsampled class by class, the training images and the test images of
+    the leak test excepted: a copy may be of any of them. The same seed gives the same figures.
+
+    Raises:
+        UsageError: no synthetic images, or images of another shape or other classes than the real ones.
+    """
+    _check_input(synthetic, real)
+    synthetic = LabelledImages(
+        images=synthetic.images,
+        labels=synthetic.labels,
+        rows=np.arange(len(synthetic), dtype=np.int64),  # indices in the whole set, kept through subsampling
+        class_names=synthetic.class_names,
+    )
+    samples = subsample(synthetic, config.max_images, rng=numpy_stream(seed, "samples"))
+    train = subsample(real.train, config.max_images, rng=numpy_stream(seed, "train"))
+    test = subsample(real.test, config.max_images, rng=numpy_stream(seed, "test"))
+    measured, measured_test = network.measure(samples.images), network.measure(test.images)
+    overall, *classes = measure_fidelity(
+        LabelledFeatures(features=measured.features, labels=samples.labels),
+        train=LabelledFeatures(features=network.features(train.images), labels=train.labels),
+        test=LabelledFeatures(features=measured_test.features, labels=test.labels),
+        class_names=real.train.class_names,
+        config=config,
+        rng=numpy_stream(seed, "fidelity"),
+    )
+    memorisation = measure_memorisation(
+        samples, measured=measured, real=real, network=network, config=config, seed=seed
+    )
+    labels = measure_label_fidelity(
+        measured.probabilities,
+        samples.labels,
+        samples.rows,
+        real=(measured_test.probabilities, test.labels),
+        class_names=real.train.class_names,
+        pictured=config.pictured,
+    )
+    return SampleEvaluation(
+        num_synthetic=len(synthetic),
+        num_images=len(samples),
+        features=network.digest,
+        fidelity=Fidelity(features=network.digest, overall=overall, classes=tuple(classes)),
+        memorisation=memorisation,
+        labels=labels,
+        checks=make_checks(
+            constant_share=constant_share(samples.images),
+            fidelity=overall,
+            classes=tuple(classes),
+            memorisation=memorisation,
+            labels=labels,
+            config=config.audit,
+        ),
+    )
+
+
+def measure_memorisation(
+    samples: LabelledImages,
+    *,
+    measured: Measurement,
+    real: RealData,
+    network: FeatureNetwork,
+    config: SamplesConfig,
+    seed: int,
+) -> Memorisation:
+    """Compare samples with the images that their generator saw, and with ones that it cannot have seen.
+
+    Unseen real images are the train images outside the subset; where the subset is (nearly) all of train, the test
+    images stand in, and the leak test is not available.
+
+    Args:
+        samples: their `rows` are indices in the synthetic set.
+        measured: the instrument's view of `samples`.
+    """
+    ratio = config.audit.copy_ratio
+    outside = real.unseen_train()
+    enough = len(outside) >= ENOUGH_UNSEEN
+    pool, unseen_from = (outside, "train images outside the subset") if enough else (real.test, "test images")
+    unseen = subsample(pool, config.max_images, rng=numpy_stream(seed, "unseen"))
+
+    vectors, subset_vectors = pixel_vectors(samples.images), pixel_vectors(real.subset.images)
+    neighbours, distances = nearest(vectors, subset_vectors)
+    _, unseen_distances = nearest(pixel_vectors(unseen.images), subset_vectors)
+    usual = usual_distances(unseen_distances, unseen.labels, num_classes=real.train.num_classes)
+    duplicated, duplicated_real = duplicate_shares(samples, unseen, ratio=ratio, rng=numpy_stream(seed, "duplicates"))
+    return Memorisation(
+        num_images=len(samples),
+        num_training=len(real.subset),
+        num_unseen=len(unseen),
+        unseen_from=unseen_from,
+        pixels=copying_test(distances, samples.labels, unseen_distances, unseen.labels),
+        features=_feature_copying(samples, measured, unseen=unseen, real=real, network=network, config=config),
+        copied=near_share(distances, samples.labels, usual=usual, ratio=ratio),
+        copied_unseen=near_share(unseen_distances, unseen.labels, usual=usual, ratio=ratio),
+        duplicated=duplicated,
+        duplicated_real=duplicated_real,
+        leak=leak_test(vectors, test=real.test, unseen=outside, rng=numpy_stream(seed, "leak")),
+        pairs=suspicious_pairs(distances, neighbours, samples, subset=real.subset, usual=usual, count=config.pictured),
+    )
+
+
+def _feature_copying(
+    samples: LabelledImages,
+    measured: Measurement,
+    *,
+    unseen: LabelledImages,
+    real: RealData,
+    network: FeatureNetwork,
+    config: SamplesConfig,
+) -> CopyingTest:
+    """Make the data-copying test on features. Large subsets are cut: the test compares distributions."""
+    some = real.subset.take(np.arange(len(real.subset))[:: max(1, len(real.subset) // config.max_images)])
+    base = network.features(some.images)
+    _, sample_distances = nearest(measured.features, base)
+    _, unseen_distances = nearest(network.features(unseen.images), base)
+    return copying_test(sample_distances, samples.labels, unseen_distances, unseen.labels)
+
+
+def subsample(images: LabelledImages, limit: int, *, rng: np.random.Generator) -> LabelledImages:
+    """Draw at most `limit` images, every class in its share, ordered as they were."""
+    if len(images) <= limit:
+        return images
+    order = rng.permutation(len(images))
+    position = np.empty(len(images))  # of each image within its shuffled class, in [0, 1)
+    for label in range(images.num_classes):
+        members = order[images.labels[order] == label]
+        position[members] = np.arange(len(members)) / max(len(members), 1)
+    return images.take(np.sort(np.argsort(position, kind="stable")[:limit]).astype(np.int64))
+
+
+def constant_share(images: npt.NDArray[np.uint8]) -> float:
+    """Return the share of images (N, C, H, W) whose pixels are all alike within each channel."""
+    flat = images.reshape(*images.shape[:2], -1)
+    return float((flat.max(2) == flat.min(2)).all(1).mean())
+
+
+def write_pictures(
+    directory: Path, evaluation: SampleEvaluation, *, synthetic: LabelledImages, subset: LabelledImages
+) -> None:
+    """Write `suspicious_pairs.png` (sample above its training image) and `worst_labels.png` into `directory`."""
+    pairs = evaluation.memorisation.pairs
+    above = [synthetic.images[pair.sample] for pair in pairs]
+    below = [subset.images[pair.subset_index] for pair in pairs]
+    _write_rows(directory / "suspicious_pairs.png", [above, below])
+    _write_rows(directory / "worst_labels.png", [[synthetic.images[item.sample] for item in evaluation.labels.worst]])
+
+
+def _write_rows(path: Path, rows: Sequence[Sequence[npt.NDArray[np.uint8]]]) -> None:
+    framed = [[np.pad(image, ((0, 0), (1, 1), (1, 1)), constant_values=128) for image in row] for row in rows]
+    picture = np.concatenate([np.concatenate(row, axis=2) for row in framed], axis=1).transpose(1, 2, 0)
+    picture = picture.repeat(PICTURE_ZOOM, 0).repeat(PICTURE_ZOOM, 1)
+    image = Image.fromarray(picture.squeeze(2) if picture.shape[2] == 1 else picture)
+    write_atomically(path, lambda temporary: image.save(temporary, format="PNG", optimize=True))
+
+
+def _check_input(synthetic: LabelledImages, real: RealData) -> None:
+    if len(synthetic) == 0:
+        raise UsageError("there are no synthetic images to evaluate; draw some first")
+    if synthetic.shape != real.train.shape:
+        raise UsageError(
+            f"the synthetic images are {_text(synthetic.shape)}, the real ones {_text(real.train.shape)}; "
+            "evaluate them against the data set they were made from"
+        )
+    if synthetic.class_names != real.train.class_names:
+        raise UsageError(
+            f"the synthetic images have the classes {', '.join(synthetic.class_names)}, the real ones "
+            f"{', '.join(real.train.class_names)}; evaluate them against the data set they were made from"
+        )
+    for name, part in (("subset", real.subset), ("train split", real.train), ("test split", real.test)):
+        if len(part) == 0:
+            raise UsageError(f"the {name} is empty; there is nothing to compare the synthetic images with")
+
+
+def _text(shape: tuple[int, int, int]) -> str:
+    return "x".join(str(side) for side in shape)

@@ -1,0 +1,103 @@
+"""`augment compare`: how several runs differ, how surely, and whether a later one is worse."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import quote
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from data.errors import RegressionError, UsageError
+from evaluation.comparison import Comparison, NamedReport, compare_reports
+from evaluation.comparison_page import write_comparison
+from evaluation.history import PAGE_FILE, REPORT_FILE
+from evaluation.rendering import interval, p_value, points
+from evaluation.report import read_report
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="run directories, or report.json files; the first is the base")],
+    output: Annotated[Path, typer.Option(help="the page to write; its figures go to a .json beside it")] = Path(
+        "comparison.html"
+    ),
+    force: Annotated[bool, typer.Option("--force", help="compare runs whose data or protocol differ")] = False,
+    fail_on_regression: Annotated[
+        bool, typer.Option("--fail-on-regression", help="exit with 3 where a later run is worse beyond the interval")
+    ] = False,
+) -> None:
+    """Compare runs: differences with intervals, best run per regime, trend, and what differs in configuration.
+
+    Differences are paired where the runs drew the same subsets, and Welch's for independent samples otherwise.
+    """
+    if output.suffix != ".html":
+        raise UsageError(f"--output {output} must end in .html; the figures are written beside it as .json")
+    comparison = compare_reports(named_reports(runs, page=output), force=force)
+    json_path = write_comparison(output, comparison)
+    console = Console()
+    print_comparison(console, comparison)
+    console.print(f"{output}\n{json_path}", markup=False, highlight=False, soft_wrap=True)
+    if fail_on_regression and comparison.regressions:
+        raise RegressionError("; ".join(comparison.regressions))
+
+
+def named_reports(runs: Sequence[Path], *, page: Path) -> list[NamedReport]:
+    """Read the runs' reports; each gets its directory's name, numbered where two share it, and a link from `page`.
+
+    Raises:
+        UsageError: a path that is neither a run with a report nor a report.
+        CorruptFileError: a report that cannot be read.
+    """
+    found: list[NamedReport] = []
+    for run in runs:
+        file = run / REPORT_FILE if run.is_dir() else run
+        if not file.is_file():
+            raise UsageError(f"{run} holds no {REPORT_FILE}; name a finished run's directory, or its report")
+        report = read_report(file)
+        name, count = file.resolve().parent.name or str(file), 1
+        while any(other.name == name for other in found):
+            count += 1
+            name = f"{file.resolve().parent.name} #{count}"
+        target = os.path.relpath(file.resolve().parent / PAGE_FILE, page.resolve().parent)
+        found.append(NamedReport(name=name, link=quote(Path(target).as_posix()), report=report))
+    return found
+
+
+def print_comparison(console: Console, comparison: Comparison) -> None:
+    """Print the headline differences as a table, then best runs, trends and what was forced."""
+    if comparison.forced:
+        console.print("[bold red]FORCED: these runs are not comparable[/]")
+        for reason in comparison.reasons:
+            console.print(f"  {reason}", markup=False, highlight=False)
+    for number, run in enumerate(comparison.runs, start=1):
+        console.print(f"run {number}: {run.name}, {run.dataset}", markup=False, highlight=False)
+    numbers = {run.name: str(number) for number, run in enumerate(comparison.runs, start=1)}
+    table = Table(title="headline gain in points of accuracy", title_justify="left")
+    table.add_column("regime", no_wrap=True)
+    for column in ("run", "gain", "against run 1", "p (Holm)"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("result")
+    for regime in comparison.regimes:
+        for place, result in enumerate(regime.results):
+            difference = comparison.difference(run=result.run, regime=regime.name)
+            judged = ("", "", "")
+            if difference is not None:
+                test = "" if difference.paired else " (Welch: other subsets)"
+                size = f"{points(difference.mean)} [{interval(difference.low, difference.high)}]"
+                judged = (escape(size), p_value(difference.p_holm), difference.change + test)
+            title = escape(regime.title) if place == 0 else ""
+            table.add_row(title, numbers[result.run], points(result.headline.mean), *judged)
+        table.add_section()
+    console.print(table)
+    for regime in comparison.regimes:
+        best, surely = regime.best, "clearly" if regime.best.clear else "not measurably"
+        line = f"best with {regime.title}: {best.run} ({points(best.gain)}), {surely} ahead of {best.second}"
+        if regime.trend:
+            line += f"; trend {points(regime.trend.slope)} points per run (p {p_value(regime.trend.p_value)})"
+        console.print(line, markup=False, highlight=False)
+    for change in comparison.configuration:
+        values = " | ".join("not set" if value is None else value for value in change.values)
+        console.print(f"{change.key}: {values}", markup=False, highlight=False)

@@ -1,0 +1,162 @@
+"""Runs made up to the image: as many right answers per arm and replicate as a test asks for, no training."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.files import digest_file, write_json, write_text
+from data.images import LabelledImages
+from evaluation.config import ArmName, EvaluationConfig
+from evaluation.metrics import accuracy, macro_f1
+from evaluation.page import CellFiles, write_page
+from evaluation.predictions import Predictions, write_predictions
+from evaluation.report import CellFacts, DatasetFacts, StudyReport, build_report
+from gan.grid import write_grid
+
+NUM_TEST = 60
+ARMS: tuple[ArmName, ...] = EvaluationConfig().arms
+RIGHT: dict[ArmName, int] = {
+    "real": 36,
+    "real+classical": 42,
+    "real+synthetic": 38,
+    "synthetic": 30,
+    "real+duplicated": 36,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FabricatedRun:
+    """A run directory with its report, the files of its cells and its test images."""
+
+    directory: Path
+    report: StudyReport
+    cell_files: tuple[CellFiles, ...]
+    test: LabelledImages
+
+    def write_page(self, environment: Mapping[str, Any] | None = None) -> Path:
+        """Write report.html and return its path."""
+        page = self.directory / "report.html"
+        write_page(
+            page,
+            self.report,
+            environment=environment or {"versions": {"torch": "2.15.0"}, "created": "2026-11-01T10:00:00+00:00"},
+            cell_files=self.cell_files,
+            command="augment run --dataset stripes --seed 0",
+            test_images=self.test,
+        )
+        return page
+
+
+def striped_test(class_names: tuple[str, ...]) -> LabelledImages:
+    """60 images of 8x8, as many of each class."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(NUM_TEST, dtype=np.int64) % len(class_names)
+    images = rng.integers(0, 255, (NUM_TEST, 1, 8, 8), dtype=np.uint8)
+    return LabelledImages(
+        images=images, labels=labels, rows=np.arange(NUM_TEST, dtype=np.int64), class_names=class_names
+    )
+
+
+def fabricate_run(
+    directory: Path,
+    *,
+    more_right: Mapping[int, Sequence[int]],
+    class_names: tuple[str, ...] = ("rows", "columns", "none"),
+    subsets: str = "",
+    changes: Mapping[str, Any] | None = None,
+    dataset: Mapping[str, Any] | None = None,
+) -> FabricatedRun:
+    """Write a run.
+
+    Args:
+        more_right: images per class to, for each replicate, how many more of the 60 test images the headline arm gets
+            right than its reference.
+        subsets: part of each subset's digest; runs with the same one have drawn the same images.
+        changes: top-level configuration keys to change.
+        dataset: fields of the dataset facts to change.
+    """
+    test = striped_test(class_names)
+    cells, files, timings = [], [], {}
+    for images_per_class, replicates in more_right.items():
+        name = f"balanced-{images_per_class}"
+        for replicate, more in enumerate(replicates):
+            cell = directory / "cells" / name / str(replicate)
+            right = RIGHT | {"real+classical+synthetic": RIGHT["real+classical"] + more}
+            paths = {arm: cell / "arms" / arm / "predictions.parquet" for arm in ARMS}
+            metrics = {arm: _write_predictions(paths[arm], test, right[arm]) for arm in ARMS}
+            write_json(cell / "generator" / "history.json", _history(cell / "generator", test))
+            cells.append(
+                CellFacts(
+                    regime=name,
+                    replicate=replicate,
+                    subset=f"{subsets}{name}{replicate}",
+                    generator="0" * 64,
+                    predictions={arm: digest_file(path) for arm, path in paths.items()},
+                    metrics=metrics,
+                )
+            )
+            files.append(
+                CellFiles(
+                    regime=name,
+                    replicate=replicate,
+                    history=cell / "generator" / "history.json",
+                    grids=cell / "generator",
+                    predictions=paths,
+                )
+            )
+            timings[f"{name}/{replicate}"] = {"generator": 20.0, "synthetic": 1.0, "arm real": 2.0}
+    config = {
+        "seed": 0,
+        "gan": {"steps": 100, "batch_size": 10},
+        "sampling": {"images_per_class": 50},
+        "evaluation": EvaluationConfig().model_dump(mode="json"),
+    }
+    facts = {
+        "name": "stripes",
+        "warning": "",
+        "num_train": 600,
+        "num_test": NUM_TEST,
+        "image_shape": (1, 8, 8),
+        "class_names": class_names,
+        "train_digest": "a" * 64,
+        "test_digest": "b" * 64,
+    }
+    report = build_report(
+        cells,
+        regime_titles={f"balanced-{number}": f"{number} per class" for number in more_right},
+        dataset=DatasetFacts.model_validate(facts | dict(dataset or {})),
+        config=config | dict(changes or {}),
+        timings=timings,
+    )
+    write_text(directory / "report.json", report.model_dump_json(indent=2) + "\n")
+    return FabricatedRun(directory=directory, report=report, cell_files=tuple(files), test=test)
+
+
+def _write_predictions(path: Path, test: LabelledImages, num_right: int) -> dict[str, float]:
+    predicted = np.where(np.arange(len(test)) < num_right, test.labels, (test.labels + 1) % test.num_classes)
+    probabilities = np.eye(test.num_classes, dtype=np.float32)[predicted]
+    predictions = Predictions(rows=test.rows, labels=test.labels, probabilities=probabilities)
+    write_predictions(path, predictions)
+    return {"accuracy": accuracy(predictions), "macro_f1": macro_f1(predictions)}
+
+
+def _history(directory: Path, test: LabelledImages) -> list[dict[str, Any]]:
+    rows = np.concatenate([np.flatnonzero(test.labels == label)[:4] for label in range(test.num_classes)])
+    records = []
+    for number in (1, 2, 3):
+        grid = f"epochs/step-{number:06d}.png"
+        write_grid(directory / grid, real=test.images[rows], fake=255 // number - test.images[rows] // 4, columns=4)
+        records.append(
+            {
+                "step": number * 50,
+                "epochs": number * 1.5,
+                "discriminator_loss": 1.4 - 0.1 * number,
+                "generator_loss": 0.7 + 0.1 * number,
+                "kernel_distance": 0.3 / number,
+                "grid": grid,
+            }
+        )
+    return records
