@@ -7,21 +7,23 @@ a verdict of "no measurable difference" means little where only a large gain was
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from scipy import stats
+from scipy.optimize import brentq
+from scipy.special import ndtr
 from statsmodels.stats.contingency_tables import mcnemar as mcnemar_test
-from statsmodels.stats.power import TTestPower
 
 from evaluation.predictions import Predictions
 
 POWER = 0.8  # the usual one (Cohen 1988)
 MOST_REPLICATES = 10_000
+POWER_QUANTILES = 300
 BOOTSTRAP_RESAMPLES = 4999
-BOOTSTRAP_REPLICATES = 5  # at least; fewer differences have too few distinct resamples
+BOOTSTRAP_REPLICATES = 10  # at least; simulated coverage is 94 % at 10 and 92 % at 6
 
 Verdict = Literal["helps", "hurts", "no measurable difference", "not available"]
 
@@ -177,13 +179,11 @@ def detectable_gain(*, sd: float, replicates: int, alpha: float) -> float:
         sd: standard deviation of the differences.
         replicates: 2 or more.
     """
-    low, high = 0.0, 1.0
-    while _power(high, replicates, alpha) < POWER:
-        high *= 2
-    for _ in range(60):  # bisection; the solver of statsmodels fails for two and three replicates
-        middle = (low + high) / 2
-        low, high = (middle, high) if _power(middle, replicates, alpha) < POWER else (low, middle)
-    return high * sd
+    power = _power_function(replicates, alpha)
+    highest = 1.0
+    while power(highest) < POWER:
+        highest *= 2
+    return sd * float(brentq(lambda effect: power(effect) - POWER, 0.0, highest))
 
 
 def replicates_for(gain: float, *, sd: float, alpha: float) -> int | None:
@@ -191,12 +191,12 @@ def replicates_for(gain: float, *, sd: float, alpha: float) -> int | None:
     if sd == 0:
         return 2
     effect = abs(gain) / sd
-    if _power(effect, MOST_REPLICATES, alpha) < POWER:
+    if _power_function(MOST_REPLICATES, alpha)(effect) < POWER:
         return None
     low, high = 1, MOST_REPLICATES
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if _power(effect, middle, alpha) >= POWER else (middle, high)
+        low, high = (low, middle) if _power_function(middle, alpha)(effect) >= POWER else (middle, high)
     return high
 
 
@@ -216,8 +216,22 @@ def equivalence_statement(gain: Gain, *, confidence: float) -> str:
     return f"no gain larger than {100 * gain.at_most:.2f} points ({confidence:.0%} confidence)"
 
 
-def _power(effect: float, replicates: int, alpha: float) -> float:
-    return float(TTestPower().power(effect, replicates, alpha))
+def _power_function(replicates: int, alpha: float) -> Callable[[float], float]:
+    """Return the power of a two-sided one-sample t test as a function of the effect (gain over sd).
+
+    The noncentral t probability as a mean over quantiles of the sample's standard deviation: scipy's and so
+    statsmodels' own gives NaN for the large effects that two replicates need.
+    """
+    degrees = replicates - 1
+    critical = float(stats.t.ppf(1 - alpha / 2, degrees))
+    quantiles = (np.arange(POWER_QUANTILES) + 0.5) / POWER_QUANTILES
+    bar = critical * np.sqrt(stats.chi2.ppf(quantiles, degrees) / degrees)  # what the scaled mean must exceed
+
+    def power(effect: float) -> float:
+        shift = effect * math.sqrt(replicates)
+        return float(np.mean(ndtr(shift - bar) + ndtr(-shift - bar)))
+
+    return power
 
 
 def _with_power(gain: Gain, *, alpha: float, wished_gain: float) -> Gain:

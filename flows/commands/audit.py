@@ -54,7 +54,7 @@ def audit(
         )
     console.print(audit_table(report))
     for line in audit_lines(report):
-        console.print(line, markup=False, highlight=False)
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     if output is not None:
         write_json(output, report.model_dump(mode="json") | {"passed": report.passed})
     if not report.passed:
