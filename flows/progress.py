@@ -69,12 +69,12 @@ def stage_weight(stage: str, config: StudyConfig) -> float:
     if stage.startswith("arm "):
         classifier = config.evaluation.classifier
         return 1 + classifier.steps * classifier.batch_size / 6000 if classifier.kind == "convnet" else 2.0
-    return 1.0
+    return 3.0 if stage == "samples" else 1.0
 
 
 def study_weight(config: StudyConfig) -> float:
     """Return the sum of the weights of all stages of all cells."""
-    stages = ["subset", "generator", "synthetic", *(f"arm {arm}" for arm in config.evaluation.arms)]
+    stages = ["subset", "generator", "synthetic", "samples", *(f"arm {arm}" for arm in config.evaluation.arms)]
     cells = config.replicates * len(config.data.images_per_class)
     return cells * sum(stage_weight(stage, config) for stage in stages)
 

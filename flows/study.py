@@ -46,6 +46,7 @@ from flows.stages import (
     Stage,
     arm_stage,
     generator_stage,
+    samples_stage,
     subset_stage,
     summarise_cell,
     synthetic_stage,
@@ -78,6 +79,7 @@ def augmentation_study(
             draw_subset(cell, config)
             train_generator(cell, config, compute)
             draw_samples(cell, config, compute)
+            judge_samples(cell, config, compute)
             for arm in config.evaluation.arms:
                 train_classifier(cell, arm, config, compute)
             summarise_cell(cell, config)
@@ -109,6 +111,12 @@ def draw_samples(cell: Cell, config: StudyConfig, compute: Compute) -> None:
     """Draw the cell's labelled synthetic data set."""
     num_classes = study_source(config.data).train.num_classes
     run_stage(synthetic_stage(cell, config, num_classes=num_classes, compute=compute), config)
+
+
+@task(task_run_name="samples {cell.name}", tags=["samples"], cache_policy=NO_CACHE, persist_result=False)
+def judge_samples(cell: Cell, config: StudyConfig, compute: Compute) -> None:
+    """Measure fidelity and memorisation of the synthetic images, and make the audit's checks."""
+    run_stage(samples_stage(cell, config, source=study_source(config.data), compute=compute), config)
 
 
 @task(task_run_name="{arm} {cell.name}", tags=["arm"], cache_policy=NO_CACHE, persist_result=False)

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from data.errors import UsageError
 from evaluation.arms import HEADLINE_ARM
+from evaluation.history import update_history
 from evaluation.report import StudyReport, read_report
 from evaluation.statistics import Gain, Spread
 from flows.commands.console import output_console, silence_prefect_console
@@ -99,7 +100,12 @@ def run_study(study: StudyConfig, run_directory: Path, *, console: Console) -> N
     except KeyboardInterrupt:
         console.print(f"interrupted; go on with: augment run --resume {escape(str(run_directory))}", highlight=False)
         raise typer.Exit(130) from None
-    report = read_report(run_directory / REPORT_JSON)
+    update_history(run_directory.parent)
+    print_report(read_report(run_directory / REPORT_JSON), run_directory, console=console)
+
+
+def print_report(report: StudyReport, run_directory: Path, *, console: Console) -> None:
+    """Print the table of gains, the verdicts and where the report is."""
     console.print(gain_table(report, wide=console.width >= WIDE_TABLE))
     for regime in report.regimes:
         console.print(escape(regime.sentence), highlight=False)
