@@ -308,7 +308,7 @@ def test_training_brings_the_samples_closer_to_real(striped, tmp_path):
 
 def test_samples_have_the_class_they_were_asked_for(striped, tmp_path):
     # Without augmentation, which blurs stripes as fine as these.
-    config = changed(steps=100, batch_size=32, generator_width=8, ema_decay=0.9, differentiable_augmentation=False)
+    config = changed(steps=150, batch_size=32, generator_width=8, ema_decay=0.9, differentiable_augmentation=False)
     run(striped, tmp_path, config)
     generator, _ = load_generator(tmp_path / "generator.safetensors")
     labels = torch.arange(60) % 3
