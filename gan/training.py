@@ -27,7 +27,7 @@ from gan.checkpoint import load_checkpoint, save_checkpoint, save_generator
 from gan.closeness import kernel_distance
 from gan.config import GanConfig
 from gan.grid import write_grid
-from gan.losses import LOSSES, gradient_penalty
+from gan.losses import LOSSES, gradient_penalty, lost_diversity
 from gan.networks import Discriminator, Generator, initialise
 from gan.sampling import generate
 from gan.state import EpochRecord, TrainState
@@ -110,6 +110,8 @@ def train_step(
         fake_logits = state.discriminator(seen(fake_images), labels)
         real_logits = state.discriminator(seen(images), labels) if loss.needs_real_logits else fake_logits
     generator_loss = loss.generator(real_logits.float(), fake_logits.float()).mean()
+    if config.diversity_weight > 0:
+        generator_loss = generator_loss + config.diversity_weight * lost_diversity(images, fake_images, labels)
     state.generator_optimizer.zero_grad(set_to_none=True)
     generator_loss.backward()  # type: ignore[no-untyped-call]
     state.generator_optimizer.step()

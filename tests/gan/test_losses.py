@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from gan.losses import LOSSES, gradient_penalty
+from gan.losses import LOSSES, gradient_penalty, lost_diversity, same_class_distance
 
 # Probabilities D(x) and D(G(z)) and the logits that stand for them.
 REAL_PROBABILITY = torch.tensor([0.9, 0.5, 0.2], dtype=torch.float64)
@@ -117,3 +117,32 @@ def test_gradient_penalty_can_be_trained():
     images = torch.ones(2, 1, 1, 1, requires_grad=True)
     gradient_penalty((weight * images).flatten(), images).mean().backward()
     torch.testing.assert_close(weight.grad, torch.tensor([6.0]))
+
+
+def test_same_class_distance_compares_within_classes_only():
+    # Classes 0 and 1 taken apart: pairs (0, 2) and (2, 4) of class 0 differ by 1 and 3, (1, 3) of class 1 by 10.
+    values = torch.tensor([0.0, 100.0, 1.0, 110.0, 4.0])
+    labels = torch.tensor([0, 1, 0, 1, 0])
+    images = values.view(-1, 1, 1, 1).expand(-1, 1, 2, 2)
+    assert float(same_class_distance(images, labels)) == pytest.approx((1 + 3 + 10) / 3)
+
+
+def test_same_class_distance_without_pairs_is_0():
+    assert float(same_class_distance(torch.rand(3, 1, 2, 2), torch.tensor([0, 1, 2]))) == 0
+
+
+def test_no_diversity_is_lost_by_samples_as_different_as_real_images():
+    real, labels = torch.rand(12, 1, 4, 4), torch.arange(12) % 3
+    assert float(lost_diversity(real, 1 - real, labels)) == pytest.approx(0, abs=1e-10)
+    assert float(lost_diversity(real, 2 * real, labels)) == 0
+
+
+def test_collapsed_samples_have_lost_all_diversity():
+    labels = torch.arange(12) % 3
+    collapsed = labels.float().view(-1, 1, 1, 1).expand(-1, 1, 4, 4)
+    assert float(lost_diversity(torch.rand(12, 1, 4, 4), collapsed, labels)) == 1
+
+
+def test_half_the_diversity_costs_a_quarter():
+    real, labels = torch.rand(12, 1, 4, 4), torch.arange(12) % 3
+    assert float(lost_diversity(real, real / 2, labels)) == pytest.approx(0.25)
