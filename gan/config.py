@@ -49,8 +49,8 @@ def chapter_dcgan(*, steps: int) -> GanConfig:
     """Return the chapter's GAN without refinements, to measure them against.
 
     Minimax loss (equations 7.1 to 7.4) with the hyper-parameters of PyTorch's DCGAN tutorial (Adam 2e-4, beta1 0.5,
-    batch 128, 100 latent numbers, width 64, weights from N(0, 0.02)): no moving average, no augmentation. It is made
-    conditional as the other configurations are. Train it in float32, as the tutorial does.
+    batch 128, 100 latent numbers, width 64, weights from N(0, 0.02)): no moving average, no augmentation, no price on
+    lost diversity. It is made conditional as the other configurations are. Train it in float32, as the tutorial does.
     """
     return GanConfig(
         loss="minimax",
@@ -65,4 +65,5 @@ def chapter_dcgan(*, steps: int) -> GanConfig:
         generator_width=64,
         discriminator_width=64,
         differentiable_augmentation=False,
+        diversity_weight=0.0,
     )

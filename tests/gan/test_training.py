@@ -14,6 +14,7 @@ from data.errors import CorruptFileError, UsageError
 from data.images import LabelledImages
 from gan.checkpoint import load_generator
 from gan.config import GanConfig, chapter_dcgan
+from gan.losses import same_class_distance
 from gan.training import (
     NonFiniteLossError,
     StepMetrics,
@@ -308,7 +309,8 @@ def test_training_brings_the_samples_closer_to_real(striped, tmp_path):
 
 def test_samples_have_the_class_they_were_asked_for(striped, tmp_path):
     # Without augmentation, which blurs stripes as fine as these.
-    config = changed(steps=150, batch_size=32, generator_width=8, ema_decay=0.9, differentiable_augmentation=False)
+    options = {"differentiable_augmentation": False, "diversity_weight": 0}
+    config = changed(steps=150, batch_size=32, generator_width=8, ema_decay=0.9, **options)
     run(striped, tmp_path, config)
     generator, _ = load_generator(tmp_path / "generator.safetensors")
     labels = torch.arange(60) % 3
@@ -317,6 +319,18 @@ def test_samples_have_the_class_they_were_asked_for(striped, tmp_path):
     columns = (images[:, :, ::2] - images[:, :, 1::2]).mean((1, 2))
     kind = torch.where(rows > 0.5, 0, torch.where(columns > 0.5, 1, 2))
     assert float((kind == labels).float().mean()) > 0.9
+
+
+def test_the_price_on_lost_diversity_keeps_samples_of_a_class_apart(striped, tmp_path):
+    distances = {}
+    for weight in (0.0, 5.0):
+        config = changed(steps=60, batch_size=32, generator_width=8, ema_decay=0.9, diversity_weight=weight)
+        run(striped, tmp_path / str(weight), config)
+        generator, _ = load_generator(tmp_path / str(weight) / "generator.safetensors")
+        labels = torch.arange(60) % 3
+        images = generator(torch.randn(60, 8, generator=torch.Generator().manual_seed(0)), labels)
+        distances[weight] = float(same_class_distance(images, labels))
+    assert distances[5.0] > 1.5 * distances[0.0]
 
 
 # Parts of a step.
