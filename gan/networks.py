@@ -20,6 +20,10 @@ from gan.config import GanConfig
 
 Layer = TypeVar("Layer", bound=nn.Module)
 
+# Small beside the noise, N(0, 1). As large as the noise, the class decides the image from the start, the generator
+# never learns to use its noise, and with 10 images per class every class collapses to one shape (benchmarks/TRIALS.md).
+CLASS_EMBEDDING_STD = 0.1
+
 POWER_ITERATIONS = 15  # to find a weight's largest singular value from a random start; PyTorch's own number
 
 
@@ -133,8 +137,9 @@ def initialise(network: nn.Module, *, config: GanConfig, rng: torch.Generator) -
         elif isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.weight, 1.0, 0.02 if dcgan else 0.0, generator=rng)
             nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.Embedding):  # the generator's is as large as the noise beside it
-            nn.init.normal_(_raw_weight(module), 0.0, 1.0 if isinstance(network, Generator) else 0.02, generator=rng)
+        elif isinstance(module, nn.Embedding):
+            spread = CLASS_EMBEDDING_STD if isinstance(network, Generator) else 0.02
+            nn.init.normal_(_raw_weight(module), 0.0, spread, generator=rng)
         if is_parametrized(module):
             _restart_power_iteration(module, rng=rng)
 
