@@ -169,7 +169,7 @@ def build_report(
 
 
 def _protocol(dataset: DatasetFacts, evaluation: Mapping[str, Any]) -> str:
-    """Digest what two reports must share to be compared; how samples are judged and gains wished does not move a gain."""
+    """Digest what two reports must share to be compared; how samples are judged moves no gain."""
     measured = {name: value for name, value in evaluation.items() if name not in ("samples", "wished_gain")}
     return digest_json({"test": dataset.test_digest, "train": dataset.train_digest, "evaluation": measured})
 
