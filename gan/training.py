@@ -340,7 +340,6 @@ def look_at_samples(
         real=subset.images[grid_rows],
         fake=to_pixels(fake[: len(grid_rows)]),
         columns=columns,
-        caption=f"step {state.step}, kernel distance {distance:.4f}",
     )
     return EpochRecord(
         step=state.step,
