@@ -22,7 +22,7 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
     r1_gamma: float = Field(default=0.0, ge=0, description="gradient penalty on real images (R1)")
     r2_gamma: float = Field(default=0.0, ge=0, description="gradient penalty on fake images (R2)")
     diversity_weight: float = Field(
-        default=0.0, ge=0, description="cost to the generator of samples of a class that differ less than real ones do"
+        default=1.0, ge=0, description="cost to the generator of samples of a class that differ less than real ones do"
     )
     ema_decay: float = Field(default=0.995, ge=0, lt=1)
 
