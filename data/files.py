@@ -6,7 +6,6 @@ import os
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 

@@ -16,11 +16,11 @@ from data.files import digest_file, digest_json, read_json, write_json
 from data.parquet import read_published, read_subset, write_subset
 from data.randomness import child_seed, numpy_stream
 from data.regimes import draw_subset
-from data.sources import Source, cache_directory
+from data.sources import Source
 from evaluation.arms import FILTERED_ARM, training_set
 from evaluation.classifiers import ClassifierProgress, FitOptions, fit_classifier
 from evaluation.config import ArmName
-from evaluation.features import feature_network
+from evaluation.features import feature_network, instrument_directory
 from evaluation.filtering import confident_samples
 from evaluation.metrics import accuracy, macro_f1
 from evaluation.predictions import predictions_on, read_predictions, write_predictions
@@ -223,7 +223,7 @@ def samples_stage(cell: Cell, config: StudyConfig, *, source: Source, compute: C
             on_update(0.8 * progress.step / progress.num_steps, detail)
 
         network = feature_network(
-            source.train, cache_directory(), config=settings.features, compute=compute, on_progress=on_progress
+            source.train, instrument_directory(), config=settings.features, compute=compute, on_progress=on_progress
         )
         subset, synthetic = read_subset(cell.subset_file), read_published(cell.synthetic_directory)
         judged = evaluate_samples(
