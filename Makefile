@@ -39,7 +39,7 @@ clean:  ## remove what make made
 
 $(INSTALLED): requirements.lock pyproject.toml | $(UV)
 	$(UV) venv --quiet --clear --python 3.11 .venv
-	$(UV) pip sync --quiet --require-hashes requirements.lock
+	$(UV) pip sync --quiet --require-hashes --compile-bytecode requirements.lock
 	$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
