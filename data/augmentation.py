@@ -7,6 +7,7 @@ updates (DiffAugment: Zhao et al. 2020, arXiv 2006.10738, equations 2 and 3).
 """
 
 import math
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -46,10 +47,24 @@ def deform(images: Tensor, *, config: DeformationConfig, rng: torch.Generator) -
         [cos * zoom_x, (shear * cos - sin) * zoom_y, shift_x, sin * zoom_x, (shear * sin + cos) * zoom_y, shift_y],
         dim=1,
     ).view(batch, 2, 3)
-    grid = F.affine_grid(theta, [batch, 1, height, width], align_corners=False)  # (B, H, W, 2)
+    control = torch.zeros(batch, 2, 0)
     if config.elastic > 0:
-        control = torch.randn(batch, 2, config.elastic_grid, config.elastic_grid, generator=rng) * (2 * config.elastic)
-        field = F.interpolate(control, size=(height, width), mode="bicubic", align_corners=True)
-        grid = grid + field.permute(0, 2, 3, 1)
-    grid = grid.to(images.device)
+        control = torch.randn(batch, 2, config.elastic_grid**2, generator=rng) * (2 * config.elastic)
+    coefficients = torch.cat([theta, control], dim=2).to(images.device)  # (B, 2, 3 + G): small, so drawn on the CPU
+    basis = _displacement_basis(height, width, config.elastic_grid)[: coefficients.shape[2]].to(images.device)
+    grid = (coefficients @ basis).view(batch, 2, height, width).permute(0, 2, 3, 1)  # (B, H, W, 2)
     return F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False).to(images.dtype)
+
+
+@cache
+def _displacement_basis(height: int, width: int, control_points: int) -> Tensor:
+    """Return the fields that sampling grids are sums of, (3 + control_points ** 2, H * W) float32.
+
+    The first three are x, y and 1 of an affine map, in grid units at pixel centres; the others are the bicubic
+    interpolations of a control grid with a single 1. One matrix product then makes the grids of a whole batch.
+    """
+    identity = torch.eye(2, 3)[None]
+    x, y = F.affine_grid(identity, [1, 1, height, width], align_corners=False)[0].flatten(0, 1).unbind(1)  # (H * W,)
+    single = torch.eye(control_points**2).view(-1, 1, control_points, control_points)
+    bumps = F.interpolate(single, size=(height, width), mode="bicubic", align_corners=True).flatten(1)
+    return torch.cat([torch.stack([x, y, torch.ones_like(x)]), bumps])

@@ -24,7 +24,7 @@ class BalancedRegime:
     @property
     def title(self) -> str:
         """What people read."""
-        return f"{self.images_per_class:,} per class" if isinstance(self.images_per_class, int) else "all images"
+        return f"{self.images_per_class:,} images per class" if isinstance(self.images_per_class, int) else "all images"
 
     def wanted(self, train: LabelledImages) -> npt.NDArray[np.int64]:
         """Return how many images of each class the regime takes from `train`, (num_classes,) int64."""

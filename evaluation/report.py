@@ -159,13 +159,19 @@ def build_report(
         sentence=" ".join(regime.sentence for regime in regimes),
         dataset=dataset,
         confidence=confidence,
-        protocol=digest_json({"test": dataset.test_digest, "train": dataset.train_digest, "evaluation": evaluation}),
+        protocol=_protocol(dataset, evaluation),
         regimes=tuple(regimes),
         cells=tuple(cells),
         config=dict(config),
         timings={cell: dict(stages) for cell, stages in timings.items()},
         peak_memory={cell: dict(stages) for cell, stages in (peak_memory or {}).items()},
     )
+
+
+def _protocol(dataset: DatasetFacts, evaluation: Mapping[str, Any]) -> str:
+    """Digest what two reports must share to be compared; how samples are judged moves no gain."""
+    measured = {name: value for name, value in evaluation.items() if name not in ("samples", "wished_gain")}
+    return digest_json({"test": dataset.test_digest, "train": dataset.train_digest, "evaluation": measured})
 
 
 def _differences(cells: Sequence[CellFacts], *, arm: ArmName, metric: str) -> list[float]:

@@ -7,10 +7,15 @@ from rich.console import Console
 from rich.markup import escape
 
 from data.errors import AugmentError
+from flows.commands.audit import audit
+from flows.commands.compare import compare
 from flows.commands.datasets import datasets, inspect
 from flows.commands.export import export
+from flows.commands.history import history
+from flows.commands.report import report
 from flows.commands.run import run
 from flows.commands.serve import serve
+from flows.commands.verify import verify
 
 app = typer.Typer(
     name="augment",
@@ -18,7 +23,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (run, export, serve, datasets, inspect):
+for command in (run, report, compare, history, export, serve, audit, verify, datasets, inspect):
     app.command()(command)
 
 

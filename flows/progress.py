@@ -78,7 +78,7 @@ def stage_weight(stage: str, config: StudyConfig) -> float:
     if stage.startswith("arm "):
         classifier = config.evaluation.classifier
         return 1 + classifier.steps * classifier.batch_size / 6000 if classifier.kind == "convnet" else 2.0
-    return 1.0
+    return 3.0 if stage == "samples" else 1.0
 
 
 def study_weight(config: StudyConfig) -> float:
@@ -89,7 +89,7 @@ def study_weight(config: StudyConfig) -> float:
 
 def study_stages(config: StudyConfig) -> list[str]:
     """Return the names of the stages of each cell, in order."""
-    return ["subset", "generator", "synthetic", *(f"arm {arm}" for arm in config.evaluation.arms)]
+    return ["subset", "generator", "synthetic", "samples", *(f"arm {arm}" for arm in config.evaluation.arms)]
 
 
 class StudyClock:

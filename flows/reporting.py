@@ -4,28 +4,62 @@ from pathlib import Path
 
 from data.files import read_json, write_text
 from data.images import LabelledImages
+from evaluation.page import CellFiles, write_page
 from evaluation.report import CellFacts, DatasetFacts, StudyReport, build_report
 from flows.config import StudyConfig
-from flows.run_directory import dataset_facts_file, study_cells
+from flows.run_directory import Cell, dataset_facts_file, study_cells
 from flows.stages import stage_seconds
 
 REPORT_JSON = "report.json"
 REPORT_HTML = "report.html"
 
 
-def write_reports(run_directory: Path, config: StudyConfig, *, test: LabelledImages) -> StudyReport:
-    """Write both reports of a run whose cells are all finished.
+def compute_report(run_directory: Path, config: StudyConfig) -> StudyReport:
+    """Compute the report of a run whose cells are all finished, from its stored predictions.
 
     Raises:
         CorruptFileError: a cell's file is missing or damaged.
     """
     cells = study_cells(config, run_directory)
-    report = build_report(
+    return build_report(
         [CellFacts.model_validate(read_json(cell.summary_file)) for cell in cells],
         regime_titles={cell.regime.name: cell.regime.title for cell in cells},
         dataset=DatasetFacts.model_validate(read_json(dataset_facts_file(run_directory))),
         config=config.model_dump(mode="json"),
         timings={cell.name: stage_seconds(cell) for cell in cells},
     )
+
+
+def write_reports(run_directory: Path, config: StudyConfig, *, test: LabelledImages | None) -> StudyReport:
+    """Write `report.json` and `report.html`.
+
+    Args:
+        test: the test split, for pictures of images whose answer changed; None where it is not at hand.
+
+    Raises:
+        CorruptFileError: a cell's file is missing or damaged.
+    """
+    report = compute_report(run_directory, config)
     write_text(run_directory / REPORT_JSON, report.model_dump_json(indent=2) + "\n")
+    environment = read_json(run_directory / "environment.json")
+    write_page(
+        run_directory / REPORT_HTML,
+        report,
+        environment=environment,
+        cell_files=[cell_files(cell, config) for cell in study_cells(config, run_directory)],
+        command=environment["command"] or "augment run config.toml",
+        test_images=test,
+    )
     return report
+
+
+def cell_files(cell: Cell, config: StudyConfig) -> CellFiles:
+    """Name the files of a cell that its page shows."""
+    return CellFiles(
+        regime=cell.regime.name,
+        replicate=cell.replicate,
+        history=cell.generator_directory / "history.json",
+        grids=cell.generator_directory,
+        predictions={arm: cell.predictions_file(arm) for arm in config.evaluation.arms},
+        pictures=cell.samples_directory,
+    )

@@ -61,6 +61,11 @@ class Cell:
         return self.directory / "synthetic"
 
     @property
+    def samples_directory(self) -> Path:
+        """How the synthetic images were judged: evaluation.json and pictures."""
+        return self.directory / "samples"
+
+    @property
     def summary_file(self) -> Path:
         return self.directory / "cell.json"
 

@@ -16,18 +16,22 @@ from data.files import digest_file, digest_json, read_json, write_json
 from data.parquet import read_published, read_subset, write_subset
 from data.randomness import child_seed, numpy_stream
 from data.regimes import draw_subset
-from data.sources import Source
+from data.sources import Source, cache_directory
 from evaluation.arms import FILTERED_ARM, training_set
 from evaluation.classifiers import ClassifierProgress, FitOptions, fit_classifier
 from evaluation.config import ArmName
+from evaluation.features import feature_network
 from evaluation.filtering import confident_samples
 from evaluation.metrics import accuracy, macro_f1
 from evaluation.predictions import predictions_on, read_predictions, write_predictions
 from evaluation.report import CellFacts
+from evaluation.samples import RealData, SampleEvaluation, evaluate_samples, write_pictures
 from flows.config import StudyConfig
 from flows.run_directory import Cell, code_digest
 from gan.export import GENERATOR_FILE, PROVENANCE_FILE, ExportProgress, ExportRequest, export_dataset
 from gan.training import TrainingProgress, train
+
+EVALUATION_FILE = "evaluation.json"
 
 OnUpdate = Callable[[float, str], None]  # finished share in [0, 1], a line of detail
 
@@ -214,6 +218,51 @@ def synthetic_stage(cell: Cell, config: StudyConfig, *, num_classes: int, comput
     )
 
 
+def samples_stage(cell: Cell, config: StudyConfig, *, source: Source, compute: Compute) -> Stage:
+    """Judge the synthetic images themselves: fidelity, memorisation, labels, and the audit's checks."""
+    directory = cell.samples_directory
+    settings = config.evaluation.samples
+
+    def work(on_update: OnUpdate) -> str:
+        def on_progress(progress: ClassifierProgress) -> None:
+            detail = f"training the measuring instrument, step {progress.step}/{progress.num_steps}"
+            on_update(0.8 * progress.step / progress.num_steps, detail)
+
+        network = feature_network(
+            source.train, cache_directory(), config=settings.features, compute=compute, on_progress=on_progress
+        )
+        subset, synthetic = read_subset(cell.subset_file), read_published(cell.synthetic_directory)
+        judged = evaluate_samples(
+            synthetic,
+            real=RealData(subset=subset, train=source.train, test=source.test),
+            network=network,
+            config=settings,
+            seed=child_seed(config.seed, "sample evaluation", cell.regime.name, cell.replicate),
+        )
+        write_json(directory / EVALUATION_FILE, judged.model_dump(mode="json"))
+        write_pictures(directory, judged, synthetic=synthetic, subset=subset)
+        failed = [check.name for check in judged.checks if check.passed is False]
+        passed = sum(check.passed is True for check in judged.checks)
+        return f"{passed} checks passed" + (f", failed: {', '.join(failed)}" if failed else "")
+
+    return Stage(
+        cell=cell,
+        name="samples",
+        inputs={
+            "samples": settings.model_dump(mode="json"),
+            "compute": compute.as_dict(),
+            "subset": digest_file(cell.subset_file),
+            "synthetic": digest_file(cell.synthetic_directory / PROVENANCE_FILE),
+            "train": source.train.digest(),
+            "test": source.test.digest(),
+            "seed": config.seed,
+        },
+        rooms=("data", "evaluation"),
+        work=work,
+        outputs=lambda: [path for path in directory.rglob("*") if path.is_file()],
+    )
+
+
 def arm_stage(cell: Cell, arm: ArmName, config: StudyConfig, *, source: Source, compute: Compute) -> Stage:
     """Train one arm's classifier and store its predictions on the test set."""
     file = cell.predictions_file(arm)
@@ -276,6 +325,7 @@ def summarise_cell(cell: Cell, config: StudyConfig) -> None:
         subset=digest_file(cell.subset_file),
         generator=digest_file(cell.generator_directory / GENERATOR_FILE),
         predictions={arm: digest_file(cell.predictions_file(arm)) for arm in predictions},
+        samples=SampleEvaluation.model_validate(read_json(cell.samples_directory / EVALUATION_FILE)),
         metrics={
             arm: {"accuracy": accuracy(answers), "macro_f1": macro_f1(answers)} for arm, answers in predictions.items()
         },

@@ -64,6 +64,7 @@ from flows.stages import (
     Stage,
     arm_stage,
     generator_stage,
+    samples_stage,
     subset_stage,
     summarise_cell,
     synthetic_stage,
@@ -175,6 +176,7 @@ def run_cell(cell: CellPlace, config: StudyConfig, compute: Compute, source: str
         draw_subset(here, config)
         train_generator(here, config, compute)
         draw_samples(here, config, compute)
+        judge_samples(here, config, compute)
         for arm in config.evaluation.arms:
             train_classifier(here, arm, config, compute)
         summarise_cell(here.cell, config)
@@ -200,6 +202,13 @@ def draw_samples(here: OpenCell, config: StudyConfig, compute: Compute) -> None:
     """Draw the cell's labelled synthetic data set."""
     num_classes = study_source(config.data).train.num_classes
     run_stage(synthetic_stage(here.cell, config, num_classes=num_classes, compute=compute), here, config)
+
+
+@stage_task("samples {here.cell.name}", tag="samples")
+def judge_samples(here: OpenCell, config: StudyConfig, compute: Compute) -> None:
+    """Measure fidelity and memorisation of the synthetic images, and make the audit's checks."""
+    source = study_source(config.data)
+    run_stage(samples_stage(here.cell, config, source=source, compute=compute), here, config)
 
 
 @stage_task("{arm} {here.cell.name}", tag="arm")

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from data.config import DataConfig
 from data.errors import AugmentError, UsageError
 from data.files import digest_file, digest_json, read_json
 from data.images import LabelledImages
@@ -20,11 +21,13 @@ from data.sources import Source, load_source
 from evaluation.metrics import accuracy, macro_f1
 from evaluation.predictions import read_predictions
 from flows.config import StudyConfig
+from flows.reporting import REPORT_JSON, compute_report
 from flows.run_directory import Cell, load_run_config, study_cells
+from flows.stages import EVALUATION_FILE
 from gan.export import GENERATOR_FILE, PROVENANCE_FILE
 
 METRIC_TOLERANCE = 1e-9
-LoadSource = Callable[[str], Source]
+LoadSource = Callable[[DataConfig], Source]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +73,13 @@ def verify_run(run_directory: Path, *, load: LoadSource) -> Iterator[Link]:
     source: Source | None = None
     reason = ""
     try:
-        source = load(config.data.dataset)
+        source = load(config.data)
     except AugmentError as error:
         reason = str(error)
     yield Link(name=f"source {config.data.dataset}", holds=source is not None, detail=reason)
     for cell in study_cells(config, run_directory):
         yield from verify_cell(cell, config, source)
-    yield from verify_report(run_directory, recompute=None)
+    yield from verify_report(run_directory, config)
 
 
 def verify_cell(cell: Cell, config: StudyConfig, source: Source | None) -> Iterator[Link]:
@@ -131,24 +134,20 @@ def verify_dataset(directory: Path) -> Iterator[Link]:
         yield Link(name="data set ← generator", holds=None, detail="the generator does not lie beside the data set")
 
 
-def verify_report(run_directory: Path, *, recompute: Callable[[Path], Any] | None) -> Iterator[Link]:
-    """Yield the link from a run's predictions to its report.
-
-    Args:
-        recompute: returns what report.json must hold, from the stored predictions; None where that is not possible.
-    """
-    file = run_directory / "report.json"
-    if not file.exists():
-        return
-    if recompute is None:
-        yield Link(name="report.json = its predictions", holds=None, detail="the report was not computed again")
-        return
+def verify_report(run_directory: Path, config: StudyConfig) -> Iterator[Link]:
+    """Yield the link from a run's cells to its report."""
+    file = run_directory / REPORT_JSON
 
     def check() -> None:
-        if read_json(file) != recompute(run_directory):
-            raise BrokenLinkError("report.json holds other figures than its predictions give")
+        recomputed = compute_report(run_directory, config).model_dump(mode="json")
+        recorded = read_json(file)
+        for key in recomputed.keys() | recorded.keys():
+            _same(recorded.get(key), recomputed.get(key), f"{key} of report.json")
 
-    yield _link("report.json = its predictions", check)
+    if file.exists():
+        yield _link("report.json = its cells", check)
+    else:
+        yield Link(name="report.json = its cells", holds=None, detail="the run is not finished")
 
 
 def digest_of(path: Path) -> str:
@@ -193,9 +192,8 @@ def _subset_equals_rows(cell: Cell, train: LabelledImages) -> None:
         raise BrokenLinkError(
             f"{len(wrong)} images or labels differ from the source, first row {subset.rows[wrong[0]]}"
         )
-    wanted = cell.regime.images_per_class
-    if wanted != "all" and set(subset.class_counts().tolist()) != {wanted}:
-        raise BrokenLinkError(f"it does not hold {wanted} images of every class")
+    found, wanted = subset.class_counts().tolist(), cell.regime.wanted(train).tolist()
+    _same(found, wanted, "number of images of each class")
 
 
 def _record(cell: Cell, stage: str) -> dict[str, Any]:
@@ -272,12 +270,14 @@ def _summary(cell: Cell, config: StudyConfig) -> None:
     summary = read_json(cell.summary_file)
     _same(summary["subset"], digest_file(cell.subset_file), "subset")
     _same(summary["generator"], digest_file(cell.generator_directory / GENERATOR_FILE), "generator")
-    _same(sorted(summary["arms"]), sorted(config.evaluation.arms), "list of arms")
-    for arm, facts in summary["arms"].items():
+    _same(sorted(summary["predictions"]), sorted(config.evaluation.arms), "list of arms")
+    for arm in config.evaluation.arms:
         file = cell.predictions_file(arm)
-        _same(facts["predictions"], digest_file(file), f"predictions of {arm}")
+        _same(summary["predictions"][arm], digest_file(file), f"predictions of {arm}")
         predictions = read_predictions(file)
         for name, value in (("accuracy", accuracy(predictions)), ("macro_f1", macro_f1(predictions))):
-            if not abs(facts[name] - value) <= METRIC_TOLERANCE:
-                raise BrokenLinkError(f"{name} of {arm} is {facts[name]}, its predictions give {value}")
-        _same(facts["num_test_images"], len(predictions.labels), f"number of test images of {arm}")
+            if not abs(summary["metrics"][arm][name] - value) <= METRIC_TOLERANCE:
+                raise BrokenLinkError(
+                    f"{name} of {arm} is {summary['metrics'][arm][name]}, its predictions give {value}"
+                )
+    _same(summary["samples"], read_json(cell.samples_directory / EVALUATION_FILE), "evaluation of the samples")

@@ -4,6 +4,7 @@
 averaged generator with its configuration, readable without the rest.
 """
 
+import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -19,12 +20,13 @@ from gan.config import GanConfig
 from gan.networks import Generator
 from gan.state import EpochRecord, TrainState
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 def _write(path: Path, tensors: dict[str, Tensor], facts: dict[str, object]) -> None:
-    metadata = {"facts": json.dumps({"format_version": FORMAT_VERSION, **facts}, sort_keys=True)}
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    facts = {"format_version": FORMAT_VERSION, "tensors": _digest(contiguous), **facts}
+    metadata = {"facts": json.dumps(facts, sort_keys=True)}
     write_atomically(path, lambda temporary: save_file(contiguous, temporary, metadata=metadata))
 
 
@@ -33,15 +35,27 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
         with safe_open(path, framework="pt") as stream:
             facts = json.loads(stream.metadata()["facts"])
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 - not a mapping
+        version, digest = facts["format_version"], facts.get("tensors")
     except FileNotFoundError as error:
         raise CorruptFileError(f"checkpoint {path} is missing") from error
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptFileError(f"checkpoint {path} is corrupt ({error}); delete it to train again") from error
-    if facts.get("format_version") != FORMAT_VERSION:
+    if version != FORMAT_VERSION:
         raise CorruptFileError(
-            f"checkpoint {path} has format {facts.get('format_version')}, this version reads {FORMAT_VERSION}"
+            f"checkpoint {path} has format {version}, this version reads {FORMAT_VERSION}; delete it to train again"
         )
+    if digest != _digest(tensors):
+        raise CorruptFileError(f"checkpoint {path} is corrupt (its tensors were altered); delete it to train again")
     return tensors, facts
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    """Return the SHA-256 of names, types and values: safetensors itself notices a cut file, not an altered one."""
+    sha = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
+        sha.update(tensor.numpy().tobytes())
+    return sha.hexdigest()
 
 
 def _networks(state: TrainState) -> dict[str, torch.nn.Module]:
@@ -73,13 +87,14 @@ def save_checkpoint(path: Path, state: TrainState, *, identity: str) -> None:
 
 
 def load_checkpoint(path: Path, state: TrainState, *, identity: str) -> bool:
-    """Restore `state` in place from `path`; return False where the checkpoint belongs to another training.
+    """Restore `state` in place from `path`; return False, with `state` untouched, where it is another training's.
 
     Raises:
-        CorruptFileError: the file is truncated or its tensors do not fit the networks.
+        CorruptFileError: the file is truncated, altered, or its tensors do not fit the networks; `state` may then
+            be half restored and must not be trained.
     """
     tensors, facts = _read(path)
-    if facts["identity"] != identity:
+    if facts.get("identity") != identity:
         return False
 
     def under(prefix: str) -> dict[str, Tensor]:
@@ -89,17 +104,30 @@ def load_checkpoint(path: Path, state: TrainState, *, identity: str) -> bool:
         for name, network in _networks(state).items():
             network.load_state_dict(under(name))
         for name, optimizer in _optimizers(state).items():
-            slots: dict[int, dict[str, Tensor]] = {}
-            for key, value in under(name).items():
-                index, slot = key.split(".", 1)
-                slots.setdefault(int(index), {})[slot] = value
-            optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+            _restore_optimizer(optimizer, under(name))
         state.rng.set_state(tensors["rng"])
         state.step = int(str(facts["step"]))
         state.history = [EpochRecord(**record) for record in facts["history"]]  # type: ignore[attr-defined]
-    except (RuntimeError, KeyError, TypeError, ValueError) as error:
+    except (RuntimeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise CorruptFileError(f"checkpoint {path} does not fit its networks; delete it to train again") from error
     return True
+
+
+def _restore_optimizer(optimizer: torch.optim.Adam, tensors: dict[str, Tensor]) -> None:
+    """Put Adam's moments back, laid out in memory like their parameters, as they were when they were saved.
+
+    Raises:
+        RuntimeError, IndexError, ValueError: they are not those of the optimiser's parameters.
+    """
+    parameters = optimizer.param_groups[0]["params"]
+    slots: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, slot = key.split(".", 1)
+        like = value if value.ndim == 0 else torch.empty_like(parameters[int(index)]).copy_(value)
+        slots.setdefault(int(index), {})[slot] = like
+    if slots and len(slots) != len(parameters):
+        raise ValueError(f"moments of {len(slots)} parameters for {len(parameters)}")
+    optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def save_generator(

@@ -21,6 +21,9 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
     adam_beta2: float = Field(default=0.99, ge=0, lt=1)
     r1_gamma: float = Field(default=0.0, ge=0, description="gradient penalty on real images (R1)")
     r2_gamma: float = Field(default=0.0, ge=0, description="gradient penalty on fake images (R2)")
+    diversity_weight: float = Field(
+        default=1.0, ge=0, description="cost to the generator of samples of a class that differ less than real ones do"
+    )
     ema_decay: float = Field(default=0.995, ge=0, lt=1)
 
     latent_dim: int = Field(default=64, ge=1)
@@ -40,3 +43,27 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
         if self.loss == "relativistic" and not (self.r1_gamma > 0 and self.r2_gamma > 0):
             raise ValueError("loss 'relativistic' diverges without penalties: set r1_gamma and r2_gamma above 0")
         return self
+
+
+def chapter_dcgan(*, steps: int) -> GanConfig:
+    """Return the chapter's GAN without refinements, to measure them against.
+
+    Minimax loss (equations 7.1 to 7.4) with the hyper-parameters of PyTorch's DCGAN tutorial (Adam 2e-4, beta1 0.5,
+    batch 128, 100 latent numbers, width 64, weights from N(0, 0.02)): no moving average, no augmentation, no price on
+    lost diversity. It is made conditional as the other configurations are. Train it in float32, as the tutorial does.
+    """
+    return GanConfig(
+        loss="minimax",
+        steps=steps,
+        batch_size=128,
+        learning_rate=2e-4,
+        discriminator_learning_rate=2e-4,
+        adam_beta1=0.5,
+        adam_beta2=0.999,
+        ema_decay=0.0,
+        latent_dim=100,
+        generator_width=64,
+        discriminator_width=64,
+        differentiable_augmentation=False,
+        diversity_weight=0.0,
+    )

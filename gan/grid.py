@@ -10,7 +10,12 @@ from data.files import write_atomically
 
 
 def write_grid(
-    path: Path, *, real: npt.NDArray[np.uint8], fake: npt.NDArray[np.uint8], columns: int, zoom: int = 2
+    path: Path,
+    *,
+    real: npt.NDArray[np.uint8],
+    fake: npt.NDArray[np.uint8],
+    columns: int,
+    zoom: int = 2,
 ) -> None:
     """Write a PNG: left half real images, right half fake ones, one row per class.
 

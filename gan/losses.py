@@ -90,3 +90,23 @@ def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
     arXiv 1801.04406, equation 9). The caller multiplies by gamma / 2; `images` must require gradients."""
     (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradient.square().flatten(1).sum(1)
+
+
+def same_class_distance(images: Tensor, labels: Tensor) -> Tensor:
+    """Mean absolute pixel difference of neighbouring images of the same class, a scalar; 0 where no two share one."""
+    order = labels.argsort(stable=True)
+    first, second = order[:-1], order[1:]
+    same = labels[first] == labels[second]
+    distances = (images[first] - images[second]).abs().flatten(1).mean(1)  # (B - 1,)
+    return (distances * same).sum() / same.sum().clamp(min=1)
+
+
+def lost_diversity(real_images: Tensor, fake_images: Tensor, labels: Tensor) -> Tensor:
+    """Square of the share of the real images' within-class distance that the fake ones lack, a scalar in [0, 1].
+
+    A class-conditional generator with few images tends to ignore its noise, and a discriminator that sees deformed
+    images cannot tell. As in mode-seeking GANs (Mao et al. 2019, arXiv 1903.05628, equation 3) the distance between
+    samples is rewarded, here only until it is that of real images.
+    """
+    real, fake = same_class_distance(real_images, labels), same_class_distance(fake_images, labels)
+    return F.relu(1 - fake / real.clamp(min=1e-6)).square()

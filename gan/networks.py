@@ -7,11 +7,40 @@ the generator as a learnt embedding beside the noise (Mirza & Osindero 2014, arX
 the discriminator by projection (Miyato & Koyama 2018, arXiv 1802.05637, equation 3).
 """
 
+from typing import TypeVar
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn.utils.parametrize import is_parametrized
 
+from data.errors import UsageError
 from gan.config import GanConfig
+
+Layer = TypeVar("Layer", bound=nn.Module)
+
+# Small beside the noise, N(0, 1). As large as the noise, the class decides the image from the start, the generator
+# never learns to use its noise, and with 10 images per class every class collapses to one shape (benchmarks/TRIALS.md).
+CLASS_EMBEDDING_STD = 0.1
+
+POWER_ITERATIONS = 15  # to find a weight's largest singular value from a random start; PyTorch's own number
+
+
+def check_image_shape(image_shape: tuple[int, int, int]) -> None:
+    """Make sure that two halvings of the image's sides come out even.
+
+    Raises:
+        UsageError: height or width is not a positive multiple of 4, or there are neither 1 nor 3 channels.
+    """
+    channels, height, width = image_shape
+    if channels not in (1, 3):
+        raise UsageError(f"the GAN makes images of 1 or 3 channels, not {channels}; convert them to grayscale or RGB")
+    if height < 4 or width < 4 or height % 4 or width % 4:
+        raise UsageError(
+            f"the GAN needs images whose height and width are multiples of 4, not {height}x{width}; "
+            "resize or pad them first"
+        )
 
 
 class Generator(nn.Module):
@@ -19,15 +48,19 @@ class Generator(nn.Module):
 
     Args:
         image_shape: (C, H, W) to generate; H and W are multiples of 4.
+
+    Raises:
+        UsageError: an image shape that two doublings do not reach.
     """
 
     def __init__(self, config: GanConfig, *, image_shape: tuple[int, int, int], num_classes: int) -> None:
         super().__init__()
+        check_image_shape(image_shape)
         channels, height, width = image_shape
         self.image_shape = image_shape
         fine = config.generator_width
         coarse = 2 * fine
-        self.coarse_shape = (coarse, height // 4, width // 4)
+        self.coarse_shape = (height // 4, width // 4, coarse)
         self.latent_dim = config.latent_dim
         self.class_embedding = nn.Embedding(num_classes, config.latent_dim)
         self.project = nn.Linear(2 * config.latent_dim, coarse * (height // 4) * (width // 4), bias=False)
@@ -39,8 +72,8 @@ class Generator(nn.Module):
     def forward(self, latent: Tensor, labels: Tensor) -> Tensor:
         """Map latent (B, latent_dim) and labels (B,) int64 to images (B, C, H, W) in [-1, 1]."""
         conditioned = torch.cat([latent, self.class_embedding(labels)], dim=1)  # (B, 2 * latent_dim)
-        features = self.project(conditioned).view(-1, *self.coarse_shape)  # (B, 2w, H/4, W/4)
-        features = self.norm1(features).relu()
+        features = self.project(conditioned).view(-1, *self.coarse_shape)  # (B, H/4, W/4, 2w)
+        features = self.norm1(features.permute(0, 3, 1, 2)).relu()  # (B, 2w, H/4, W/4), channels last in memory
         features = self.norm2(self.up1(features)).relu()  # (B, w, H/2, W/2)
         images: Tensor = self.up2(features).tanh()  # (B, C, H, W)
         return images
@@ -51,13 +84,16 @@ class Discriminator(nn.Module):
 
     def __init__(self, config: GanConfig, *, image_shape: tuple[int, int, int], num_classes: int) -> None:
         super().__init__()
+        check_image_shape(image_shape)
         channels, height, width = image_shape
         fine = config.discriminator_width
         coarse = 2 * fine
         num_features = coarse * (height // 4) * (width // 4)
 
-        def layer(module: nn.Module) -> nn.Module:
-            return spectral_norm(module) if config.discriminator_norm == "spectral" else module
+        def layer(module: Layer) -> Layer:
+            if config.discriminator_norm == "spectral":
+                spectral_norm(module)  # in place
+            return module
 
         batch_norm = config.discriminator_norm == "batch"
         self.features = nn.Sequential(
@@ -66,15 +102,18 @@ class Discriminator(nn.Module):
             layer(nn.Conv2d(fine, coarse, 4, stride=2, padding=1, bias=not batch_norm)),
             nn.BatchNorm2d(coarse) if batch_norm else nn.Identity(),
             nn.LeakyReLU(0.2),
-            nn.Flatten(),
         )
         self.linear = layer(nn.Linear(num_features, 1))
         self.class_projection = layer(nn.Embedding(num_classes, num_features))
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         """Map images (B, C, H, W) in [-1, 1] and labels (B,) int64 to logits (B,); sigmoid gives P(real)."""
-        features = self.features(images)  # (B, F)
-        logits: Tensor = self.linear(features).squeeze(1) + (features * self.class_projection(labels)).sum(1)
+        features = self.features(images).permute(0, 2, 3, 1).flatten(1)  # (B, F), as they lie in memory
+        with torch.autocast(features.device.type, enabled=False):
+            # One product for all classes, then each image's own: cheaper than gathering a row of F weights per image.
+            class_weights = self.linear.weight + self.class_projection.weight  # (K, F)
+            per_class = F.linear(features.float(), class_weights, self.linear.bias.expand(len(class_weights)))  # (B, K)
+        logits: Tensor = per_class.gather(1, labels[:, None]).squeeze(1)
         return logits
 
 
@@ -85,19 +124,38 @@ def initialise(network: nn.Module, *, config: GanConfig, rng: torch.Generator) -
     scales from N(1, 0.02), biases 0 (Radford et al. 2016, section 4). `default`: Kaiming-uniform weights as
     PyTorch's layers have them.
     """
+    dcgan = config.initialisation == "dcgan"
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            if config.initialisation == "dcgan":
-                nn.init.normal_(module.weight, 0.0, 0.02, generator=rng)
+            weight = _raw_weight(module)
+            if dcgan:
+                nn.init.normal_(weight, 0.0, 0.02, generator=rng)
             else:
-                nn.init.kaiming_uniform_(module.weight, a=5**0.5, generator=rng)
+                nn.init.kaiming_uniform_(weight, a=5**0.5, generator=rng)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.BatchNorm2d) and module.affine:
-            nn.init.normal_(module.weight, 1.0, 0.02 if config.initialisation == "dcgan" else 0.0, generator=rng)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, 0.02 if dcgan else 0.0, generator=rng)
             nn.init.zeros_(module.bias)
-    if isinstance(network, Generator):
-        nn.init.normal_(network.class_embedding.weight, generator=rng)  # as large as the noise beside it
-    if isinstance(network, Discriminator):
-        for weight in network.class_projection.parameters():
-            nn.init.normal_(weight, 0.0, 0.02, generator=rng)
+        elif isinstance(module, nn.Embedding):
+            spread = CLASS_EMBEDDING_STD if isinstance(network, Generator) else 0.02
+            nn.init.normal_(_raw_weight(module), 0.0, spread, generator=rng)
+        if is_parametrized(module):
+            _restart_power_iteration(module, rng=rng)
+
+
+def _raw_weight(module: nn.Module) -> Tensor:
+    """Return the tensor that is trained: `weight`, or what spectral normalisation makes `weight` from."""
+    weight = module.parametrizations.weight.original if is_parametrized(module) else module.weight  # type: ignore[union-attr]
+    assert isinstance(weight, Tensor)
+    return weight
+
+
+@torch.no_grad()
+def _restart_power_iteration(module: nn.Module, *, rng: torch.Generator) -> None:
+    """Draw the singular vectors of spectral normalisation from `rng`: PyTorch took them from the global generator."""
+    (norm,) = module.parametrizations.weight  # type: ignore[union-attr, misc]
+    for vector in norm.buffers():
+        vector.copy_(F.normalize(torch.randn(vector.shape, generator=rng), dim=0))
+    for _ in range(POWER_ITERATIONS):
+        norm(_raw_weight(module))

@@ -6,9 +6,11 @@ it: batches, checkpoints, the sample grid after every epoch, and the stop on non
 
 import copy
 import math
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +27,7 @@ from gan.checkpoint import load_checkpoint, save_checkpoint, save_generator
 from gan.closeness import kernel_distance
 from gan.config import GanConfig
 from gan.grid import write_grid
-from gan.losses import LOSSES, gradient_penalty
+from gan.losses import LOSSES, gradient_penalty, lost_diversity
 from gan.networks import Discriminator, Generator, initialise
 from gan.sampling import generate
 from gan.state import EpochRecord, TrainState
@@ -44,6 +46,14 @@ class StepMetrics:
 
     discriminator_loss: Tensor
     generator_loss: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Losses:
+    """The same, read."""
+
+    discriminator: float
+    generator: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,14 +85,13 @@ def train_step(
     def seen(images: Tensor) -> Tensor:  # T(x) of DiffAugment: the same kind of view for real and fake, in both updates
         return deform(images, config=config.deformation, rng=rng) if config.differentiable_augmentation else images
 
-    def latent() -> Tensor:
-        return torch.randn(batch, config.latent_dim, generator=rng).to(device)
+    latent = torch.randn(batch, config.latent_dim, generator=rng).to(device)
+    with compute.autocast():
+        fake_images = state.generator(latent, labels).float()  # the same ones play in both updates
 
     # Discriminator: real towards 1, fake towards 0. Separate batches, so that its batch statistics tell them apart.
-    with torch.no_grad(), compute.autocast():
-        fake_images = state.generator(latent(), labels)
     real_seen = seen(images).requires_grad_(needs_penalty)
-    fake_seen = seen(fake_images.float()).requires_grad_(needs_penalty)
+    fake_seen = seen(fake_images.detach()).requires_grad_(needs_penalty)
     with compute.autocast():
         real_logits = state.discriminator(real_seen, labels)
         fake_logits = state.discriminator(fake_seen, labels)
@@ -98,9 +107,11 @@ def train_step(
     # Generator: fake towards 1, through the discriminator as it now is.
     state.discriminator.requires_grad_(False)
     with compute.autocast():
-        fake_logits = state.discriminator(seen(state.generator(latent(), labels).float()), labels)
+        fake_logits = state.discriminator(seen(fake_images), labels)
         real_logits = state.discriminator(seen(images), labels) if loss.needs_real_logits else fake_logits
     generator_loss = loss.generator(real_logits.float(), fake_logits.float()).mean()
+    if config.diversity_weight > 0:
+        generator_loss = generator_loss + config.diversity_weight * lost_diversity(images, fake_images, labels)
     state.generator_optimizer.zero_grad(set_to_none=True)
     generator_loss.backward()  # type: ignore[no-untyped-call]
     state.generator_optimizer.step()
@@ -152,9 +163,14 @@ def epoch_rows(step: int, *, batch_size: int, num_images: int, seed: int) -> Ten
     """
     first = step * batch_size
     epochs = range(first // num_images, (first + batch_size - 1) // num_images + 1)
-    rows = torch.cat([torch.randperm(num_images, generator=torch_stream(seed, "gan epoch", epoch)) for epoch in epochs])
+    rows = torch.cat([_epoch_order(epoch, num_images=num_images, seed=seed) for epoch in epochs])
     offset = first - epochs[0] * num_images
     return rows[offset : offset + batch_size]
+
+
+@lru_cache(maxsize=2)
+def _epoch_order(epoch: int, *, num_images: int, seed: int) -> Tensor:
+    return torch.randperm(num_images, generator=torch_stream(seed, "gan epoch", epoch))
 
 
 def train(
@@ -169,59 +185,57 @@ def train(
     """Train a GAN on `subset` and leave `generator.safetensors`, `history.json` and `epochs/*.png` in `directory`.
 
     Goes on from `directory/state.safetensors` where a training of the same configuration, subset and seed was
-    interrupted, and ends with the same bytes as an uninterrupted one (CPU, same thread count).
+    interrupted, and ends with the same bytes as an uninterrupted one (CPU, same thread count). Where the checkpoint
+    there is another training's, this one starts anew and replaces it and its pictures.
 
     Raises:
-        NonFiniteLossError: a loss became NaN or infinite; the last good checkpoint stays.
+        NonFiniteLossError: a loss or a weight became NaN or infinite; the last good checkpoint stays.
         CorruptFileError: the interrupted training's checkpoint cannot be read.
+        UsageError: the networks cannot make images of the subset's shape.
     """
     checkpoint = directory / "state.safetensors"
     identity = digest_json([config.model_dump(mode="json"), subset.digest(), seed, compute.as_dict()])
     state = new_state(config, image_shape=subset.shape, num_classes=subset.num_classes, seed=seed, compute=compute)
-    if checkpoint.exists():
-        load_checkpoint(checkpoint, state, identity=identity)
+    if not (checkpoint.exists() and load_checkpoint(checkpoint, state, identity=identity)):
+        shutil.rmtree(directory / "epochs", ignore_errors=True)
     images = to_unit_range(subset.images).to(compute.device).contiguous(memory_format=torch.channels_last)
     labels = torch.from_numpy(subset.labels).to(compute.device)
     look_every = max(config.grid_every, math.ceil(len(subset) / config.batch_size))
     started, first_step = time.monotonic(), state.step
+    unread: list[StepMetrics] = []
 
     for module in (state.generator, state.discriminator):
         module.train()
     while state.step < config.steps:
         rows = epoch_rows(state.step, batch_size=config.batch_size, num_images=len(subset), seed=seed)
         rows = rows.to(compute.device)
-        metrics = train_step(state, images[rows], labels[rows], config=config, compute=compute, rng=state.rng)
+        unread.append(train_step(state, images[rows], labels[rows], config=config, compute=compute, rng=state.rng))
         state.step += 1
         last = state.step == config.steps
         look = last or state.step % look_every == 0
         save = last or state.step % config.checkpoint_every == 0
-        if look or save or state.step % PROGRESS_EVERY == 0:
-            discriminator_loss = _finite(metrics.discriminator_loss, "discriminator", state.step, checkpoint)
-            generator_loss = _finite(metrics.generator_loss, "generator", state.step, checkpoint)
-            rate = (state.step - first_step) / max(time.monotonic() - started, 1e-9)  # steps per second
-            on_progress(
-                TrainingProgress(
-                    step=state.step,
-                    num_steps=config.steps,
-                    discriminator_loss=discriminator_loss,
-                    generator_loss=generator_loss,
-                    images_per_second=rate * config.batch_size,
-                    remaining_seconds=(config.steps - state.step) / rate,
-                )
+        if not (look or save or state.step % PROGRESS_EVERY == 0):
+            continue
+        losses = read_losses(unread, last_step=state.step, checkpoint=checkpoint)
+        unread.clear()
+        rate = (state.step - first_step) / max(time.monotonic() - started, 1e-9)  # steps per second
+        on_progress(
+            TrainingProgress(
+                step=state.step,
+                num_steps=config.steps,
+                discriminator_loss=losses.discriminator,
+                generator_loss=losses.generator,
+                images_per_second=rate * config.batch_size,
+                remaining_seconds=(config.steps - state.step) / rate,
             )
-            if look:
-                record = look_at_samples(
-                    state,
-                    subset,
-                    directory,
-                    config=config,
-                    seed=seed,
-                    compute=compute,
-                    losses=(discriminator_loss, generator_loss),
-                )
-                state.history.append(record)
-            if save:
-                save_checkpoint(checkpoint, state, identity=identity)
+        )
+        if look or save:
+            check_weights(state, checkpoint=checkpoint)
+        if look:
+            record = look_at_samples(state, subset, directory, config=config, seed=seed, compute=compute, losses=losses)
+            state.history.append(record)
+        if save:
+            save_checkpoint(checkpoint, state, identity=identity)
 
     settle_batch_norm(state.ema_generator, config=config, num_classes=subset.num_classes, seed=seed, compute=compute)
     write_json(directory / "history.json", [asdict(record) for record in state.history])
@@ -235,17 +249,37 @@ def train(
     checkpoint.unlink(missing_ok=True)
 
 
-def _finite(loss: Tensor, player: str, step: int, checkpoint: Path) -> float:
-    value = float(loss)
-    if not math.isfinite(value):
-        kept = (
-            f"the last good checkpoint is kept in {checkpoint}" if checkpoint.exists() else "no checkpoint was due yet"
-        )
-        raise NonFiniteLossError(
-            f"GAN training diverged: {player} loss is {value} at step {step}; {kept}; "
-            "lower gan.learning_rate or raise gan.r1_gamma"
-        )
-    return value
+def read_losses(unread: Sequence[StepMetrics], *, last_step: int, checkpoint: Path) -> Losses:
+    """Fetch the losses of the steps up to `last_step` from the device and return the last ones.
+
+    Raises:
+        NonFiniteLossError: naming the first step and loss that are not finite.
+    """
+    first_step = last_step - len(unread) + 1
+    for step, metrics in enumerate(unread, start=first_step):
+        losses = Losses(discriminator=float(metrics.discriminator_loss), generator=float(metrics.generator_loss))
+        for player, value in asdict(losses).items():
+            if not math.isfinite(value):
+                raise _diverged(f"{player} loss is {value} at step {step}", checkpoint)
+    return losses
+
+
+def check_weights(state: TrainState, *, checkpoint: Path) -> None:
+    """Make sure that the last update, which no loss has seen yet, did not break a network that is to be kept.
+
+    Raises:
+        NonFiniteLossError: a weight is NaN or infinite.
+    """
+    for player, network in (("discriminator", state.discriminator), ("generator", state.generator)):
+        if not all(bool(parameter.isfinite().all()) for parameter in network.parameters()):
+            raise _diverged(f"{player} loss left weights that are not finite at step {state.step}", checkpoint)
+
+
+def _diverged(what: str, checkpoint: Path) -> NonFiniteLossError:
+    kept = f"the last good checkpoint is kept in {checkpoint}" if checkpoint.exists() else "no checkpoint was due yet"
+    return NonFiniteLossError(
+        f"GAN training diverged: {what}; {kept}; lower gan.learning_rate or raise gan.r1_gamma, and start again"
+    )
 
 
 @torch.no_grad()
@@ -279,7 +313,7 @@ def look_at_samples(
     config: GanConfig,
     seed: int,
     compute: Compute,
-    losses: tuple[float, float],
+    losses: Losses,
     columns: int = 8,
     max_classes: int = 10,
 ) -> EpochRecord:
@@ -299,14 +333,19 @@ def look_at_samples(
     rows = np.concatenate([grid_rows, measured])
     latent = torch.randn(len(rows), config.latent_dim, generator=rng)
     fake = generate(state.ema_generator, latent, torch.from_numpy(subset.labels[rows]), compute=compute)
-    name = f"epochs/step-{state.step:06d}.png"
-    write_grid(directory / name, real=subset.images[grid_rows], fake=to_pixels(fake[: len(grid_rows)]), columns=columns)
     distance = kernel_distance(to_unit_range(subset.images[measured]), fake[len(grid_rows) :])
+    name = f"epochs/step-{state.step:06d}.png"
+    write_grid(
+        directory / name,
+        real=subset.images[grid_rows],
+        fake=to_pixels(fake[: len(grid_rows)]),
+        columns=columns,
+    )
     return EpochRecord(
         step=state.step,
         epochs=state.step * config.batch_size / len(subset),
-        discriminator_loss=losses[0],
-        generator_loss=losses[1],
+        discriminator_loss=losses.discriminator,
+        generator_loss=losses.generator,
         kernel_distance=distance,
         grid=name,
     )

@@ -8,12 +8,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from data.config import DEFAULT_DATASET
 from data.device import resolve_compute
 from data.errors import UsageError
 from data.files import write_json
 from data.images import LabelledImages
 from data.parquet import read_published, read_subset
-from data.sources import DEFAULT_DATASET, Source, cache_directory, load_source
+from data.sources import Source, cache_directory, load_source
 from evaluation.audit import AuditReport, GivenSamples, run_audit
 from evaluation.checks import CHECK_NAMES
 from evaluation.config import SamplesConfig
@@ -21,7 +22,7 @@ from evaluation.features import feature_network
 
 
 def audit(
-    dataset: Annotated[str, typer.Option(help="mnist, digits, or auto")] = DEFAULT_DATASET,
+    dataset: Annotated[str, typer.Option(help="data set; auto is MNIST, else scikit-learn's digits")] = DEFAULT_DATASET,
     samples: Annotated[
         Path | None, typer.Option(help="also judge this synthetic data set (a cell's synthetic/ directory)")
     ] = None,

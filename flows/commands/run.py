@@ -11,6 +11,7 @@ from rich.table import Table
 
 from data.errors import UsageError
 from evaluation.arms import HEADLINE_ARM
+from evaluation.history import update_history
 from evaluation.report import StudyReport, read_report
 from evaluation.statistics import Gain, Spread
 from flows.commands.console import output_console, silence_prefect_console
@@ -18,7 +19,7 @@ from flows.config import RunnerConfig, RunnerKind, StudyConfig, resolve_config, 
 from flows.progress import console_progress, study_weight
 from flows.reporting import REPORT_HTML, REPORT_JSON
 from flows.run_directory import DEFAULT_RUNS_DIRECTORY, load_config_at, new_run_location
-from flows.store import store_of
+from flows.store import RunStore, store_of
 from flows.study import augmentation_study, study_source
 
 
@@ -107,8 +108,14 @@ def run_study(study: StudyConfig, run_directory: str, *, runner: RunnerConfig, c
         console.print(f"interrupted; go on with: augment run --resume {escape(run_directory)}", highlight=False)
         raise typer.Exit(130) from None
     store = store_of(run_directory)
+    if store.is_local:
+        update_history(Path(run_directory).parent)
     with store.fetched(REPORT_JSON) as directory:
-        report = read_report(directory / REPORT_JSON)
+        print_report(read_report(directory / REPORT_JSON), store, console=console)
+
+
+def print_report(report: StudyReport, store: RunStore, *, console: Console) -> None:
+    """Print the table of gains, the verdicts and where the report is."""
     console.print(gain_table(report, wide=console.width >= WIDE_TABLE))
     for regime in report.regimes:
         console.print(escape(regime.sentence), highlight=False)

@@ -73,4 +73,4 @@ def test_configured_values_name_regimes(value, regime, name):
 
 def test_titles_are_for_people():
     titles = [regime_of(value).title for value in (1000, "all", "long-tailed:500:100")]
-    assert titles == ["1,000 per class", "all images", "long-tailed, 500 to 5 per class"]
+    assert titles == ["1,000 images per class", "all images", "long-tailed, 500 to 5 per class"]

@@ -30,7 +30,7 @@ def fails(
     ("arguments", "message"),
     [
         (["run", "--dataset", "imagenet"], "unknown dataset 'imagenet'"),
-        (["run", "--dataset", "digits", "--images-per-class", "5000"], "class '8' has only 122"),
+        (["run", "--dataset", "digits", "--images-per-class", "5000"], "has only 122"),
         (["run", "--images-per-class", "-3"], "images_per_class"),
         (["run", "--images-per-class", "0"], "images_per_class"),
         (["run", "--images-per-class", "ten"], "neither a number"),

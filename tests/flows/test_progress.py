@@ -33,5 +33,5 @@ def test_no_time_left_is_guessed_from_skipped_stages() -> None:
 def test_weights_of_all_stages_make_the_study() -> None:
     config = preset("quick")
     arms = sum(stage_weight(f"arm {arm}", config) for arm in config.evaluation.arms)
-    cell = arms + stage_weight("generator", config) + 2.0
+    cell = arms + stage_weight("generator", config) + stage_weight("samples", config) + 2.0
     assert study_weight(config) == pytest.approx(6 * cell)

@@ -25,7 +25,7 @@ CONFIG = StudyConfig(
     gan=GanConfig(steps=2, batch_size=8, latent_dim=4, generator_width=4, discriminator_width=4),
     sampling=SamplingConfig(images_per_class=4, shard_size=6),
     evaluation=EvaluationConfig(
-        arms=("real", "real+classical", "real+classical+synthetic"),
+        arms=("real", "real+classical", "real+classical+synthetic", "real+classical+filtered"),
         classifier=ClassifierConfig(steps=2, batch_size=8, width=2),
     ),
     compute=ComputeConfig(device="cpu", precision="float32"),

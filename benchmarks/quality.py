@@ -1,0 +1,110 @@
+"""Time to quality: accuracy on real images of a classifier that saw only synthetic ones (TSTR), against training time.
+
+    python -m benchmarks.quality --report-seconds 60,90,300,600 --split test [--device auto|cpu|cuda]
+
+The default configuration and the chapter's plain DCGAN (float32) get the same wall-clock on all of MNIST. The clock
+starts before the networks are built, and stands still while a generator is judged. `--split validation` trains the
+GANs on 50,000 images and judges on the other 10,000: make every choice with it. `--split test` trains on all 60,000
+and reads the test set once for each report time, which are fixed before anything runs.
+"""
+
+import argparse
+import copy
+import time
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from benchmarks.protocol import Judge, held_out, overridden, samples_of
+from benchmarks.results import add_result, synchronise
+from data.augmentation import DeformationConfig
+from data.device import Compute, resolve_compute
+from data.images import LabelledImages, to_unit_range
+from data.sources import load_source
+from evaluation.config import ClassifierConfig
+from gan.config import GanConfig, chapter_dcgan
+from gan.networks import Generator
+from gan.training import epoch_rows, new_state, settle_batch_norm, train_step
+
+ENDLESS = 10**9  # steps; the clock decides
+VALIDATION_IMAGES = 10_000
+
+
+def train_by_the_clock(
+    images: LabelledImages, *, config: GanConfig, report_seconds: Sequence[float], seed: int, compute: Compute
+) -> Iterator[tuple[int, Generator]]:
+    """Yield (steps so far, averaged generator) at each of the report times."""
+    spent, started = 0.0, time.perf_counter()
+    state = new_state(config, image_shape=images.shape, num_classes=images.num_classes, seed=seed, compute=compute)
+    pixels = to_unit_range(images.images).to(compute.device).contiguous(memory_format=torch.channels_last)
+    labels = torch.from_numpy(images.labels).to(compute.device)
+    for due in report_seconds:
+        while spent + time.perf_counter() - started < due:
+            rows = epoch_rows(state.step, batch_size=config.batch_size, num_images=len(images), seed=seed)
+            rows = rows.to(compute.device)
+            train_step(state, pixels[rows], labels[rows], config=config, compute=compute, rng=state.rng)
+            state.step += 1
+            if state.step % 20 == 0:
+                synchronise(compute)  # or the clock would run ahead of the device
+        generator = copy.deepcopy(state.ema_generator)
+        settle_batch_norm(generator, config=config, num_classes=images.num_classes, seed=seed, compute=compute)
+        synchronise(compute)
+        spent += time.perf_counter() - started
+        yield state.step, generator
+        started = time.perf_counter()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--report-seconds", default="60,90,300,600")
+    parser.add_argument("--split", choices=("validation", "test"), default="validation")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=("default", "chapter"), help="train one of the two")
+    parser.add_argument("--gan", action="append", default=[], metavar="KEY=VALUE", help="of the default configuration")
+    parser.add_argument("--classifier", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--synthetic-per-class", type=int, default=5000)
+    arguments = parser.parse_args()
+    compute = resolve_compute(device=arguments.device, precision="auto")
+    source = load_source("mnist")
+    nothing = source.train.take(source.train.rows[:0])
+    validation = held_out(source.train, without=nothing, count=VALIDATION_IMAGES, seed=0)
+    seen = source.train
+    if arguments.split == "validation":
+        kept = torch.ones(len(source.train), dtype=torch.bool)
+        kept[torch.from_numpy(validation.rows)] = False
+        seen = source.train.take(kept.nonzero().squeeze(1).numpy())
+    judge = Judge(
+        config=overridden(ClassifierConfig(steps=2400, batch_size=128), arguments.classifier),
+        deformation=DeformationConfig(),
+        added_share=0.5,
+        judged_on=validation if arguments.split == "validation" else source.test,
+        seed=arguments.seed,
+        compute=compute,
+    )
+    report_seconds = sorted(float(text) for text in arguments.report_seconds.split(","))
+    players = {
+        "default": (overridden(GanConfig(steps=ENDLESS), arguments.gan), compute),
+        "chapter": (chapter_dcgan(steps=ENDLESS), Compute(device=compute.device, precision="float32")),
+    }
+    for name, (config, precision) in players.items():
+        if arguments.only not in (None, name):
+            continue
+        reports = train_by_the_clock(
+            seen, config=config, report_seconds=report_seconds, seed=arguments.seed, compute=precision
+        )
+        for due, (steps, generator) in zip(report_seconds, reports, strict=True):
+            synthetic = samples_of(
+                generator,
+                images_per_class=arguments.synthetic_per_class,
+                class_names=seen.class_names,
+                seed=arguments.seed,
+                compute=precision,
+            )
+            accuracy = judge.accuracy(judge.fit(synthetic, classical=False))
+            what = f"{name}, TSTR on {arguments.split} after {due:.0f} s of training"
+            add_result("quality", compute=precision, figures=[(what, f"{accuracy:.2%} ({steps:,} steps)")])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""What all benchmarks share: the machine, and the table that results are added to."""
+
+import platform
+import shlex
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from data.device import Compute
+
+RESULTS = Path(__file__).parent / "RESULTS.md"
+
+
+def machine(compute: Compute) -> str:
+    """Describe the hardware in one line."""
+    name = torch.cuda.get_device_name() if compute.device == "cuda" else _processor()
+    threads = "" if compute.device == "cuda" else f", {torch.get_num_threads()} threads"
+    return f"{name}{threads}, {compute.precision}, torch {torch.__version__}"
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="ignore") as stream:
+            lines = stream.readlines()
+    except OSError:
+        return platform.processor() or "unknown processor"
+    name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown processor")
+    flags = next((line.split() for line in lines if line.startswith("flags")), [])
+    units = [flag for flag in ("amx_bf16", "avx512_bf16", "avx2") if flag in flags]
+    return f"{name} ({units[0]})" if units else name
+
+
+def add_result(benchmark: str, *, compute: Compute, figures: Sequence[tuple[str, str]]) -> None:
+    """Print the figures and add them to RESULTS.md, one row each."""
+    command = shlex.join(["python", "-m", f"benchmarks.{benchmark}", *sys.argv[1:]])
+    day = datetime.now(UTC).date().isoformat()
+    if not RESULTS.exists():
+        RESULTS.write_text("# Results\n\n| date | command | machine | what | figure |\n|---|---|---|---|---|\n")
+    with RESULTS.open("a", encoding="utf-8") as stream:
+        for what, figure in figures:
+            print(f"{what}: {figure}")
+            stream.write(f"| {day} | `{command}` | {machine(compute)} | {what} | {figure} |\n")
+
+
+def synchronise(compute: Compute) -> None:
+    """Wait for the device, so that a clock read afterwards means something."""
+    if compute.device == "cuda":
+        torch.cuda.synchronize()
+
+
+def seconds_each(work: Callable[[], object], *, compute: Compute, repeats: int, warmup: int = 3) -> list[float]:
+    """Return how long each of `repeats` calls took."""
+    for _ in range(warmup):
+        work()
+    durations = []
+    for _ in range(repeats):
+        synchronise(compute)
+        started = time.perf_counter()
+        work()
+        synchronise(compute)
+        durations.append(time.perf_counter() - started)
+    return durations
+
+
+def median_and_spread(values: Sequence[float], *, digits: int = 0) -> str:
+    """Return `median (lower quartile to upper quartile)`."""
+    low, middle, high = statistics.quantiles(values, n=4)
+    return f"{middle:,.{digits}f} ({low:,.{digits}f} to {high:,.{digits}f})"

@@ -1,0 +1,124 @@
+"""Training images per second of the default GAN against the plain float32 eager DCGAN step of the same architecture.
+
+    python -m benchmarks.throughput [--device auto|cpu|cuda] [--repeats 60]
+
+The plain step is written as in PyTorch's DCGAN tutorial: float32, default memory layout, no augmentation, a
+class row gathered per image. The default's step includes its differentiable augmentation, which the plain one does
+not have. Both are timed in turn, so that a busy machine slows both.
+"""
+
+import argparse
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.results import add_result, median_and_spread, seconds_each
+from data.device import Compute, resolve_compute
+from data.images import to_unit_range
+from data.randomness import torch_stream
+from data.sources import load_source
+from gan.config import GanConfig
+from gan.networks import Discriminator, Generator
+from gan.training import epoch_rows, new_state, train_step
+
+ROUNDS = 5  # of alternating measurements
+
+
+class PlainPlayers:
+    """The same two networks and their optimisers, with nothing done for speed."""
+
+    def __init__(self, config: GanConfig, *, image_shape: tuple[int, int, int], num_classes: int, device: str) -> None:
+        torch.manual_seed(0)
+        self.config = config
+        self.generator = Generator(config, image_shape=image_shape, num_classes=num_classes).to(device)
+        self.discriminator = Discriminator(config, image_shape=image_shape, num_classes=num_classes).to(device)
+        betas = (0.5, 0.999)
+        self.generator_optimizer = torch.optim.Adam(self.generator.parameters(), lr=2e-4, betas=betas)
+        self.discriminator_optimizer = torch.optim.Adam(self.discriminator.parameters(), lr=2e-4, betas=betas)
+
+    def logits(self, images: Tensor, labels: Tensor) -> Tensor:
+        features = self.discriminator.features(images).flatten(1)
+        linear = self.discriminator.linear(features).squeeze(1)
+        logits: Tensor = linear + (features * self.discriminator.class_projection(labels)).sum(1)
+        return logits
+
+    def step(self, images: Tensor, labels: Tensor) -> None:
+        ones, zeros = torch.ones(len(images), device=images.device), torch.zeros(len(images), device=images.device)
+        cross_entropy = F.binary_cross_entropy_with_logits
+        self.discriminator.zero_grad()
+        cross_entropy(self.logits(images, labels), ones).backward()  # type: ignore[no-untyped-call]
+        latent = torch.randn(len(images), self.config.latent_dim, device=images.device)
+        fake_images = self.generator(latent, labels)
+        cross_entropy(self.logits(fake_images.detach(), labels), zeros).backward()  # type: ignore[no-untyped-call]
+        self.discriminator_optimizer.step()
+        self.generator.zero_grad()
+        cross_entropy(self.logits(fake_images, labels), ones).backward()  # type: ignore[no-untyped-call]
+        self.generator_optimizer.step()
+
+
+def matrix_product_rate(compute: Compute) -> float:
+    """Return the FLOP/s of a large matrix product in the precision that training uses."""
+    dtype = torch.bfloat16 if compute.precision == "bfloat16" else torch.float32
+    side = 8192 if compute.device == "cuda" else 2048
+    a, b = (torch.randn(side, side, device=compute.device).to(dtype) for _ in range(2))
+    return 2 * side**3 / min(seconds_each(lambda: a @ b, compute=compute, repeats=10))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--repeats", type=int, default=60, help="timed steps of each")
+    arguments = parser.parse_args()
+    compute = resolve_compute(device=arguments.device, precision="auto")
+    train = load_source("mnist").train
+    config = GanConfig()
+    batch = config.batch_size
+    all_images, all_labels = to_unit_range(train.images).to(compute.device), torch.from_numpy(train.labels)
+    all_labels = all_labels.to(compute.device)
+    state = new_state(config, image_shape=train.shape, num_classes=train.num_classes, seed=0, compute=compute)
+    plain = PlainPlayers(config, image_shape=train.shape, num_classes=train.num_classes, device=compute.device)
+    rng = torch_stream(0, "benchmark")
+
+    def rows() -> Tensor:
+        return epoch_rows(state.step, batch_size=batch, num_images=len(train), seed=0).to(compute.device)
+
+    def ours() -> None:
+        here = rows()
+        train_step(state, all_images[here], all_labels[here], config=config, compute=compute, rng=rng)
+        state.step += 1
+
+    def theirs() -> None:
+        here = rows()
+        plain.step(all_images[here], all_labels[here])
+
+    our_seconds: list[float] = []
+    their_seconds: list[float] = []
+    for _ in range(ROUNDS):
+        our_seconds += seconds_each(ours, compute=compute, repeats=arguments.repeats // ROUNDS)
+        their_seconds += seconds_each(theirs, compute=compute, repeats=arguments.repeats // ROUNDS)
+    with FlopCounterMode(display=False) as counter:
+        ours()
+    flops = counter.get_total_flops()
+    peak = matrix_product_rate(compute)
+    achieved = flops / sorted(our_seconds)[len(our_seconds) // 2]
+    ratios = [b / a for a, b in zip(our_seconds, their_seconds, strict=True)]
+    figures = [
+        ("default, training images/s", median_and_spread([batch / each for each in our_seconds])),
+        (
+            "plain float32 eager DCGAN step, training images/s",
+            median_and_spread([batch / each for each in their_seconds]),
+        ),
+        ("default over plain", median_and_spread(ratios, digits=2)),
+        (
+            "roofline",
+            f"{flops / 1e9:.1f} GFLOP a step, {achieved / 1e9:,.0f} GFLOP/s achieved of {peak / 1e9:,.0f} GFLOP/s "
+            f"that a large matrix product reaches ({achieved / peak:.0%})",
+        ),
+    ]
+    add_result("throughput", compute=compute, figures=figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""`augment report`: the report of a finished run again, from its stored predictions, without training."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from data.errors import SourceUnavailableError
+from flows.commands.console import output_console
+from flows.commands.run import print_report
+from flows.reporting import write_reports
+from flows.run_directory import load_run_config, study_cells
+from flows.stages import summarise_cell
+from flows.store import store_of
+from flows.study import study_source
+
+
+def report(run: Annotated[Path, typer.Argument(help="Run directory whose cells are finished.")]) -> None:
+    """Compute report.json and report.html again from the stored predictions."""
+    console = output_console()
+    config = load_run_config(run)
+    try:
+        test = study_source(config.data).test
+    except SourceUnavailableError as error:
+        console.print(f"without pictures of test images: {escape(str(error))}", highlight=False)
+        test = None
+    for cell in study_cells(config, run):
+        summarise_cell(cell, config)
+    print_report(write_reports(run, config, test=test), store_of(run), console=console)
