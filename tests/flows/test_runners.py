@@ -88,7 +88,7 @@ def test_run_goes_on_with_another_runner(tiny: StudyConfig, tmp_path: Path, expe
 
 def test_absent_scheduler_is_one_clear_line(tiny: StudyConfig, tmp_path: Path, prefect_api: str, monkeypatch) -> None:
     monkeypatch.setattr("flows.runners.DASK_CONNECT_SECONDS", 1)
-    with pytest.raises(AugmentError, match="no Dask scheduler answers at tcp://127.0.0.1:9"):
+    with pytest.raises(AugmentError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
         augmentation_study(tiny, tmp_path / "run", runner=RunnerConfig(kind="dask", address="tcp://127.0.0.1:9"))
 
 
