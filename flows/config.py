@@ -3,14 +3,15 @@
 Precedence: preset, then TOML file, then command-line options, then `--set key=value`.
 """
 
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_validator
 
 from data.config import DataConfig
 from data.device import DeviceChoice, Precision
@@ -19,6 +20,7 @@ from evaluation.config import ClassifierConfig, EvaluationConfig
 from gan.config import GanConfig
 
 PresetName = Literal["quick", "standard", "full"]
+RunnerKind = Literal["sequential", "threads", "processes", "dask"]
 
 
 class SamplingConfig(BaseModel, frozen=True, extra="forbid"):
@@ -34,6 +36,25 @@ class ComputeConfig(BaseModel, frozen=True, extra="forbid"):
     device: DeviceChoice = "auto"
     precision: Precision = "auto"
     threads: int = Field(default=0, ge=0, description="CPU threads of torch; 0 takes all cores")
+
+
+class RunnerConfig(BaseModel, frozen=True, extra="forbid"):
+    """Where the cells run. No result depends on it, so a run may go on with another runner than it began with."""
+
+    kind: RunnerKind = "sequential"
+    workers: int = Field(default=0, ge=0, description="cells at a time; 0 fills the cores: cores // compute.threads")
+    address: str = Field(default="", description="of a Dask scheduler, tcp://host:port; empty starts a local cluster")
+
+    @model_validator(mode="after")
+    def _address_is_for_dask(self) -> Self:
+        if self.address and self.kind != "dask":
+            raise ValueError(f"an address is for the dask runner, not for {self.kind}")
+        return self
+
+    def num_workers(self, compute: ComputeConfig) -> int:
+        """Return how many cells run at a time: no more than have `compute.threads` cores each, unless told."""
+        cores = os.cpu_count() or 1
+        return self.workers or max(1, cores // (compute.threads or cores))
 
 
 class StudyConfig(BaseModel, frozen=True, extra="forbid"):
@@ -87,7 +108,9 @@ def resolve_config(
     """
     tree: dict[str, Any] = preset(preset_name).model_dump()
     if file is not None:
-        _merge(tree, read_toml(file))
+        changes = read_toml(file)
+        changes.pop("runner", None)  # see resolve_runner
+        _merge(tree, changes)
     for key, value in options.items():
         if value is not None:
             _assign(tree, key, value)
@@ -97,6 +120,29 @@ def resolve_config(
             raise UsageError(f"--set takes key=value, not {text!r}; for example --set gan.learning_rate=2e-4")
         _assign(tree, key.strip(), _parse_value(value_text.strip()))
     return validate_config(tree)
+
+
+def resolve_runner(
+    *, file: Path | None, kind: str | None = None, workers: int | None = None, address: str | None = None
+) -> RunnerConfig:
+    """Compose the table `[runner]` of a TOML file with command-line options; an address alone asks for Dask.
+
+    Raises:
+        UsageError: unreadable file, unknown key, or a value out of its range.
+    """
+    table = read_toml(file).get("runner", {}) if file is not None else {}
+    if not isinstance(table, dict):
+        raise UsageError(f"[runner] in {file} must be a table with kind, workers and address")
+    if kind is None and address and "kind" not in table:
+        kind = "dask"
+    options = {"kind": kind, "workers": workers, "address": address}
+    tree = table | {key: value for key, value in options.items() if value is not None}
+    try:
+        return RunnerConfig.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(["runner", *map(str, first["loc"])])
+        raise UsageError(f"configuration {key}: {first['msg'].removeprefix('Value error, ')}") from error
 
 
 def validate_config(tree: Mapping[str, Any]) -> StudyConfig:

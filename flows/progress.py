@@ -2,20 +2,29 @@
 
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
+import httpx
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterType
+from prefect.client.schemas.objects import Artifact
+from prefect.client.schemas.sorting import ArtifactSort
+from prefect.exceptions import PrefectException
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from flows.config import StudyConfig
 
 PREFECT_INTERVAL_SECONDS = 3.0
+REMOTE_INTERVAL_SECONDS = 1.0
+REMOTE_ARTIFACTS = 100  # of those changed last; more stages than these do not change within a second
+SERVER_ERRORS = (httpx.HTTPError, PrefectException, RuntimeError)  # what an unreachable server gives
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +83,13 @@ def stage_weight(stage: str, config: StudyConfig) -> float:
 
 def study_weight(config: StudyConfig) -> float:
     """Return the sum of the weights of all stages of all cells."""
-    stages = ["subset", "generator", "synthetic", "samples", *(f"arm {arm}" for arm in config.evaluation.arms)]
     cells = config.replicates * len(config.data.images_per_class)
-    return cells * sum(stage_weight(stage, config) for stage in stages)
+    return cells * sum(stage_weight(stage, config) for stage in study_stages(config))
+
+
+def study_stages(config: StudyConfig) -> list[str]:
+    """Return the names of the stages of each cell, in order."""
+    return ["subset", "generator", "synthetic", "samples", *(f"arm {arm}" for arm in config.evaluation.arms)]
 
 
 class StudyClock:
@@ -115,31 +128,35 @@ class StudyClock:
 
 
 class ConsoleListener:
-    """Rich progress: a bar for the study with the time left, a bar for the stage, a line per finished stage."""
+    """Rich progress: a bar for the study with the time left, one for each running cell, a line per finished stage."""
 
     def __init__(self, console: Console, progress: Progress, *, total_weight: float) -> None:
         self._console, self._progress = console, progress
         self._clock = StudyClock(total_weight)
         self._study = progress.add_task("study", total=1.0, detail="? left")
-        self._stage = progress.add_task("", total=1.0, detail="", visible=False)
+        self._cells: dict[str, TaskID] = {}
 
     def update(self, update: StageUpdate) -> None:
         self._clock.update(update)
-        self._progress.update(self._study, completed=self._clock.share, detail=self._clock.remaining())
+        self._show_study()
+        if update.cell not in self._cells:
+            self._cells[update.cell] = self._progress.add_task("", total=1.0, detail="")
+        description = f"{update.cell} {update.stage}"
         self._progress.update(
-            self._stage,
-            description=f"{update.cell} {update.stage}",
-            completed=update.share,
-            detail=update.detail,
-            visible=True,
+            self._cells[update.cell], description=description, completed=update.share, detail=update.detail
         )
 
     def finished(self, update: StageUpdate, *, skipped: bool) -> None:
         self._clock.finished(update, skipped=skipped)
-        self._progress.update(self._study, completed=self._clock.share, detail=self._clock.remaining())
-        self._progress.update(self._stage, visible=False)
+        self._show_study()
+        shown = self._cells.pop(update.cell, None)
+        if shown is not None:
+            self._progress.remove_task(shown)
         mark = "[dim]· finished before[/]" if skipped else f"[green]✓[/] {update.detail}"
         self._console.print(f"  {update.cell:<16} {update.stage:<30} {mark}", highlight=False, soft_wrap=True)
+
+    def _show_study(self) -> None:
+        self._progress.update(self._study, completed=self._clock.share, detail=self._clock.remaining())
 
 
 @contextmanager
@@ -159,20 +176,37 @@ def console_progress(console: Console, *, total_weight: float) -> Iterator[None]
         yield
 
 
+def artifact_key(name: str) -> str:
+    """Return the key that Prefect allows for a thing of this name."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
 class PrefectProgress:
-    """A progress artifact of the current run, updated at most every few seconds."""
+    """A progress artifact of the current run, updated at most every few seconds.
+
+    Progress is for watching: where the server cannot be reached it is not shown, and the work goes on.
+    """
 
     def __init__(self, name: str, *, description: str) -> None:
-        key = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-        self._artifact = create_progress_artifact(progress=0.0, key=key, description=description)
+        self._artifact: object = None
         self._next = time.monotonic() + PREFECT_INTERVAL_SECONDS
+        with suppress(*SERVER_ERRORS):
+            self._artifact = create_progress_artifact(progress=0.0, key=artifact_key(name), description=description)
 
     def update(self, share: float, detail: str) -> None:
-        """Show `share` in [0, 1] and a line of detail."""
-        now = time.monotonic()
-        if isinstance(self._artifact, UUID) and (now >= self._next or share >= 1.0):
-            update_progress_artifact(self._artifact, progress=100 * share, description=detail)
-            self._next = now + PREFECT_INTERVAL_SECONDS
+        """Show `share` in [0, 1] and a line of detail, unless that was done a moment ago."""
+        if time.monotonic() >= self._next:
+            self._send(share, detail)
+
+    def finish(self, detail: str) -> None:
+        """Show that all is done, and how it went."""
+        self._send(1.0, detail)
+
+    def _send(self, share: float, detail: str) -> None:
+        if isinstance(self._artifact, UUID):
+            with suppress(*SERVER_ERRORS):
+                update_progress_artifact(self._artifact, progress=100 * share, description=detail)
+        self._next = time.monotonic() + PREFECT_INTERVAL_SECONDS
 
 
 class PrefectStudyListener:
@@ -189,3 +223,86 @@ class PrefectStudyListener:
     def finished(self, update: StageUpdate, *, skipped: bool) -> None:
         self._clock.finished(update, skipped=skipped)
         self._artifact.update(self._clock.share, f"{update.cell} {update.stage} finished")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageOutcome:
+    """How a stage ended, as a worker tells it."""
+
+    update: StageUpdate
+    skipped: bool
+
+
+class OutcomeListener:
+    """Collects how the stages of a cell ended, to send that from a worker to the study's process."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[StageOutcome] = []
+
+    def update(self, update: StageUpdate) -> None:
+        pass
+
+    def finished(self, update: StageUpdate, *, skipped: bool) -> None:
+        self.outcomes.append(StageOutcome(update=update, skipped=skipped))
+
+
+class RemoteProgress:
+    """Passes on what stages do in other processes, going by their progress artifacts on Prefect's server.
+
+    A cell's outcomes, which come with its result, fill in what the artifacts did not tell.
+    """
+
+    def __init__(self, config: StudyConfig, *, cells: Iterable[str], flow_run_id: UUID) -> None:
+        self._stages = {
+            artifact_key(f"{stage} {cell}"): (cell, stage, stage_weight(stage, config))
+            for cell in cells
+            for stage in study_stages(config)
+        }
+        self._flow_run_id = flow_run_id
+        self._told: set[tuple[str, str]] = set()
+        self._next = 0.0
+
+    def poll(self) -> None:
+        """Ask the server how far the stages are, at most once a second."""
+        if time.monotonic() < self._next:
+            return
+        with suppress(*SERVER_ERRORS):
+            for artifact in self._read():
+                found = self._stages.get(artifact.key or "")
+                if found is not None and found[:2] not in self._told:
+                    cell, stage, weight = found
+                    share = float(artifact.data or 0) / 100  # type: ignore[arg-type]
+                    self._tell(
+                        StageUpdate(
+                            cell=cell, stage=stage, weight=weight, share=share, detail=artifact.description or ""
+                        )
+                    )
+        self._next = time.monotonic() + REMOTE_INTERVAL_SECONDS
+
+    def finished(self, outcomes: Iterable[StageOutcome]) -> None:
+        """Tell of the stages of a finished cell that nobody has been told of yet."""
+        for outcome in outcomes:
+            place = (outcome.update.cell, outcome.update.stage)
+            if place not in self._told:
+                self._told.add(place)
+                for listener in listeners():
+                    listener.finished(outcome.update, skipped=outcome.skipped)
+
+    def _tell(self, update: StageUpdate) -> None:
+        if update.share >= 1.0:
+            self.finished([StageOutcome(update=update, skipped=False)])
+            return
+        for listener in listeners():
+            listener.update(update)
+
+    def _read(self) -> list[Artifact]:
+        with get_client(sync_client=True) as client:
+            found: list[Artifact] = client.read_artifacts(
+                artifact_filter=ArtifactFilter(
+                    flow_run_id=ArtifactFilterFlowRunId(any_=[self._flow_run_id]),
+                    type=ArtifactFilterType(any_=["progress"]),
+                ),
+                sort=ArtifactSort.UPDATED_DESC,
+                limit=REMOTE_ARTIFACTS,
+            )
+        return found

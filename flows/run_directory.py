@@ -25,9 +25,11 @@ from data.regimes import Regime, regime_of
 from data.sources import Source
 from evaluation.report import DatasetFacts
 from flows.config import ComputeConfig, StudyConfig, to_toml, validate_config
+from flows.store import store_of
 
 FORMAT_VERSION = 1
 DEFAULT_RUNS_DIRECTORY = Path("runs")
+RUN_FILES = ("config.toml", "environment.json", "dataset.json")
 
 
 @dataclass(frozen=True)
@@ -81,15 +83,27 @@ def study_cells(config: StudyConfig, run_directory: Path) -> list[Cell]:
     ]
 
 
-def new_run_directory(runs_directory: Path, config: StudyConfig) -> Path:
-    """Return the path of a run that does not exist yet: time of start, data set, configuration digest."""
+def new_run_location(runs_directory: Path | str, config: StudyConfig) -> str:
+    """Return the path or URL of a run that does not exist yet: time of start, data set, configuration digest."""
+    runs = store_of(runs_directory)
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     base = f"{stamp}-{safe_file_name(config.data.dataset)}-{digest_json(config.model_dump(mode='json'))[:6]}"
-    path, count = runs_directory / base, 1
-    while path.exists():
+    name, count = base, 1
+    while runs.child(name).exists():
         count += 1
-        path = runs_directory / f"{base}-{count}"
-    return path
+        name = f"{base}-{count}"
+    return runs.child(name).location
+
+
+def load_config_at(location: str | Path) -> StudyConfig:
+    """Read the configuration of a run that lies at a path or URL.
+
+    Raises:
+        UsageError: not a run directory, or one of another version.
+        CorruptFileError: its configuration cannot be read.
+    """
+    with store_of(location).fetched(*RUN_FILES) as directory:
+        return load_run_config(directory)
 
 
 @contextmanager

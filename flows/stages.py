@@ -70,7 +70,9 @@ class Stage:
             record = read_json(self.record_file)
             files: dict[str, str] = record["outputs"]
             return bool(record["digest"] == self.digest()) and all(
-                (self.cell.directory / name).is_file() and digest_file(self.cell.directory / name) == digest
+                _is_below(self.cell.directory, name)
+                and (self.cell.directory / name).is_file()
+                and digest_file(self.cell.directory / name) == digest
                 for name, digest in files.items()
             )
         except (CorruptFileError, KeyError, TypeError, AttributeError):
@@ -92,6 +94,10 @@ class Stage:
         }
         write_json(self.record_file, record)
         return f"{line}, {seconds:.1f} s"
+
+
+def _is_below(directory: Path, name: str) -> bool:
+    return (directory / name).resolve().is_relative_to(directory.resolve())
 
 
 def stage_seconds(cell: Cell) -> dict[str, float]:

@@ -4,10 +4,17 @@ Tasks are thin: each runs one stage of one cell, takes paths and configuration, 
 finished is skipped, so running the flow again on the same directory goes on where it stopped.
 """
 
+import os
+import platform
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+from uuid import UUID
 
-from prefect import flow, get_run_logger, task
+import torch
+from prefect import Task, flow, get_run_logger, task
 from prefect.artifacts import (
     create_image_artifact,
     create_link_artifact,
@@ -15,33 +22,44 @@ from prefect.artifacts import (
     create_table_artifact,
 )
 from prefect.cache_policies import NO_CACHE
+from prefect.context import FlowRunContext
 
 from data.config import DataConfig
 from data.device import Compute
+from data.errors import UsageError
 from data.regimes import check_regime
 from data.sources import Source, load_source
 from evaluation.arms import HEADLINE_ARM
 from evaluation.config import ArmName
 from evaluation.report import StudyReport
-from flows.config import StudyConfig
+from flows.cells import CellPlace, OpenCell
+from flows.config import RunnerConfig, StudyConfig
 from flows.progress import (
+    SERVER_ERRORS,
+    OutcomeListener,
     PrefectProgress,
     PrefectStudyListener,
+    RemoteProgress,
+    StageOutcome,
     StageUpdate,
+    artifact_key,
     listeners,
     listening,
     stage_weight,
     study_weight,
 )
 from flows.reporting import write_reports
+from flows.retrying import RETRIES, RETRY_SECONDS, worth_retrying
 from flows.run_directory import (
     DEFAULT_RUNS_DIRECTORY,
+    RUN_FILES,
     Cell,
-    new_run_directory,
+    new_run_location,
     open_run,
     record_source,
     study_cells,
 )
+from flows.runners import run_tasks
 from flows.stages import (
     Stage,
     arm_stage,
@@ -51,41 +69,90 @@ from flows.stages import (
     summarise_cell,
     synthetic_stage,
 )
+from flows.store import RunStore, store_of
+
+SEQUENTIAL = RunnerConfig()
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def stage_task(name: str, *, tag: str) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """Make a function the task of a stage: never cached by Prefect, tried again after failures that may pass."""
+    return task(
+        task_run_name=name,
+        tags=[tag],
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        retries=RETRIES,
+        retry_delay_seconds=list(RETRY_SECONDS),
+        retry_condition_fn=worth_retrying,
+    )
 
 
 @flow(name="augmentation_study", validate_parameters=True, persist_result=False)
 def augmentation_study(
-    config: StudyConfig, run_directory: Path | None = None, runs_directory: Path = DEFAULT_RUNS_DIRECTORY
-) -> Path:
-    """Measure the gain of GAN augmentation in every regime; return the directory that holds the report.
+    config: StudyConfig,
+    run_directory: Path | str | None = None,
+    runs_directory: Path | str = DEFAULT_RUNS_DIRECTORY,
+    runner: RunnerConfig = SEQUENTIAL,
+) -> Path | str:
+    """Measure the gain of GAN augmentation in every regime; return the place that holds the report.
 
     Args:
         config: the whole study; see `augment run --help` for the presets.
-        run_directory: where to work, or to go on; a new one below `runs_directory` where none is given.
+        run_directory: path or fsspec URL where to work, or to go on; a new one in `runs_directory` where none is given.
+        runner: where the cells run; no result depends on it.
     """
-    run_directory = run_directory or new_run_directory(runs_directory, config)
+    location = run_directory or new_run_location(runs_directory, config)
+    store = store_of(location)
     source = study_source(config.data)
-    cells = study_cells(config, run_directory)
+    cells = study_cells(config, Path())
     for cell in cells:
         check_regime(source.train, cell.regime)  # before anything is written
-    with (
-        open_run(run_directory, config) as compute,
-        listening(PrefectStudyListener(run_directory.name, total_weight=study_weight(config))),
-    ):
-        record_source(run_directory, source)
-        if source.warning:
-            get_run_logger().warning(source.warning)
-        for cell in cells:
-            draw_subset(cell, config)
-            train_generator(cell, config, compute)
-            draw_samples(cell, config, compute)
-            judge_samples(cell, config, compute)
-            for arm in config.evaluation.arms:
-                train_classifier(cell, arm, config, compute)
-            summarise_cell(cell, config)
-        report = write_report(run_directory, config)
-        publish(report, run_directory, cells[0])
-    return run_directory
+    with store.owned(), store.workspace() as directory:
+        store.pull(directory, RUN_FILES)
+        with (
+            open_run(directory, config) as compute,
+            listening(PrefectStudyListener(store.name, total_weight=study_weight(config))),
+        ):
+            record_source(directory, source)
+            store.push(directory, [directory / name for name in RUN_FILES])
+            if source.warning:
+                get_run_logger().warning(source.warning)
+            run_cells(store, config, compute, runner)
+            store.pull_folder(directory, "cells")
+            report = write_report(directory, config)
+            store.push(directory, sorted(directory.glob("report.*")))
+            publish(report, store, study_cells(config, directory)[0])
+    return location
+
+
+def run_cells(store: RunStore, config: StudyConfig, compute: Compute, runner: RunnerConfig) -> None:
+    """Run all cells where `runner` says; what is finished is skipped."""
+    cells = study_cells(config, Path())
+    common: dict[str, Any] = {"config": config, "compute": compute, "source": study_source(config.data).train.digest()}
+    calls = [{"cell": CellPlace(store, cell.regime, cell.replicate), **common} for cell in cells]
+    if runner.kind == "sequential":
+        for call in calls:
+            run_cell(**call)
+        return
+    remote = RemoteProgress(config, cells=[cell.name for cell in cells], flow_run_id=_flow_run_id())
+    watched = runner.kind != "threads"  # threads reach the listeners of this process themselves
+    run_tasks(
+        run_cell,
+        calls,
+        runner=runner,
+        workers=min(len(calls), runner.num_workers(config.compute)),
+        on_result=remote.finished if watched else lambda _: None,
+        on_wait=remote.poll if watched else lambda: None,
+    )
+
+
+def _flow_run_id() -> UUID:
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        raise UsageError("cells run inside the flow augmentation_study; call that")
+    return context.flow_run.id
 
 
 @cache
@@ -94,35 +161,61 @@ def study_source(config: DataConfig) -> Source:
     return load_source(config)
 
 
-@task(task_run_name="subset {cell.name}", tags=["subset"], cache_policy=NO_CACHE, persist_result=False)
-def draw_subset(cell: Cell, config: StudyConfig) -> None:
+@task(task_run_name="cell {cell.name}", tags=["cell"], cache_policy=NO_CACHE, persist_result=False)
+def run_cell(cell: CellPlace, config: StudyConfig, compute: Compute, source: str) -> list[StageOutcome]:
+    """Run all stages of a cell, in whichever process this is, and return how they ended.
+
+    Args:
+        source: digest of the train split that the study began with.
+    """
+    if study_source(config.data).train.digest() != source:
+        raise UsageError(f"a worker on {platform.node()} reads other data than the study began with; give it the same")
+    torch.set_num_threads(config.compute.threads or os.cpu_count() or 1)  # per thread of the process
+    listener = OutcomeListener()
+    with cell.opened() as here, listening(listener):
+        draw_subset(here, config)
+        train_generator(here, config, compute)
+        draw_samples(here, config, compute)
+        judge_samples(here, config, compute)
+        for arm in config.evaluation.arms:
+            train_classifier(here, arm, config, compute)
+        summarise_cell(here.cell, config)
+        here.push_summary()
+    return listener.outcomes
+
+
+@stage_task("subset {here.cell.name}", tag="subset")
+def draw_subset(here: OpenCell, config: StudyConfig) -> None:
     """Draw all that the cell's GAN and classifiers may see of the train split."""
-    run_stage(subset_stage(cell, config, source=study_source(config.data)), config)
+    run_stage(subset_stage(here.cell, config, source=study_source(config.data)), here, config)
 
 
-@task(task_run_name="generator {cell.name}", tags=["generator"], cache_policy=NO_CACHE, persist_result=False)
-def train_generator(cell: Cell, config: StudyConfig, compute: Compute) -> None:
+@stage_task("generator {here.cell.name}", tag="generator")
+def train_generator(here: OpenCell, config: StudyConfig, compute: Compute) -> None:
     """Train the cell's GAN on its subset alone."""
-    run_stage(generator_stage(cell, config, source=study_source(config.data), compute=compute), config)
+    source = study_source(config.data)
+    run_stage(generator_stage(here.cell, config, source=source, compute=compute), here, config)
 
 
-@task(task_run_name="synthetic {cell.name}", tags=["synthetic"], cache_policy=NO_CACHE, persist_result=False)
-def draw_samples(cell: Cell, config: StudyConfig, compute: Compute) -> None:
+@stage_task("synthetic {here.cell.name}", tag="synthetic")
+def draw_samples(here: OpenCell, config: StudyConfig, compute: Compute) -> None:
     """Draw the cell's labelled synthetic data set."""
     num_classes = study_source(config.data).train.num_classes
-    run_stage(synthetic_stage(cell, config, num_classes=num_classes, compute=compute), config)
+    run_stage(synthetic_stage(here.cell, config, num_classes=num_classes, compute=compute), here, config)
 
 
-@task(task_run_name="samples {cell.name}", tags=["samples"], cache_policy=NO_CACHE, persist_result=False)
-def judge_samples(cell: Cell, config: StudyConfig, compute: Compute) -> None:
+@stage_task("samples {here.cell.name}", tag="samples")
+def judge_samples(here: OpenCell, config: StudyConfig, compute: Compute) -> None:
     """Measure fidelity and memorisation of the synthetic images, and make the audit's checks."""
-    run_stage(samples_stage(cell, config, source=study_source(config.data), compute=compute), config)
+    source = study_source(config.data)
+    run_stage(samples_stage(here.cell, config, source=source, compute=compute), here, config)
 
 
-@task(task_run_name="{arm} {cell.name}", tags=["arm"], cache_policy=NO_CACHE, persist_result=False)
-def train_classifier(cell: Cell, arm: ArmName, config: StudyConfig, compute: Compute) -> None:
+@stage_task("{arm} {here.cell.name}", tag="arm")
+def train_classifier(here: OpenCell, arm: ArmName, config: StudyConfig, compute: Compute) -> None:
     """Train one arm's classifier and store its predictions on the test set."""
-    run_stage(arm_stage(cell, arm, config, source=study_source(config.data), compute=compute), config)
+    source = study_source(config.data)
+    run_stage(arm_stage(here.cell, arm, config, source=source, compute=compute), here, config)
 
 
 @task(task_run_name="report", tags=["report"], cache_policy=NO_CACHE, persist_result=False)
@@ -131,7 +224,7 @@ def write_report(run_directory: Path, config: StudyConfig) -> StudyReport:
     return write_reports(run_directory, config, test=study_source(config.data).test)
 
 
-def run_stage(stage: Stage, config: StudyConfig) -> None:
+def run_stage(stage: Stage, here: OpenCell, config: StudyConfig) -> None:
     """Run a stage unless it is finished, telling everybody who watches how far it is."""
     name, weight = stage.cell.name, stage_weight(stage.name, config)
 
@@ -151,14 +244,16 @@ def run_stage(stage: Stage, config: StudyConfig) -> None:
             listener.update(state(share, detail))
 
     line = stage.run(on_update)
+    here.push_stage(stage)
+    artifact.finish(line)
     get_run_logger().info("%s %s: %s", name, stage.name, line)
     for listener in listeners():
         listener.finished(state(1.0, line), skipped=False)
 
 
-def publish(report: StudyReport, run_directory: Path, first_cell: Cell) -> None:
-    """Show the study's table, verdict, samples and report in Prefect's UI."""
-    key = run_directory.name.lower().replace("_", "-").replace(".", "-")
+def publish(report: StudyReport, store: RunStore, first_cell: Cell) -> None:
+    """Show the study's table, verdict, samples and report in Prefect's UI, where its server can be reached."""
+    key = artifact_key(store.name)
     rows = [
         {
             "regime": regime.title,
@@ -170,12 +265,15 @@ def publish(report: StudyReport, run_directory: Path, first_cell: Cell) -> None:
         for regime in report.regimes
         for arm in regime.arms
     ]
-    create_table_artifact(rows, key=f"table-{key}", description=f"Gains; the headline is {HEADLINE_ARM}")
-    create_markdown_artifact(f"# {report.verdict}\n\n{report.sentence}\n", key=f"verdict-{key}")
-    page = (run_directory / "report.html").resolve().as_uri()
-    create_link_artifact(page, key=f"report-{key}", link_text="report.html")
-    grids = sorted((first_cell.generator_directory / "epochs").glob("*.png"))
-    if grids:
-        create_image_artifact(
-            grids[-1].resolve().as_uri(), key=f"samples-{key}", description=f"{first_cell.name}: real, generated"
-        )
+    with suppress(*SERVER_ERRORS):
+        create_table_artifact(rows, key=f"table-{key}", description=f"Gains; the headline is {HEADLINE_ARM}")
+        create_markdown_artifact(f"# {report.verdict}\n\n{report.sentence}\n", key=f"verdict-{key}")
+        page = store.link("report.html")
+        create_link_artifact(page, key=f"report-{key}", link_text="report.html")
+        grids = sorted((first_cell.generator_directory / "epochs").glob("*.png"))
+        if grids:
+            create_image_artifact(
+                store.link(grids[-1].relative_to(first_cell.run_directory).as_posix()),
+                key=f"samples-{key}",
+                description=f"{first_cell.name}: real, generated",
+            )

@@ -12,6 +12,7 @@ from flows.commands.run import print_report
 from flows.reporting import write_reports
 from flows.run_directory import load_run_config, study_cells
 from flows.stages import summarise_cell
+from flows.store import store_of
 from flows.study import study_source
 
 
@@ -26,4 +27,4 @@ def report(run: Annotated[Path, typer.Argument(help="Run directory whose cells a
         test = None
     for cell in study_cells(config, run):
         summarise_cell(cell, config)
-    print_report(write_reports(run, config, test=test), run, console=console)
+    print_report(write_reports(run, config, test=test), store_of(run), console=console)

@@ -15,10 +15,11 @@ from evaluation.history import update_history
 from evaluation.report import StudyReport, read_report
 from evaluation.statistics import Gain, Spread
 from flows.commands.console import output_console, silence_prefect_console
-from flows.config import StudyConfig, resolve_config
+from flows.config import RunnerConfig, RunnerKind, StudyConfig, resolve_config, resolve_runner
 from flows.progress import console_progress, study_weight
 from flows.reporting import REPORT_HTML, REPORT_JSON
-from flows.run_directory import DEFAULT_RUNS_DIRECTORY, load_run_config, new_run_directory
+from flows.run_directory import DEFAULT_RUNS_DIRECTORY, load_config_at, new_run_location
+from flows.store import RunStore, store_of
 from flows.study import augmentation_study, study_source
 
 
@@ -54,18 +55,24 @@ def run(
         list[str] | None,
         typer.Option("--set", help="Any configuration key, such as gan.learning_rate=2e-4; may be repeated."),
     ] = None,
-    run_dir: Annotated[Path | None, typer.Option(help="Where to work; a new directory below runs/ by default.")] = None,
-    resume: Annotated[
-        Path | None, typer.Option(help="Go on with this run, as it was configured.", metavar="RUN")
+    run_dir: Annotated[
+        str | None, typer.Option(help="Where to work, a path or URL (s3://…); a new directory below runs/ by default.")
     ] = None,
+    resume: Annotated[
+        str | None, typer.Option(help="Go on with this run, as it was configured.", metavar="RUN")
+    ] = None,
+    runner: Annotated[RunnerKind | None, typer.Option(help="Where the cells run; changes no result.")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Cells at a time; 0 fills the cores.")] = None,
+    address: Annotated[str | None, typer.Option(help="Of a Dask scheduler: tcp://host:port.")] = None,
 ) -> None:
     """Measure how much GAN augmentation helps: train, sample, compare, report."""
     console = output_console()
+    chosen_runner = resolve_runner(file=config, kind=runner, workers=workers, address=address)
     if resume is not None:
         given = [config, dataset, images_per_class, replicates, seed, assignments, run_dir]
         if any(value is not None for value in given):
             raise UsageError("--resume goes on with the run as it was configured; leave the other options out")
-        study, run_directory = load_run_config(resume), resume
+        study, run_directory = load_config_at(resume), resume
     else:
         options = {
             "data.dataset": dataset,
@@ -78,16 +85,16 @@ def run(
         study = resolve_config(
             preset_name=preset_name.value, file=config, options=options, assignments=assignments or []
         )
-        run_directory = run_dir or new_run_directory(DEFAULT_RUNS_DIRECTORY, study)
-    run_study(study, run_directory, console=console)
+        run_directory = run_dir or new_run_location(DEFAULT_RUNS_DIRECTORY, study)
+    run_study(study, run_directory, runner=chosen_runner, console=console)
 
 
-def run_study(study: StudyConfig, run_directory: Path, *, console: Console) -> None:
+def run_study(study: StudyConfig, run_directory: str, *, runner: RunnerConfig, console: Console) -> None:
     """Run the flow with progress on `console`, then print the table of gains, the verdict and where the report is."""
     regimes = ", ".join(str(count) for count in study.data.images_per_class)
     console.print(
         f"[bold]augmentation study[/] of {escape(study.data.dataset)}: {escape(regimes)} images per class, "
-        f"{study.replicates} replicates, seed {study.seed}, in {escape(str(run_directory))}",
+        f"{study.replicates} replicates, seed {study.seed}, in {escape(run_directory)}",
         highlight=False,
     )
     silence_prefect_console()
@@ -96,20 +103,23 @@ def run_study(study: StudyConfig, run_directory: Path, *, console: Console) -> N
         console.print(f"[bold black on yellow] WARNING [/] [yellow]{escape(source.warning)}[/]", highlight=False)
     try:
         with console_progress(console, total_weight=study_weight(study)):
-            augmentation_study(study, run_directory)
+            augmentation_study(study, run_directory, runner=runner)
     except KeyboardInterrupt:
-        console.print(f"interrupted; go on with: augment run --resume {escape(str(run_directory))}", highlight=False)
+        console.print(f"interrupted; go on with: augment run --resume {escape(run_directory)}", highlight=False)
         raise typer.Exit(130) from None
-    update_history(run_directory.parent)
-    print_report(read_report(run_directory / REPORT_JSON), run_directory, console=console)
+    store = store_of(run_directory)
+    if store.is_local:
+        update_history(Path(run_directory).parent)
+    with store.fetched(REPORT_JSON) as directory:
+        print_report(read_report(directory / REPORT_JSON), store, console=console)
 
 
-def print_report(report: StudyReport, run_directory: Path, *, console: Console) -> None:
+def print_report(report: StudyReport, store: RunStore, *, console: Console) -> None:
     """Print the table of gains, the verdicts and where the report is."""
     console.print(gain_table(report, wide=console.width >= WIDE_TABLE))
     for regime in report.regimes:
         console.print(escape(regime.sentence), highlight=False)
-    console.print(f"report: {escape(str(run_directory / REPORT_HTML))}", highlight=False)
+    console.print(f"report: {escape(store.child(REPORT_HTML).location)}", highlight=False)
 
 
 WIDE_TABLE = 136  # characters

@@ -11,8 +11,10 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from data.config import DataConfig
 from evaluation.config import ClassifierConfig, EvaluationConfig
+from evaluation.report import read_report
 from flows.config import ComputeConfig, SamplingConfig, StudyConfig, to_toml
 from flows.server import prefect_server
+from flows.study import augmentation_study
 from gan.config import GanConfig
 
 
@@ -48,12 +50,31 @@ def tiny() -> StudyConfig:
     )
 
 
+@pytest.fixture(scope="session")
+def undisturbed(prefect_api: str, tiny: StudyConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny study's run directory, made by one process in one go: what every other way of running must equal."""
+    directory = tmp_path_factory.mktemp("undisturbed") / "run"
+    augmentation_study(tiny, directory)
+    return directory
+
+
 @pytest.fixture
 def tiny_toml(tiny: StudyConfig, tmp_path: Path) -> Path:
     """The tiny study's configuration as a file."""
     file = tmp_path / "tiny.toml"
     file.write_text(to_toml(tiny))
     return file
+
+
+def figures(location: Path) -> dict[str, object]:
+    """Return all of a run's report but its timings."""
+    return read_report(location / "report.json").model_dump(exclude={"timings"})
+
+
+@pytest.fixture(scope="session")
+def expected(undisturbed: Path) -> dict[str, object]:
+    """What the report of the tiny study says, timings aside."""
+    return figures(undisturbed)
 
 
 class Augment:

@@ -7,7 +7,7 @@ import pytest
 
 from data.errors import AugmentError, CorruptFileError, UsageError
 from flows.config import StudyConfig
-from flows.run_directory import load_run_config, new_run_directory, open_run, study_cells
+from flows.run_directory import load_run_config, new_run_location, open_run, study_cells
 
 
 def test_configuration_is_saved_before_anything_runs(tiny: StudyConfig, tmp_path: Path) -> None:
@@ -61,9 +61,9 @@ def test_unwritable_place_is_named(tiny: StudyConfig, tmp_path: Path) -> None:
 
 
 def test_names_of_runs_are_new(tiny: StudyConfig, tmp_path: Path) -> None:
-    first = new_run_directory(tmp_path, tiny)
+    first = Path(new_run_location(tmp_path, tiny))
     first.mkdir()
-    assert new_run_directory(tmp_path, tiny) != first
+    assert Path(new_run_location(tmp_path, tiny)) != first
 
 
 def test_cells_are_regimes_times_replicates(tiny: StudyConfig, tmp_path: Path) -> None:

@@ -17,9 +17,8 @@ from flows.study import augmentation_study
 
 
 @pytest.fixture(scope="module")
-def finished(prefect_api: str, tiny: StudyConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("study") / "run"
-    return augmentation_study(tiny, directory)
+def finished(undisturbed: Path) -> Path:
+    return undisturbed
 
 
 def without_timings(report: StudyReport) -> StudyReport:

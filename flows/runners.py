@@ -1,0 +1,148 @@
+"""Where cells run: one after the other, in threads, in processes, or on a Dask cluster.
+
+Cells are what runs in parallel: they are independent, and each takes seconds to hours. A cell is one task that is
+submitted to a Prefect task runner; its stages are task runs inside it.
+"""
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.connection import wait as wait_for_any
+from typing import Any, TypeVar
+
+from prefect import Task
+from prefect.client.orchestration import get_client
+from prefect.futures import PrefectFuture
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
+
+from data.errors import AugmentError, UsageError
+from flows.config import RunnerConfig
+
+Result = TypeVar("Result")
+
+MAX_LOST_WORKERS = 3  # a cell that loses its worker more often is likely what kills it
+POLL_SECONDS = 0.5
+DASK_CONNECT_SECONDS = 20
+
+
+def run_tasks(
+    task: "Task[..., Result]",
+    calls: Sequence[Mapping[str, Any]],
+    *,
+    runner: RunnerConfig,
+    workers: int,
+    on_result: Callable[[Result], None],
+    on_wait: Callable[[], None],
+) -> None:
+    """Call `task` with each of `calls` on the runner; the first failure ends the rest and is raised.
+
+    A call whose worker process is lost (killed, out of memory) is made again on a new one, a few times.
+
+    Args:
+        on_wait: called a few times a second while calls are running.
+
+    Raises:
+        AugmentError: workers were lost again and again, or there is no Dask scheduler at the address.
+        UsageError: Dask is asked for and not installed.
+    """
+    pending = list(calls)
+    for _ in range(MAX_LOST_WORKERS):
+        with _started(runner, workers=workers) as tasks:
+            futures = [tasks.submit(task, dict(call)) for call in pending]
+            pending = _collect(dict(zip(futures, pending, strict=True)), on_result=on_result, on_wait=on_wait)
+        if not pending:
+            return
+    raise AugmentError(
+        f"worker processes were lost {MAX_LOST_WORKERS} times in a row (killed, or out of memory); "
+        "go on with fewer --workers"
+    )
+
+
+def _collect(
+    calls: dict[PrefectFuture[Result], Mapping[str, Any]],
+    *,
+    on_result: Callable[[Result], None],
+    on_wait: Callable[[], None],
+) -> list[Mapping[str, Any]]:
+    """Wait for all calls and return those that lost their worker."""
+    lost = []
+    while calls:
+        finished = [future for future in calls if future.wrapped_future.done()]  # type: ignore[attr-defined]
+        on_wait()
+        for future in finished:
+            call = calls.pop(future)
+            try:
+                on_result(future.result())
+            except BrokenProcessPool:
+                lost.append(call)
+            except Exception as error:
+                if type(error).__name__ != "KilledWorker":  # of Dask, which need not be installed
+                    raise
+                lost.append(call)
+        if not finished:
+            time.sleep(POLL_SECONDS)
+    return lost
+
+
+@contextmanager
+def _started(runner: RunnerConfig, *, workers: int) -> Iterator[TaskRunner[Any]]:
+    """Start the task runner; its workers report to the server of this process, and end at once on a failure."""
+    with get_client(sync_client=True) as client:
+        url = str(client.api_url)
+    before = set(multiprocessing.active_children())
+    with temporary_settings({PREFECT_API_URL: url}), _task_runner(runner, workers=workers) as tasks:
+        try:
+            yield tasks
+        except BaseException:
+            if runner.kind == "processes":  # leaving the pool would wait for the cells in it
+                for child in set(multiprocessing.active_children()) - before:
+                    child.kill()
+            raise
+
+
+def _task_runner(runner: RunnerConfig, *, workers: int) -> TaskRunner[Any]:
+    match runner.kind:
+        case "processes":
+            return ProcessPoolTaskRunner(max_workers=workers, initializer=end_with_parent)
+        case "dask":
+            return _dask_runner(runner.address, workers=workers)
+        case _:
+            return ThreadPoolTaskRunner(max_workers=workers)
+
+
+def _dask_runner(address: str, *, workers: int) -> TaskRunner[Any]:
+    try:
+        import distributed
+        from prefect_dask.task_runners import DaskTaskRunner
+    except ImportError as error:
+        raise UsageError("the dask runner needs: pip install 'augmentation-gain[dask]'") from error
+    if not address:
+        local = {"n_workers": workers, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+        return DaskTaskRunner(cluster_kwargs=local | {"host": "127.0.0.1"})
+    try:
+        with distributed.Client(  # type: ignore[no-untyped-call]
+            address, timeout=DASK_CONNECT_SECONDS, set_as_default=False
+        ) as client:
+            if not client.scheduler_info()["workers"]:
+                raise AugmentError(f"the Dask scheduler at {address} has no workers; start some: dask worker {address}")
+    except (OSError, ValueError) as error:
+        raise AugmentError(f"no Dask scheduler answers at {address}; start one: dask scheduler") from error
+    return DaskTaskRunner(address=address)
+
+
+def end_with_parent() -> None:
+    """Let this worker process end as soon as the study's process does, so that a killed study leaves no writer."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        wait_for_any([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="end-with-parent").start()

@@ -1,0 +1,123 @@
+"""Every runner gives the same report; a lost worker costs time, not the study."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from data.errors import AugmentError, UsageError
+from evaluation.report import read_report
+from flows.config import ComputeConfig, RunnerConfig, StudyConfig, resolve_runner
+from flows.progress import StageUpdate, listening, study_stages
+from flows.study import augmentation_study
+
+
+def figures(location: Path) -> dict[str, object]:
+    return read_report(location / "report.json").model_dump(exclude={"timings"})
+
+
+class Recorder:
+    """Collects which stages a watcher is told of."""
+
+    def __init__(self) -> None:
+        self.ended: list[tuple[str, str]] = []
+        self.details: list[str] = []
+
+    def update(self, update: StageUpdate) -> None:
+        pass
+
+    def finished(self, update: StageUpdate, *, skipped: bool) -> None:
+        self.ended.append((update.cell, update.stage))
+        self.details.append(update.detail)
+
+
+@contextmanager
+def killing_one_worker(run: Path) -> Iterator[list[int]]:
+    """Kill (SIGKILL) one worker process as soon as a cell is in the middle of its work."""
+    killed: list[int] = []
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.is_set() and not killed:
+            workers = [child.pid for child in multiprocessing.active_children() if child.pid is not None]
+            if workers and list(run.glob("cells/*/*/generator")):
+                os.kill(workers[0], signal.SIGKILL)
+                killed.append(workers[0])
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield killed
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_threads_give_the_same_report(tiny: StudyConfig, tmp_path: Path, expected: dict[str, object]) -> None:
+    augmentation_study(tiny, tmp_path / "run", runner=RunnerConfig(kind="threads", workers=2))
+    assert figures(tmp_path / "run") == expected
+
+
+def test_processes_survive_a_lost_worker_and_tell_of_every_stage(
+    tiny: StudyConfig, tmp_path: Path, expected: dict[str, object]
+) -> None:
+    recorder = Recorder()
+    with listening(recorder), killing_one_worker(tmp_path / "run") as killed:
+        augmentation_study(tiny, tmp_path / "run", runner=RunnerConfig(kind="processes", workers=2))
+    assert killed
+    assert figures(tmp_path / "run") == expected
+    assert sorted(recorder.ended) == sorted((f"balanced-10/{n}", stage) for n in (0, 1) for stage in study_stages(tiny))
+    assert any("accuracy" in detail for detail in recorder.details)
+
+
+def test_run_goes_on_with_another_runner(tiny: StudyConfig, tmp_path: Path, expected: dict[str, object]) -> None:
+    location = tmp_path / "run"
+    augmentation_study(tiny, location)
+    (location / "report.json").unlink()
+    (location / "cells/balanced-10/1/stages/generator.json").unlink()
+    augmentation_study(tiny, location, runner=RunnerConfig(kind="threads", workers=2))
+    assert figures(location) == expected
+
+
+def test_absent_scheduler_is_one_clear_line(tiny: StudyConfig, tmp_path: Path, prefect_api: str, monkeypatch) -> None:
+    monkeypatch.setattr("flows.runners.DASK_CONNECT_SECONDS", 1)
+    with pytest.raises(AugmentError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
+        augmentation_study(tiny, tmp_path / "run", runner=RunnerConfig(kind="dask", address="tcp://127.0.0.1:9"))
+
+
+def test_workers_do_not_fight_over_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    runner = RunnerConfig(kind="processes")
+    assert runner.num_workers(ComputeConfig(threads=1)) == 8
+    assert runner.num_workers(ComputeConfig(threads=3)) == 2
+    assert runner.num_workers(ComputeConfig(threads=0)) == 1  # one cell takes all cores
+    assert RunnerConfig(kind="processes", workers=5).num_workers(ComputeConfig()) == 5
+
+
+def test_runner_comes_from_file_and_options(tmp_path: Path) -> None:
+    file = tmp_path / "study.toml"
+    file.write_text('[runner]\nkind = "processes"\nworkers = 3\n')
+    assert resolve_runner(file=file, workers=2) == RunnerConfig(kind="processes", workers=2)
+    assert resolve_runner(file=None, address="tcp://here:8786").kind == "dask"
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ('kind = "ray"', "runner.kind"),
+        ("workerz = 2", "runner.workerz"),
+        ('kind = "threads"\naddress = "tcp://x:1"', "an address is for the dask runner"),
+    ],
+)
+def test_bad_runners_are_named(table: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "study.toml"
+    file.write_text(f"[runner]\n{table}\n")
+    with pytest.raises(UsageError, match=message):
+        resolve_runner(file=file)

@@ -1,0 +1,155 @@
+"""Runs that lie in an object store: shared by workers that share nothing else, owned by one study, free of secrets."""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+from moto.server import ThreadedMotoServer
+
+from data.errors import AugmentError, CorruptFileError, UsageError
+from evaluation.report import read_report
+from flows.config import RunnerConfig, StudyConfig
+from flows.store import OWNER_FILE, STALE_SECONDS, RunStore, StoreError, redact
+from flows.study import augmentation_study
+
+SECRET = "mmSecretKeyThatNobodyMaySee"
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """The URL of an empty bucket on an S3 server on loopback; credentials are in the environment only."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "mmAccessKeyOfTheTests")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.setenv("NO_PROXY", "127.0.0.1,localhost")
+        fsspec.filesystem("s3").mkdir("runs")
+        yield "s3://runs"
+    server.stop()
+
+
+def test_files_come_back_as_they_were_pushed(bucket: str, tmp_path: Path) -> None:
+    store = RunStore(f"{bucket}/round")
+    (tmp_path / "a/cells/x").mkdir(parents=True)
+    (tmp_path / "a/cells/x/f.bin").write_bytes(b"\x00\x01")
+    store.push(tmp_path / "a", [tmp_path / "a/cells/x/f.bin"])
+    store.pull_folder(tmp_path / "b", "cells")
+    assert (tmp_path / "b/cells/x/f.bin").read_bytes() == b"\x00\x01"
+    assert store.exists()
+    assert not RunStore(f"{bucket}/absent").exists()
+
+
+def test_runs_are_listed(bucket: str, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / "config.toml").write_text("")
+        RunStore(f"{bucket}/many/{name}").push(tmp_path, [tmp_path / "config.toml"])
+    assert RunStore(f"{bucket}/many").run_names() == ["first", "second"]
+    assert RunStore(f"{bucket}/none").run_names() == []
+
+
+def test_stage_leaves_nothing_of_an_older_attempt(bucket: str, tmp_path: Path) -> None:
+    store, cell = RunStore(f"{bucket}/stages"), tmp_path / "cells/r/0"
+    (cell / "synthetic").mkdir(parents=True)
+    (cell / "stages").mkdir()
+    record = cell / "stages/synthetic.json"
+    record.write_text("{}")
+    for names in (("old", "kept"), ("kept", "new")):
+        outputs = [cell / "synthetic" / name for name in names]
+        for path in outputs:
+            path.write_text(path.name)
+        store.push_stage(tmp_path, outputs=outputs, record=record, keep=cell)
+    store.pull_folder(tmp_path / "back", "cells")
+    assert sorted(path.name for path in (tmp_path / "back").rglob("*") if path.is_file()) == [
+        "kept",
+        "new",
+        "synthetic.json",
+    ]
+
+
+def test_second_owner_is_refused(bucket: str) -> None:
+    store = RunStore(f"{bucket}/owned")
+    with store.owned():
+        with pytest.raises(AugmentError, match="another process is working in s3://runs/owned"), store.owned():
+            pass
+        assert fsspec.filesystem("s3").exists(f"runs/owned/{OWNER_FILE}")
+    with store.owned():  # free again
+        pass
+
+
+def test_dead_owner_is_replaced(bucket: str) -> None:
+    dead = {"token": "x", "host": "gone", "process": 1, "alive": time.time() - STALE_SECONDS - 1}
+    fsspec.filesystem("s3").pipe_file(f"runs/dead/{OWNER_FILE}", json.dumps(dead).encode())
+    with RunStore(f"{bucket}/dead").owned():
+        found = json.loads(fsspec.filesystem("s3").cat_file(f"runs/dead/{OWNER_FILE}"))
+    assert found["process"] == os.getpid()
+
+
+@pytest.mark.parametrize(
+    "url", ["s3://AKIA:hunter2@bucket/run", "s3://bucket/run?secret=hunter2", "https://user:hunter2@host/x"]
+)
+def test_credentials_in_a_url_are_refused_unseen(url: str) -> None:
+    with pytest.raises(UsageError, match="holds no credentials") as caught:
+        RunStore(url)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_unknown_protocol_is_named() -> None:
+    with pytest.raises(UsageError, match="cannot use nowhere://"):
+        RunStore("nowhere://bucket/run")
+
+
+def test_unreachable_store_is_one_line_without_secrets(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise ConnectionError(f"signed with {SECRET}\nfailed")
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", fail)
+    with pytest.raises(StoreError, match=r"signed with \*\*\* failed") as caught:
+        RunStore(f"{bucket}/x").exists()
+    assert caught.value.__suppress_context__
+
+
+def test_names_that_lead_out_are_refused(tmp_path: Path) -> None:
+    files = fsspec.filesystem("memory")
+    files.pipe_file("/evil/cells/x", b"")
+    store = RunStore("memory://evil")
+    original = files.find
+    try:
+        type(files).find = lambda self, path, **options: ["/evil/../../outside"]
+        with pytest.raises(CorruptFileError, match="leads out"):
+            store.pull_folder(tmp_path / "deep/er", "cells")
+    finally:
+        type(files).find = original.__func__
+    assert not (tmp_path / "outside").exists()
+
+
+def test_secrets_of_the_environment_are_redacted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_TOKEN", "abcd-efgh")
+    assert redact("with abcd-efgh inside") == "with *** inside"
+
+
+def test_dask_workers_that_share_only_a_store_give_the_same_report(
+    tiny: StudyConfig, bucket: str, tmp_path: Path, expected: dict[str, object], caplog: pytest.LogCaptureFixture
+) -> None:
+    location = f"{bucket}/study"
+    with caplog.at_level(logging.DEBUG):
+        assert augmentation_study(tiny, location, runner=RunnerConfig(kind="dask", workers=2)) == location
+    store = RunStore(location)
+    store.pull_folder(tmp_path, "")
+    assert read_report(tmp_path / "report.json").model_dump(exclude={"timings"}) == expected
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or SECRET.encode() not in path.read_bytes()
+    assert SECRET not in caplog.text
+    (tmp_path / "report.json").unlink()
+    fsspec.filesystem("s3").rm_file("runs/study/report.json")
+    augmentation_study(tiny, location)  # nothing to do but the report; by another runner
+    store.pull(tmp_path, ["report.json"])
+    assert read_report(tmp_path / "report.json").model_dump(exclude={"timings"}) == expected
