@@ -33,8 +33,8 @@ class Preset(StrEnum):
 
 PRESET_HELP = (
     "quick: 10 and 100 images per class, 3 replicates, about 5 minutes on 2 cores. "
-    "standard: 10, 50, 100 and 500, 5 replicates, about 1.5 hours. "
-    "full: all images too, 10 replicates, about 8 hours."
+    "standard: 10, 50, 100 and 500, 5 replicates, about 1 hour. "
+    "full: all images too, 10 replicates, about 5 hours."
 )
 
 
@@ -61,7 +61,10 @@ def run(
     resume: Annotated[
         str | None, typer.Option(help="Go on with this run, as it was configured.", metavar="RUN")
     ] = None,
-    runner: Annotated[RunnerKind | None, typer.Option(help="Where the cells run; changes no result.")] = None,
+    runner: Annotated[
+        RunnerKind | None,
+        typer.Option(help="Where the cells run; changes no result. By default processes, one per core."),
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Cells at a time; 0 fills the cores.")] = None,
     address: Annotated[str | None, typer.Option(help="Of a Dask scheduler: tcp://host:port.")] = None,
 ) -> None:

@@ -62,7 +62,7 @@ def undisturbed(prefect_api: str, tiny: StudyConfig, tmp_path_factory: pytest.Te
 def tiny_toml(tiny: StudyConfig, tmp_path: Path) -> Path:
     """The tiny study's configuration as a file."""
     file = tmp_path / "tiny.toml"
-    file.write_text(to_toml(tiny))
+    file.write_text(to_toml(tiny) + '\n[runner]\nkind = "sequential"\n')
     return file
 
 

@@ -1,7 +1,7 @@
 import pytest
 
-from data.errors import UsageError
 from data.decoding import encode_pngs
+from data.errors import UsageError
 from data.images import LabelledImages
 from data.parquet import write_published_shard, write_subset
 from data.sources import Source
