@@ -99,6 +99,7 @@ def run_study(study: StudyConfig, run_directory: str, *, runner: RunnerConfig, c
         f"[bold]augmentation study[/] of {escape(study.data.dataset)}: {escape(regimes)} images per class, "
         f"{study.replicates} replicates, seed {study.seed}, in {escape(run_directory)}",
         highlight=False,
+        soft_wrap=True,
     )
     silence_prefect_console()
     source = study_source(study.data)
@@ -121,8 +122,8 @@ def print_report(report: StudyReport, store: RunStore, *, console: Console) -> N
     """Print the table of gains, the verdicts and where the report is."""
     console.print(gain_table(report, wide=console.width >= WIDE_TABLE))
     for regime in report.regimes:
-        console.print(escape(regime.sentence), highlight=False)
-    console.print(f"report: {escape(store.child(REPORT_HTML).location)}", highlight=False)
+        console.print(escape(regime.sentence), highlight=False, soft_wrap=True)
+    console.print(f"report: {escape(store.child(REPORT_HTML).location)}", highlight=False, soft_wrap=True)
 
 
 WIDE_TABLE = 136  # characters
