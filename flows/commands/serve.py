@@ -2,8 +2,9 @@
 
 import os
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from prefect import serve as prefect_serve
@@ -17,10 +18,11 @@ from pydantic import ValidationError
 from data.errors import UsageError
 from flows.commands.console import output_console
 from flows.commands.run import PRESET_HELP, Preset
-from flows.config import StudyConfig, resolve_config
+from flows.config import RunnerConfig, RunnerKind, StudyConfig, resolve_config, resolve_runner
 from flows.run_directory import DEFAULT_RUNS_DIRECTORY
+from flows.schedule import OnRegression, augmentation_comparison, augmentation_export, scheduled_study
 from flows.server import prefect_server
-from flows.study import augmentation_study
+from flows.store import store_of
 
 
 def serve(
@@ -31,7 +33,13 @@ def serve(
     assignments: Annotated[
         list[str] | None, typer.Option("--set", help="Any configuration key; may be repeated.")
     ] = None,
-    runs_directory: Annotated[Path, typer.Option(help="Where the runs go.")] = DEFAULT_RUNS_DIRECTORY,
+    runs_directory: Annotated[str, typer.Option(help="Where the runs go, a path or URL.")] = str(
+        DEFAULT_RUNS_DIRECTORY
+    ),
+    on_regression: Annotated[
+        OnRegression, typer.Option(help="Fail, or only warn, when a run is worse than the last good one.")
+    ] = "fail",
+    runner: Annotated[RunnerKind | None, typer.Option(help="Where the cells run; changes no result.")] = None,
     name: Annotated[str, typer.Option(help="Name of the deployment.")] = "scheduled",
     host: Annotated[str, typer.Option(help="Address that the server binds to.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port of the server and its user interface; 0 takes a free one.")] = 4200,
@@ -41,7 +49,13 @@ def serve(
     Where PREFECT_API_URL names a server, the deployment goes there; otherwise one is started here.
     """
     study = resolve_config(preset_name=preset_name.value, file=config, options={}, assignments=assignments or [])
-    deployment = study_deployment(study, name=name, cron=cron, interval=interval, runs_directory=runs_directory)
+    job = ServedStudy(
+        config=study,
+        runs_directory=located(runs_directory),
+        runner=resolve_runner(file=config, kind=runner),
+        on_regression=on_regression,
+    )
+    served = deployments(job, name=name, schedule=checked_schedule(cron=cron, interval=interval))
     console = output_console()
     with ExitStack() as stack:
         url = os.environ.get("PREFECT_API_URL")
@@ -52,19 +66,36 @@ def serve(
         stack.enter_context(temporary_settings({PREFECT_API_URL: url}))
         when = f"cron {cron}" if cron else f"every {interval:g} s" if interval else "on request"
         console.print(
-            f"serving augmentation_study/{name} ({when}); runs go to {runs_directory.resolve()}\n"
+            f"serving scheduled_study/{name} ({when}); runs go to {job.runs_directory}\n"
+            f"on request: augmentation_export/{name}, augmentation_comparison/{name}\n"
             f"user interface: {url.removesuffix('/api')}\n"
-            f"run it now: prefect deployment run augmentation_study/{name}",
+            f"run it now: prefect deployment run scheduled_study/{name}",
             highlight=False,
             soft_wrap=True,
         )
-        prefect_serve(deployment, pause_on_shutdown=False, print_starting_message=False)
+        prefect_serve(*served, pause_on_shutdown=False, print_starting_message=False)
 
 
-def study_deployment(
-    study: StudyConfig, *, name: str, cron: str | None, interval: float | None, runs_directory: Path
-) -> RunnerDeployment:
-    """Return the deployment: one run at a time; a run that comes due during another is cancelled.
+@dataclass(frozen=True, kw_only=True)
+class ServedStudy:
+    """What is run again and again; `runs_directory` is an absolute path or a URL."""
+
+    config: StudyConfig
+    runs_directory: str
+    runner: RunnerConfig
+    on_regression: OnRegression
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timetable:
+    """When a deployment runs: by a cron expression, every so many seconds, or on request only."""
+
+    cron: str | None
+    interval: float | None
+
+
+def checked_schedule(*, cron: str | None, interval: float | None) -> Timetable:
+    """Return the schedule that the options ask for.
 
     Raises:
         UsageError: not a cron expression, not a positive interval, or both.
@@ -79,12 +110,35 @@ def study_deployment(
             raise UsageError(f"--cron {cron!r} is not a cron expression; for example {example}") from error
     if interval is not None and interval <= 0:
         raise UsageError(f"--interval must be positive, not {interval:g}")
-    parameters = {"config": study.model_dump(mode="json"), "runs_directory": str(runs_directory.resolve())}
-    return augmentation_study.to_deployment(  # type: ignore[return-value]
-        name=name,
-        cron=cron,
-        interval=interval,
-        parameters=parameters,
-        concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
-        entrypoint_type=EntrypointType.MODULE_PATH,
-    )
+    return Timetable(cron=cron, interval=interval)
+
+
+def located(runs_directory: str) -> str:
+    """Return a place that means the same in every process: an absolute path, or the URL."""
+    return str(Path(runs_directory).resolve()) if store_of(runs_directory).is_local else runs_directory
+
+
+def deployments(job: ServedStudy, *, name: str, schedule: Timetable) -> list[RunnerDeployment]:
+    """Return the deployments of study, comparison and export; the study is on schedule, the others run on request.
+
+    One run of each at a time; a run that comes due during another is cancelled.
+    """
+    study: dict[str, Any] = {
+        "config": job.config.model_dump(mode="json"),
+        "runs_directory": job.runs_directory,
+        "on_regression": job.on_regression,
+    }
+    runner = {"runner": job.runner.model_dump(mode="json")}
+    common: dict[str, Any] = {
+        "name": name,
+        "concurrency_limit": ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
+        "entrypoint_type": EntrypointType.MODULE_PATH,
+    }
+    served: list[Any] = [  # typed as possible coroutines, which they are inside an event loop only
+        scheduled_study.to_deployment(
+            parameters=study | runner, cron=schedule.cron, interval=schedule.interval, **common
+        ),
+        augmentation_comparison.to_deployment(parameters=study, **common),
+        augmentation_export.to_deployment(**common),
+    ]
+    return served

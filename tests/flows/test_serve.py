@@ -71,6 +71,6 @@ def test_prefect_yaml_deploys_the_flow_to_a_work_pool(prefect_api: str, tmp_path
     subprocess.run([*prefect, "work-pool", "create", "--type", "process", "augment"], check=True, cwd=root)
     subprocess.run([*prefect, "deploy", "--all"], check=True, cwd=root)
     with get_client(sync_client=True) as client:
-        deployment = client.read_deployment_by_name("augmentation_study/nightly")
+        deployment = client.read_deployment_by_name("scheduled_study/nightly")
     assert deployment.work_pool_name == "augment"
     assert [schedule.schedule.cron for schedule in deployment.schedules] == ["0 3 * * *"]  # type: ignore[union-attr]

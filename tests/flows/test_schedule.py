@@ -1,0 +1,136 @@
+"""Unattended runs: held against the last good one, resumed after a crash, and loud when they are worse."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from data.errors import AugmentError, CorruptFileError, RegressionError, UsageError
+from evaluation.report import StudyReport, build_report, read_report
+from flows.commands.serve import ServedStudy, Timetable, deployments
+from flows.config import RunnerConfig, StudyConfig
+from flows.retrying import may_pass
+from flows.schedule import REGRESSION_FILE, last_good_run, scheduled_study, unfinished_run
+from flows.store import RunStore, StoreError
+
+
+@pytest.fixture
+def runs(undisturbed: Path, tmp_path: Path) -> RunStore:
+    """A folder with one finished run, `first`."""
+    shutil.copytree(undisturbed, tmp_path / "runs" / "first")
+    return RunStore(str(tmp_path / "runs"))
+
+
+def add_run(runs: RunStore, name: str, report: StudyReport | None, *, created: str) -> Path:
+    """Copy the first run under another name and time, with another report or none."""
+    directory = Path(runs.location) / name
+    shutil.copytree(Path(runs.location) / "first", directory)
+    facts = json.loads((directory / "environment.json").read_text())
+    (directory / "environment.json").write_text(json.dumps(facts | {"created": created}))
+    (directory / "report.json").unlink()
+    if report is not None:
+        (directory / "report.json").write_text(report.model_dump_json())
+    return directory
+
+
+def worse(report: StudyReport, *, points: float) -> StudyReport:
+    """Return the report of a study whose headline arm was worse by `points` points, a little differently each time."""
+    cells = []
+    for cell in report.cells:
+        metrics = {arm: dict(values) for arm, values in cell.metrics.items()}
+        metrics["real+classical+synthetic"]["accuracy"] -= points / 100 + 1e-6 * cell.replicate
+        cells.append(cell.model_copy(update={"metrics": metrics}))
+    titles = {regime.name: regime.title for regime in report.regimes}
+    return build_report(cells, regime_titles=titles, dataset=report.dataset, config=report.config, timings={})
+
+
+def test_first_run_has_nothing_to_be_held_against(runs: RunStore, tiny: StudyConfig) -> None:
+    assert last_good_run(runs.child("first"), runs, tiny) is None
+
+
+def test_regressed_run_fails_and_is_no_base_for_later_ones(
+    runs: RunStore, tiny: StudyConfig, prefect_api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = read_report(Path(runs.location) / "first" / "report.json")
+    events = []
+    monkeypatch.setattr("flows.schedule.emit_event", lambda event, **facts: events.append((event, facts["payload"])))
+    bad = add_run(runs, "second", worse(good, points=20), created="9998")
+    monkeypatch.setattr("flows.schedule.augmentation_study", lambda *arguments, **options: str(bad))
+    with pytest.raises(RegressionError, match="second is worse than first"):
+        scheduled_study(tiny, runs.location)
+    assert [name for name, _ in events] == ["augmentation.study.finished", "augmentation.study.regressed"]
+    assert "second is worse than first" in events[1][1]["regressions"][0]
+    assert (bad / REGRESSION_FILE).exists()
+    assert (bad / "comparison.html").exists()
+    add_run(runs, "third", good, created="9999")
+    base = last_good_run(runs.child("third"), runs, tiny)
+    assert base is not None
+    assert base.name == "first"
+
+
+def test_regression_can_be_a_mere_warning(
+    runs: RunStore, tiny: StudyConfig, prefect_api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = read_report(Path(runs.location) / "first" / "report.json")
+    bad = add_run(runs, "second", worse(good, points=20), created="9998")
+    monkeypatch.setattr("flows.schedule.augmentation_study", lambda *arguments, **options: str(bad))
+    assert scheduled_study(tiny, runs.location, on_regression="warn") == str(bad)
+
+
+def test_equal_run_passes(runs: RunStore, tiny: StudyConfig, prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    same = add_run(runs, "second", read_report(Path(runs.location) / "first" / "report.json"), created="9998")
+    monkeypatch.setattr("flows.schedule.augmentation_study", lambda *arguments, **options: str(same))
+    assert scheduled_study(tiny, runs.location) == str(same)
+    assert not (same / REGRESSION_FILE).exists()
+
+
+def test_cut_off_run_is_gone_on_with(runs: RunStore, tiny: StudyConfig) -> None:
+    assert unfinished_run(runs, tiny) is None
+    cut = add_run(runs, "second", None, created="9998")
+    assert unfinished_run(runs, tiny) == str(cut)
+    assert unfinished_run(runs, tiny.model_copy(update={"seed": 5})) is None
+
+
+def test_events_reach_the_server(prefect_api: str) -> None:
+    import prefect.events as events
+
+    emitted = events.emit_event(
+        "augmentation.study.regressed", resource={"prefect.resource.id": "augmentation.run.x"}, payload={}
+    )
+    assert emitted is not None
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (OSError(5, "Input/output error"), True),
+        (CorruptFileError("truncated"), True),
+        (StoreError("timeout"), True),
+        (OSError(28, "No space left on device"), False),
+        (UsageError("unknown dataset"), False),
+        (ValueError("a bug"), False),
+    ],
+)
+def test_only_input_and_output_is_retried(error: Exception, expected: bool) -> None:
+    assert may_pass(error) is expected
+
+
+def test_cause_of_a_failed_write_decides() -> None:
+    error = AugmentError("cannot write x")
+    error.__cause__ = OSError(5, "Input/output error")
+    assert may_pass(error)
+    assert not may_pass(AugmentError("cannot write x"))
+
+
+def test_all_flows_are_served_one_run_at_a_time(tiny: StudyConfig, tmp_path: Path) -> None:
+    job = ServedStudy(config=tiny, runs_directory=str(tmp_path), runner=RunnerConfig(), on_regression="warn")
+    served = deployments(job, name="nightly", schedule=Timetable(cron="0 3 * * *", interval=None))
+    assert [deployment.flow_name for deployment in served] == [
+        "scheduled_study",
+        "augmentation_comparison",
+        "augmentation_export",
+    ]
+    assert all(deployment.concurrency_limit == 1 for deployment in served)
+    assert served[0].parameters["on_regression"] == "warn"
+    assert StudyConfig.model_validate(served[0].parameters["config"]) == tiny
