@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
+from safetensors import SafetensorError
+
 from data.errors import AugmentError, CorruptFileError
 
 
@@ -25,8 +27,9 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         with open(temporary, "rb") as stream:
             os.fsync(stream.fileno())
         temporary.replace(path)
-    except OSError as error:
-        raise AugmentError(f"cannot write {path}: {error.strerror or error}; free or choose another place") from error
+    except (OSError, SafetensorError) as error:  # safetensors wraps the system's errors in one of its own
+        reason = getattr(error, "strerror", None) or error
+        raise AugmentError(f"cannot write {path}: {reason}; free or choose another place") from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.client.schemas.objects import Artifact
 from prefect.client.schemas.sorting import ArtifactSort
 from prefect.exceptions import PrefectException
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
@@ -24,7 +25,8 @@ from flows.config import StudyConfig
 PREFECT_INTERVAL_SECONDS = 3.0
 REMOTE_INTERVAL_SECONDS = 1.0
 REMOTE_ARTIFACTS = 100  # of those changed last; more stages than these do not change within a second
-SERVER_ERRORS = (httpx.HTTPError, PrefectException, RuntimeError)  # what an unreachable server gives
+SERVER_ERRORS = (httpx.HTTPError, PrefectException)  # what an unreachable server gives
+PROGRESS_RETRIES = 1  # of requests that only show progress: a study does not wait long for a server that is gone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +192,7 @@ class PrefectProgress:
     def __init__(self, name: str, *, description: str) -> None:
         self._artifact: object = None
         self._next = time.monotonic() + PREFECT_INTERVAL_SECONDS
-        with suppress(*SERVER_ERRORS):
+        with suppress(*SERVER_ERRORS), temporary_settings({PREFECT_CLIENT_MAX_RETRIES: PROGRESS_RETRIES}):
             self._artifact = create_progress_artifact(progress=0.0, key=artifact_key(name), description=description)
 
     def update(self, share: float, detail: str) -> None:
@@ -204,8 +206,11 @@ class PrefectProgress:
 
     def _send(self, share: float, detail: str) -> None:
         if isinstance(self._artifact, UUID):
-            with suppress(*SERVER_ERRORS):
-                update_progress_artifact(self._artifact, progress=100 * share, description=detail)
+            try:
+                with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: PROGRESS_RETRIES}):
+                    update_progress_artifact(self._artifact, progress=100 * share, description=detail)
+            except SERVER_ERRORS:
+                self._artifact = None
         self._next = time.monotonic() + PREFECT_INTERVAL_SECONDS
 
 
@@ -266,7 +271,7 @@ class RemoteProgress:
         """Ask the server how far the stages are, at most once a second."""
         if time.monotonic() < self._next:
             return
-        with suppress(*SERVER_ERRORS):
+        with suppress(*SERVER_ERRORS), temporary_settings({PREFECT_CLIENT_MAX_RETRIES: PROGRESS_RETRIES}):
             for artifact in self._read():
                 found = self._stages.get(artifact.key or "")
                 if found is not None and found[:2] not in self._told:

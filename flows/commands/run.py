@@ -9,14 +9,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from data.errors import UsageError
+from data.errors import AugmentError, UsageError
 from evaluation.arms import HEADLINE_ARM
 from evaluation.history import update_history
 from evaluation.report import StudyReport, read_report
 from evaluation.statistics import Gain, Spread
 from flows.commands.console import output_console, silence_prefect_console
 from flows.config import RunnerConfig, RunnerKind, StudyConfig, resolve_config, resolve_runner
-from flows.progress import console_progress, study_weight
+from flows.progress import SERVER_ERRORS, console_progress, study_weight
 from flows.reporting import REPORT_HTML, REPORT_JSON
 from flows.run_directory import DEFAULT_RUNS_DIRECTORY, load_config_at, new_run_location
 from flows.store import RunStore, store_of
@@ -111,6 +111,11 @@ def run_study(study: StudyConfig, run_directory: str, *, runner: RunnerConfig, c
     except KeyboardInterrupt:
         console.print(f"interrupted; go on with: augment run --resume {escape(run_directory)}", highlight=False)
         raise typer.Exit(130) from None
+    except SERVER_ERRORS as error:
+        raise AugmentError(
+            f"Prefect's server went away ({type(error).__name__}); what is finished is kept, "
+            f"go on with: augment run --resume {run_directory}"
+        ) from error
     store = store_of(run_directory)
     if store.is_local:
         update_history(Path(run_directory).parent)
