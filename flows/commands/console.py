@@ -16,7 +16,8 @@ def output_console() -> Console:
 
 def silence_prefect_console() -> None:
     """Keep Prefect's log lines off the console, where the progress display is; they still reach its server."""
-    for name in (None, "prefect", "uvicorn", "fastapi"):
+    for name in (None, *logging.root.manager.loggerDict):
         for handler in logging.getLogger(name).handlers:
-            if isinstance(handler, PrefectConsoleHandler):
+            own = (name or "").startswith("prefect") and type(handler) is logging.StreamHandler
+            if own or isinstance(handler, PrefectConsoleHandler):
                 handler.setLevel(logging.CRITICAL + 1)
