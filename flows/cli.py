@@ -1,5 +1,6 @@
 """The command line: `augment`. Each subcommand is a function of its own module in flows/commands."""
 
+import os
 import sys
 
 import typer
@@ -16,6 +17,7 @@ from flows.commands.report import report
 from flows.commands.run import run
 from flows.commands.serve import serve
 from flows.commands.verify import verify
+from flows.progress import SERVER_ERRORS
 
 app = typer.Typer(
     name="augment",
@@ -38,6 +40,8 @@ def main() -> None:
         app()
     except AugmentError as error:
         Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
+        if isinstance(error.__cause__, SERVER_ERRORS):
+            os._exit(error.exit_code)  # a proper exit would wait minutes for the server that went away
         sys.exit(error.exit_code)
 
 

@@ -82,7 +82,7 @@ def preset(name: PresetName) -> StudyConfig:
     """
     if name == "quick":
         return StudyConfig(
-            gan=GanConfig(steps=700),
+            gan=GanConfig(steps=1000),
             evaluation=EvaluationConfig(classifier=ClassifierConfig(steps=800)),
             compute=ONE_THREAD,
         )

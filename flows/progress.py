@@ -15,6 +15,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterType
 from prefect.client.schemas.objects import Artifact
 from prefect.client.schemas.sorting import ArtifactSort
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.exceptions import PrefectException
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from rich.console import Console
@@ -25,7 +26,7 @@ from flows.config import StudyConfig
 PREFECT_INTERVAL_SECONDS = 3.0
 REMOTE_INTERVAL_SECONDS = 1.0
 REMOTE_ARTIFACTS = 100  # of those changed last; more stages than these do not change within a second
-SERVER_ERRORS = (httpx.HTTPError, PrefectException)  # what an unreachable server gives
+SERVER_ERRORS = (httpx.HTTPError, PrefectException, ConcurrencySlotAcquisitionError)  # what an unreachable server gives
 PROGRESS_RETRIES = 1  # of requests that only show progress: a study does not wait long for a server that is gone
 
 

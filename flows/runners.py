@@ -28,6 +28,7 @@ Result = TypeVar("Result")
 MAX_LOST_WORKERS = 3  # a cell that loses its worker more often is likely what kills it
 POLL_SECONDS = 0.5
 DASK_CONNECT_SECONDS = 20
+LOCAL_CLUSTER = {"host": "127.0.0.1", "threads_per_worker": 1, "processes": True, "dashboard_address": "127.0.0.1:0"}
 
 
 def run_tasks(
@@ -122,8 +123,7 @@ def _dask_runner(address: str, *, workers: int) -> TaskRunner[Any]:
     except ImportError as error:
         raise UsageError("the dask runner needs: pip install 'augmentation-gain[dask]'") from error
     if not address:
-        local = {"n_workers": workers, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
-        return DaskTaskRunner(cluster_kwargs=local | {"host": "127.0.0.1"})
+        return DaskTaskRunner(cluster_kwargs=LOCAL_CLUSTER | {"n_workers": workers})
     try:
         with distributed.Client(  # type: ignore[no-untyped-call]
             address, timeout=DASK_CONNECT_SECONDS, set_as_default=False

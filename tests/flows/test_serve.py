@@ -65,12 +65,32 @@ def test_cron_schedule_fires_and_the_run_finishes(
     assert list(runs.glob("*/report.json"))
 
 
-def test_prefect_yaml_deploys_the_flow_to_a_work_pool(prefect_api: str, tmp_path: Path) -> None:
+def test_worker_of_the_work_pool_runs_the_deployment(prefect_api: str, tiny: StudyConfig, tmp_path: Path) -> None:
     root = Path(__file__).parent.parent.parent
     prefect = [str(Path(sys.executable).parent / "prefect"), "--no-prompt"]
     subprocess.run([*prefect, "work-pool", "create", "--type", "process", "augment"], check=True, cwd=root)
     subprocess.run([*prefect, "deploy", "--all"], check=True, cwd=root)
+    parameters = {
+        "config": tiny.model_copy(update={"replicates": 1}).model_dump(mode="json"),
+        "runs_directory": str(tmp_path / "runs"),
+    }
     with get_client(sync_client=True) as client:
         deployment = client.read_deployment_by_name("scheduled_study/nightly")
-    assert deployment.work_pool_name == "augment"
-    assert [schedule.schedule.cron for schedule in deployment.schedules] == ["0 3 * * *"]  # type: ignore[union-attr]
+        assert deployment.work_pool_name == "augment"
+        assert [schedule.schedule.cron for schedule in deployment.schedules] == ["0 3 * * *"]  # type: ignore[union-attr]
+        run = client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
+    worker = [*prefect, "worker", "start", "--pool", "augment", "--limit", "1"]
+    output = tmp_path / "worker.log"
+
+    def ended() -> bool:
+        with get_client(sync_client=True) as client:
+            state = client.read_flow_run(run.id).state
+            return state is not None and state.is_final()
+
+    with running(worker, output=output):
+        assert wait_for(ended, seconds=150), output.read_text()
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(run.id).state
+    assert state is not None
+    assert state.is_completed(), output.read_text()
+    assert list((tmp_path / "runs").glob("*/report.json"))

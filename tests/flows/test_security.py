@@ -1,0 +1,140 @@
+"""What must not be possible: code that runs from a file, paths that lead out, servers that strangers reach."""
+
+import ast
+import inspect
+import json
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+
+from data.errors import AugmentError, CorruptFileError
+from flows.commands.serve import serve
+from flows.config import StudyConfig, resolve_config
+from flows.run_directory import load_run_config, new_run_location, study_cells
+from flows.runners import LOCAL_CLUSTER
+from flows.server import prefect_server
+from flows.stages import Stage
+from gan.checkpoint import load_generator
+
+ROOT = Path(__file__).parent.parent.parent
+PACKAGES = ("data", "gan", "evaluation", "flows")
+FORBIDDEN_MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+FORBIDDEN_CALLS = {("torch", "load"), ("np", "load"), ("numpy", "load"), ("pd", "read_pickle"), ("yaml", "load")}
+FORBIDDEN_NAMES = {"eval", "exec"}
+
+
+def source_files() -> list[Path]:
+    return [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
+
+
+def unsafe_uses(file: Path) -> list[str]:
+    """Return the places of a module that could turn the bytes of a file into running code."""
+    found = []
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name.split(".")[0] for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module.split(".")[0]]
+        if FORBIDDEN_MODULES & set(names):
+            found.append(f"{file.name}:{node.lineno} imports {names}")
+        if isinstance(node, ast.Call):
+            called = node.func
+            if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
+                safe = any(
+                    (word.arg, getattr(word.value, "value", None)) in {("weights_only", True), ("allow_pickle", False)}
+                    for word in node.keywords
+                )
+                if (called.value.id, called.attr) in FORBIDDEN_CALLS and not safe:
+                    found.append(f"{file.name}:{node.lineno} calls {called.value.id}.{called.attr}")
+            if isinstance(called, ast.Name) and called.id in FORBIDDEN_NAMES:
+                found.append(f"{file.name}:{node.lineno} calls {called.id}")
+    return found
+
+
+def test_no_package_can_unpickle() -> None:
+    assert len(source_files()) > 50
+    assert [use for file in source_files() for use in unsafe_uses(file)] == []
+
+
+def test_the_search_finds_what_it_is_for(tmp_path: Path) -> None:
+    file = tmp_path / "bad.py"
+    file.write_text("import pickle\ntorch.load(x)\neval('1')\ntorch.load(x, weights_only=True)\n")
+    assert len(unsafe_uses(file)) == 3
+
+
+class Bomb:
+    """An object whose unpickling creates a file."""
+
+    def __init__(self, victim: Path) -> None:
+        self.victim = victim
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.victim),)
+
+
+def test_planted_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    planted = tmp_path / "generator.safetensors"
+    planted.write_bytes(pickle.dumps(Bomb(victim)))
+    with pytest.raises(CorruptFileError):
+        load_generator(planted)
+    (tmp_path / "config.toml").write_bytes(pickle.dumps(Bomb(victim)))
+    with pytest.raises(CorruptFileError):
+        load_run_config(tmp_path)
+    assert not victim.exists()
+    pickle.loads(planted.read_bytes())  # the bomb is real
+    assert victim.exists()
+
+
+@pytest.mark.parametrize("name", ["../../outside", "/etc/outside", "..", "a/../../b", "C:\\x"])
+def test_data_set_names_stay_in_the_runs_directory(name: str, tmp_path: Path) -> None:
+    config = StudyConfig()
+    config = config.model_copy(update={"data": config.data.model_copy(update={"dataset": name})})
+    location = Path(new_run_location(tmp_path / "runs", config))
+    assert location.resolve().parent == (tmp_path / "runs").resolve()
+
+
+@pytest.mark.parametrize(
+    "assignment", ["evaluation.arms=['../../x']", "data.images_per_class=['../x']", "gan.loss=../x"]
+)
+def test_configuration_cannot_name_paths_of_cells(assignment: str) -> None:
+    with pytest.raises(AugmentError):
+        resolve_config(preset_name="quick", file=None, options={}, assignments=[assignment])
+
+
+def test_stage_record_cannot_lead_out_of_its_cell(tmp_path: Path) -> None:
+    cell = study_cells(StudyConfig(), tmp_path / "run")[0]
+    (tmp_path / "secret").write_text("")
+    stage = Stage(cell=cell, name="x", inputs={}, rooms=(), work=lambda _: "", outputs=lambda: [])
+    stage.record_file.parent.mkdir(parents=True)
+    empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    for name in ("../../../../../secret", str(tmp_path / "secret")):
+        stage.record_file.write_text(json.dumps({"digest": stage.digest(), "outputs": {name: empty}}))
+        assert not stage.is_finished()
+
+
+def test_servers_bind_to_loopback_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert inspect.signature(serve).parameters["host"].default == "127.0.0.1"
+    bound: list[str] = []
+
+    class Recorder:
+        def __init__(self, command: list[str], **options: object) -> None:
+            bound.append(command[command.index("--host") + 1])
+            raise OSError("not started")
+
+    monkeypatch.setattr("flows.server.subprocess.Popen", Recorder)
+    with pytest.raises(OSError, match="not started"), prefect_server(host="127.0.0.1", port=0):
+        pass
+    assert bound == ["127.0.0.1"]
+
+
+def test_local_dask_cluster_listens_on_loopback_only() -> None:
+    distributed = pytest.importorskip("distributed")
+    psutil = pytest.importorskip("psutil")
+    with distributed.LocalCluster(n_workers=0, **LOCAL_CLUSTER):
+        sockets = [one.laddr.ip for one in psutil.Process().net_connections("inet") if one.status == "LISTEN"]
+    assert sockets
+    assert set(sockets) == {"127.0.0.1"}
