@@ -16,17 +16,12 @@ def output_console() -> Console:
 
 
 def silence_prefect_console() -> None:
-<<<<<<< HEAD
     """Keep Prefect's log lines off the console, where the progress display is; they still reach its server.
 
     Worker processes inherit the environment, and set their logging up from it.
     """
     os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
-    for name in (None, "prefect", "uvicorn", "fastapi"):
-=======
-    """Keep Prefect's log lines off the console, where the progress display is; they still reach its server."""
     for name in (None, *logging.root.manager.loggerDict):
->>>>>>> work-service
         for handler in logging.getLogger(name).handlers:
             own = (name or "").startswith("prefect") and type(handler) is logging.StreamHandler
             if own or isinstance(handler, PrefectConsoleHandler):
