@@ -197,8 +197,8 @@ class PrefectProgress:
             self._artifact = create_progress_artifact(progress=0.0, key=artifact_key(name), description=description)
 
     def update(self, share: float, detail: str) -> None:
-        """Show `share` in [0, 1] and a line of detail, unless that was done a moment ago."""
-        if time.monotonic() >= self._next:
+        """Show `share` in [0, 1] and a line of detail, unless that was done a moment ago; all is `finish`'s to say."""
+        if share < 1.0 and time.monotonic() >= self._next:
             self._send(share, detail)
 
     def finish(self, detail: str) -> None:
