@@ -228,7 +228,10 @@ class PrefectStudyListener:
 
     def finished(self, update: StageUpdate, *, skipped: bool) -> None:
         self._clock.finished(update, skipped=skipped)
-        self._artifact.update(self._clock.share, f"{update.cell} {update.stage} finished")
+        if self._clock.share < 1.0:
+            self._artifact.update(self._clock.share, f"{update.cell} {update.stage} finished")
+        else:
+            self._artifact.finish("all cells finished")
 
 
 @dataclass(frozen=True, kw_only=True)
