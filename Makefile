@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format lock clean
+.PHONY: help install run test check format lock clean bench bench-throughput bench-quality bench-few-data bench-export bench-scale
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -26,6 +26,23 @@ check: $(INSTALLED)  ## ruff, mypy --strict, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+bench: bench-throughput bench-export bench-quality bench-few-data bench-scale  ## all benchmarks (hours)
+
+bench-throughput: $(INSTALLED)  ## training images per second against a plain float32 step
+	$(BIN)/python -m benchmarks.throughput
+
+bench-quality: $(INSTALLED)  ## time until samples of all of MNIST train a good classifier
+	$(BIN)/python -m benchmarks.quality
+
+bench-few-data: $(INSTALLED)  ## the gain with 10, 50, 100 and 500 images per class
+	$(BIN)/python -m benchmarks.few_data
+
+bench-export: $(INSTALLED)  ## a million images to Parquet: images per second, memory
+	$(BIN)/python -m benchmarks.export --num-images 1000000
+
+bench-scale: $(INSTALLED)  ## cells per minute against workers, Prefect's overhead
+	$(BIN)/python -m benchmarks.scale
+
 format: $(INSTALLED)  ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -39,7 +56,7 @@ clean:  ## remove what make made
 
 $(INSTALLED): requirements.lock pyproject.toml | $(UV)
 	$(UV) venv --quiet --clear --python 3.11 .venv
-	$(UV) pip sync --quiet --require-hashes requirements.lock
+	$(UV) pip sync --quiet --require-hashes --compile-bytecode requirements.lock
 	$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -33,7 +33,7 @@ from gan.training import train
 
 COLUMNS = (
     "settings", "label", "split", "images_per_class", "draw", "classical", "classical_synthetic", "synthetic",
-    "gan_seconds",
+    "synthetic_deformed", "gan_seconds",
 )  # fmt: skip
 VALIDATION_IMAGES = 5000
 
@@ -119,6 +119,7 @@ def main() -> None:
             "classical": judge.accuracy(judge.fit(subset, classical=True)),
             "classical_synthetic": judge.accuracy(judge.fit(subset, added=synthetic, classical=True)),
             "synthetic": judge.accuracy(judge.fit(synthetic, classical=False)),
+            "synthetic_deformed": judge.accuracy(judge.fit(synthetic, classical=True)),
             "gan_seconds": round(gan_seconds, 1),
         }
         append_draw(arguments.csv, row)
@@ -138,6 +139,7 @@ def main() -> None:
         (f"{where}: real+classical", percent("classical")),
         (f"{where}: real+classical+synthetic", percent("classical_synthetic")),
         (f"{where}: synthetic alone (TSTR)", percent("synthetic")),
+        (f"{where}: synthetic alone, deformed in training", percent("synthetic_deformed")),
         (f"{where}: paired gain in points", f"{gain.mean:+.2f}, {interval}, {gain.verdict}"),
         (f"{where}: GAN training in s", f"{np.median([float(row['gan_seconds']) for row in rows]):.0f} (median)"),
     ]

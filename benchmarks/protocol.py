@@ -11,14 +11,14 @@ from data.augmentation import DeformationConfig
 from data.device import Compute
 from data.errors import UsageError
 from data.images import LabelledImages
-from data.randomness import numpy_stream
+from data.randomness import numpy_stream, torch_stream
 from evaluation.arms import TrainingSet
 from evaluation.classifiers import Classifier, FitOptions, fit_classifier
 from evaluation.config import ClassifierConfig
 from evaluation.metrics import accuracy
 from evaluation.predictions import predictions_on
 from gan.networks import Generator
-from gan.sampling import sample_shards
+from gan.sampling import class_sequence, draw_images
 
 Split = Literal["validation", "test"]
 Config = TypeVar("Config", bound=BaseModel)
@@ -49,12 +49,10 @@ def samples_of(
     generator: Generator, *, images_per_class: int, class_names: tuple[str, ...], seed: int, compute: Compute
 ) -> LabelledImages:
     """Draw a class-balanced synthetic set into memory."""
-    count = images_per_class * len(class_names)
-    (shard,) = sample_shards(
-        generator, num_images=count, shard_size=count, num_classes=len(class_names), seed=seed, compute=compute
-    )
+    labels = class_sequence(np.full(len(class_names), images_per_class))
+    images = draw_images(generator, labels, rng=torch_stream(seed, "samples"), compute=compute)
     return LabelledImages(
-        images=shard.images, labels=shard.labels, rows=np.arange(count, dtype=np.int64), class_names=class_names
+        images=images, labels=labels, rows=np.arange(len(labels), dtype=np.int64), class_names=class_names
     )
 
 

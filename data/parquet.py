@@ -89,8 +89,8 @@ def read_subset(path: Path) -> LabelledImages:
         images = np.concatenate(chunks).reshape(len(table), *facts["shape"])
         return LabelledImages(
             images=images,
-            labels=np.array(table["label"], np.int64),  # copies: views of Arrow's memory are read-only
-            rows=np.array(table["row"], np.int64),
+            labels=table["label"].to_numpy().copy(),  # Arrow's own memory is read-only
+            rows=table["row"].to_numpy().copy(),
             class_names=tuple(facts["class_names"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:

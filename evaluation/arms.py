@@ -18,6 +18,7 @@ REFERENCE_ARMS: dict[ArmName, ArmName | None] = {
     "real+duplicated": "real",
 }
 HEADLINE_ARM: ArmName = "real+classical+synthetic"
+HEADLINE_REFERENCE: ArmName = "real+classical"
 FILTERED_ARM: ArmName = "real+classical+filtered"
 
 

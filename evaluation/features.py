@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import platformdirs
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -31,6 +32,11 @@ from evaluation.classifiers import PREDICTION_BATCH, ClassifierProgress, ConvNet
 from evaluation.config import ClassifierConfig, FeaturesConfig
 
 FORMAT_VERSION = 1
+
+
+def instrument_directory() -> Path:
+    """Return where instruments are kept between runs: the user's cache (`AUGMENT_DATA` may be read-only)."""
+    return Path(platformdirs.user_cache_dir("augmentation-gain"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,6 +34,7 @@ from evaluation.predictions import read_predictions
 from evaluation.rendering import interval, points, render_page
 from evaluation.report import RegimeReport, StudyReport, flatten_config
 from evaluation.sample_rows import check_rows, fidelity_rows
+from evaluation.statistics import McNemar
 
 FILM_BUDGET_BYTES = 1_200_000  # of all regimes together: the page must stay below 3 MB
 MAX_CLASS_BARS = 30
@@ -138,6 +139,7 @@ def write_page(
         "reference_arm": REFERENCE_ARMS[HEADLINE_ARM],
         "num_cells": len(report.cells),
         "forest": _headline_forest(report),
+        "mcnemar": [_mcnemar(report, regime) for regime in report.regimes],
         "arm_forests": [_arm_forest(regime, number) for number, regime in enumerate(report.regimes)],
         "accuracy": accuracy_chart(
             report.regimes, confidence=report.confidence, num_test=report.dataset.num_test, name="accuracy"
@@ -189,6 +191,12 @@ def answer(report: StudyReport) -> str:
 def _headline_forest(report: StudyReport) -> Markup:
     rows = [ForestRow(label=regime.title, gain=regime.headline, arm=HEADLINE_ARM) for regime in report.regimes]
     return forest_chart(rows, name="forest", description=f"Gain per regime. {_describe(rows)}")
+
+
+def _mcnemar(report: StudyReport, regime: RegimeReport) -> list[McNemar]:
+    """Return the image-by-image comparison of each replicate, or none where a cell has none."""
+    tests = [cell.headline for cell in report.cells if cell.regime == regime.name]
+    return [test for test in tests if test is not None] if None not in tests else []
 
 
 def _arm_forest(regime: RegimeReport, number: int) -> Markup:

@@ -15,7 +15,7 @@ from data.files import digest_json, read_json
 from evaluation.arms import HEADLINE_ARM, REFERENCE_ARMS
 from evaluation.config import ArmName
 from evaluation.samples import SampleEvaluation
-from evaluation.statistics import Gain, Spread, Verdict, paired_gains, spread
+from evaluation.statistics import Gain, McNemar, Spread, Verdict, paired_gains, spread
 
 REPORT_VERSION = 1
 METRICS: tuple[Literal["accuracy"], Literal["macro_f1"]] = ("accuracy", "macro_f1")
@@ -65,6 +65,7 @@ class CellFacts(BaseModel, frozen=True, extra="forbid"):
 
     Attributes:
         samples: what was measured on the synthetic images themselves; None where it was not.
+        headline: the reference arm (first) and the headline arm (second) image by image.
     """
 
     regime: str
@@ -74,6 +75,7 @@ class CellFacts(BaseModel, frozen=True, extra="forbid"):
     predictions: dict[ArmName, str]
     metrics: dict[ArmName, dict[str, float]]
     samples: SampleEvaluation | None = None
+    headline: McNemar | None = None
 
 
 class StudyReport(BaseModel, frozen=True, extra="forbid"):

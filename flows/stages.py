@@ -16,16 +16,17 @@ from data.files import digest_file, digest_json, read_json, write_json
 from data.parquet import read_published, read_subset, write_subset
 from data.randomness import child_seed, numpy_stream
 from data.regimes import draw_subset
-from data.sources import Source, cache_directory
-from evaluation.arms import FILTERED_ARM, training_set
+from data.sources import Source
+from evaluation.arms import FILTERED_ARM, HEADLINE_ARM, HEADLINE_REFERENCE, training_set
 from evaluation.classifiers import ClassifierProgress, FitOptions, fit_classifier
 from evaluation.config import ArmName
-from evaluation.features import feature_network
+from evaluation.features import feature_network, instrument_directory
 from evaluation.filtering import confident_samples
 from evaluation.metrics import accuracy, macro_f1
 from evaluation.predictions import predictions_on, read_predictions, write_predictions
 from evaluation.report import CellFacts
 from evaluation.samples import RealData, SampleEvaluation, evaluate_samples, write_pictures
+from evaluation.statistics import mcnemar
 from flows.config import StudyConfig
 from flows.run_directory import Cell, code_digest
 from gan.export import GENERATOR_FILE, PROVENANCE_FILE, ExportProgress, ExportRequest, export_dataset
@@ -229,7 +230,7 @@ def samples_stage(cell: Cell, config: StudyConfig, *, source: Source, compute: C
             on_update(0.8 * progress.step / progress.num_steps, detail)
 
         network = feature_network(
-            source.train, cache_directory(), config=settings.features, compute=compute, on_progress=on_progress
+            source.train, instrument_directory(), config=settings.features, compute=compute, on_progress=on_progress
         )
         subset, synthetic = read_subset(cell.subset_file), read_published(cell.synthetic_directory)
         judged = evaluate_samples(
@@ -325,6 +326,7 @@ def summarise_cell(cell: Cell, config: StudyConfig) -> None:
         subset=digest_file(cell.subset_file),
         generator=digest_file(cell.generator_directory / GENERATOR_FILE),
         predictions={arm: digest_file(cell.predictions_file(arm)) for arm in predictions},
+        headline=mcnemar(predictions[HEADLINE_REFERENCE], predictions[HEADLINE_ARM]),
         samples=SampleEvaluation.model_validate(read_json(cell.samples_directory / EVALUATION_FILE)),
         metrics={
             arm: {"accuracy": accuracy(answers), "macro_f1": macro_f1(answers)} for arm, answers in predictions.items()

@@ -16,7 +16,7 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
     steps: int = Field(default=1500, ge=1, description="one step updates discriminator and generator once")
     batch_size: int = Field(default=128, ge=2)
     learning_rate: float = Field(default=5e-4, gt=0, description="generator, Adam")
-    discriminator_learning_rate: float = Field(default=2e-4, gt=0)
+    discriminator_learning_rate: float = Field(default=5e-4, gt=0)
     adam_beta1: float = Field(default=0.5, ge=0, lt=1)
     adam_beta2: float = Field(default=0.99, ge=0, lt=1)
     r1_gamma: float = Field(default=0.0, ge=0, description="gradient penalty on real images (R1)")

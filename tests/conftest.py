@@ -1,6 +1,7 @@
 """Fixtures that several rooms share: tiny labelled images, and where real MNIST lies."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 
 from data.images import LabelledImages
 
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="augment-cache-")  # nothing of a user's cache is read or written
 torch.set_num_threads(1)  # networks this small lose by more
 
 

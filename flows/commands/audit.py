@@ -14,11 +14,11 @@ from data.errors import UsageError
 from data.files import write_json
 from data.images import LabelledImages
 from data.parquet import read_published, read_subset
-from data.sources import Source, cache_directory, load_source
+from data.sources import Source, load_source
 from evaluation.audit import AuditReport, GivenSamples, run_audit
 from evaluation.checks import CHECK_NAMES
 from evaluation.config import SamplesConfig
-from evaluation.features import feature_network
+from evaluation.features import feature_network, instrument_directory
 
 
 def audit(
@@ -40,7 +40,7 @@ def audit(
     with console.status("reading or training the feature network") as status:
         network = feature_network(
             source.train,
-            cache_directory(),
+            instrument_directory(),
             config=config.features,
             compute=compute,
             on_progress=lambda it: status.update(f"training the feature network: step {it.step}/{it.num_steps}"),

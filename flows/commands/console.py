@@ -1,6 +1,7 @@
 """The console that commands print to, and who else may not."""
 
 import logging
+import os
 import sys
 
 from prefect.logging.handlers import PrefectConsoleHandler
@@ -15,7 +16,11 @@ def output_console() -> Console:
 
 
 def silence_prefect_console() -> None:
-    """Keep Prefect's log lines off the console, where the progress display is; they still reach its server."""
+    """Keep Prefect's log lines off the console, where the progress display is; they still reach its server.
+
+    Worker processes inherit the environment, and set their logging up from it.
+    """
+    os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
     for name in (None, *logging.root.manager.loggerDict):
         for handler in logging.getLogger(name).handlers:
             own = (name or "").startswith("prefect") and type(handler) is logging.StreamHandler

@@ -33,8 +33,8 @@ class Preset(StrEnum):
 
 PRESET_HELP = (
     "quick: 10 and 100 images per class, 3 replicates, about 5 minutes on 2 cores. "
-    "standard: 10, 50, 100 and 500, 5 replicates, about 1.5 hours. "
-    "full: all images too, 10 replicates, about 8 hours."
+    "standard: 10, 50, 100 and 500, 5 replicates, about 1 hour. "
+    "full: all images too, 10 replicates, about 5 hours."
 )
 
 
@@ -61,7 +61,10 @@ def run(
     resume: Annotated[
         str | None, typer.Option(help="Go on with this run, as it was configured.", metavar="RUN")
     ] = None,
-    runner: Annotated[RunnerKind | None, typer.Option(help="Where the cells run; changes no result.")] = None,
+    runner: Annotated[
+        RunnerKind | None,
+        typer.Option(help="Where the cells run; changes no result. By default processes, one per core."),
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Cells at a time; 0 fills the cores.")] = None,
     address: Annotated[str | None, typer.Option(help="Of a Dask scheduler: tcp://host:port.")] = None,
 ) -> None:
@@ -96,6 +99,7 @@ def run_study(study: StudyConfig, run_directory: str, *, runner: RunnerConfig, c
         f"[bold]augmentation study[/] of {escape(study.data.dataset)}: {escape(regimes)} images per class, "
         f"{study.replicates} replicates, seed {study.seed}, in {escape(run_directory)}",
         highlight=False,
+        soft_wrap=True,
     )
     silence_prefect_console()
     source = study_source(study.data)
@@ -123,8 +127,8 @@ def print_report(report: StudyReport, store: RunStore, *, console: Console) -> N
     """Print the table of gains, the verdicts and where the report is."""
     console.print(gain_table(report, wide=console.width >= WIDE_TABLE))
     for regime in report.regimes:
-        console.print(escape(regime.sentence), highlight=False)
-    console.print(f"report: {escape(store.child(REPORT_HTML).location)}", highlight=False)
+        console.print(escape(regime.sentence), highlight=False, soft_wrap=True)
+    console.print(f"report: {escape(store.child(REPORT_HTML).location)}", highlight=False, soft_wrap=True)
 
 
 WIDE_TABLE = 136  # characters

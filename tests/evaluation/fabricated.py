@@ -12,8 +12,9 @@ from data.images import LabelledImages
 from evaluation.config import ArmName, EvaluationConfig
 from evaluation.metrics import accuracy, macro_f1
 from evaluation.page import CellFiles, write_page
-from evaluation.predictions import Predictions, write_predictions
+from evaluation.predictions import Predictions, read_predictions, write_predictions
 from evaluation.report import CellFacts, DatasetFacts, StudyReport, build_report
+from evaluation.statistics import mcnemar
 from gan.grid import write_grid
 
 NUM_TEST = 60
@@ -96,6 +97,9 @@ def fabricate_run(
                     generator="0" * 64,
                     predictions={arm: digest_file(path) for arm, path in paths.items()},
                     metrics=metrics,
+                    headline=mcnemar(
+                        read_predictions(paths["real+classical"]), read_predictions(paths["real+classical+synthetic"])
+                    ),
                 )
             )
             files.append(

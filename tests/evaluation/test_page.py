@@ -89,6 +89,12 @@ def test_every_replicate_is_shown_to_the_statistician(run: FabricatedRun, page: 
     assert ", ".join(points(value) for value in run.report.regimes[1].headline.values) in page
 
 
+def test_each_replicate_is_compared_image_by_image(run: FabricatedRun, page: str) -> None:
+    for cell in run.report.cells:
+        assert cell.headline is not None
+        assert f"{cell.headline.only_second} put right, {cell.headline.only_first} put wrong, p " in page
+
+
 def test_cost_has_seconds_and_speed(page: str) -> None:
     row = re.search(r"train GAN</th>(.*?)</tr>", page, re.DOTALL)
     assert row is not None

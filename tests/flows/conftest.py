@@ -10,7 +10,7 @@ import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from data.config import DataConfig
-from evaluation.config import ClassifierConfig, EvaluationConfig
+from evaluation.config import ClassifierConfig, EvaluationConfig, FeaturesConfig, SamplesConfig
 from evaluation.report import read_report
 from flows.config import ComputeConfig, SamplingConfig, StudyConfig, to_toml
 from flows.server import prefect_server
@@ -45,7 +45,10 @@ def tiny() -> StudyConfig:
             steps=12, batch_size=16, grid_every=6, checkpoint_every=3, generator_width=8, discriminator_width=8
         ),
         sampling=SamplingConfig(images_per_class=20, shard_size=100),
-        evaluation=EvaluationConfig(classifier=ClassifierConfig(steps=20, width=4)),
+        evaluation=EvaluationConfig(
+            classifier=ClassifierConfig(steps=20, width=4),
+            samples=SamplesConfig(features=FeaturesConfig(steps=20, width=4)),
+        ),
         compute=ComputeConfig(device="cpu", precision="float32", threads=1),
     )
 
@@ -62,7 +65,7 @@ def undisturbed(prefect_api: str, tiny: StudyConfig, tmp_path_factory: pytest.Te
 def tiny_toml(tiny: StudyConfig, tmp_path: Path) -> Path:
     """The tiny study's configuration as a file."""
     file = tmp_path / "tiny.toml"
-    file.write_text(to_toml(tiny))
+    file.write_text(to_toml(tiny) + '\n[runner]\nkind = "sequential"\n')
     return file
 
 

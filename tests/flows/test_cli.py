@@ -101,8 +101,8 @@ def test_run_needs_no_server_and_prints_gains_and_report(augment: Run, tiny_toml
     assert finished.returncode == 0, finished.stderr
     assert "real+classical+synthetic" in finished.stdout
     report = read_report(tmp_path / "run" / "report.json")
-    assert report.regimes[0].sentence in finished.stdout.replace("\n", " ")
-    assert str(tmp_path / "run" / "report.html") in finished.stdout.replace("\n", "")
+    assert report.regimes[0].sentence in finished.stdout
+    assert str(tmp_path / "run" / "report.html") in finished.stdout
     assert "Traceback" not in finished.stderr
 
 

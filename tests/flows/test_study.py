@@ -105,4 +105,5 @@ def test_prefect_knows_every_stage(finished: Path, tiny: StudyConfig) -> None:
     for stage in ("subset", "generator", "synthetic", *tiny.evaluation.arms):
         assert f"{stage} balanced-10/1" in names
     assert artifacts["generator-balanced-10-0"] == "progress"
-    assert {"table", "markdown", "link", "image", "progress"} <= set(artifacts.values())
+    kinds = {(str(key).split("-")[0], kind) for key, kind in artifacts.items()}
+    assert {("table", "table"), ("verdict", "markdown"), ("report", "markdown"), ("samples", "image")} <= kinds

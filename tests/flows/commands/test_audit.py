@@ -1,5 +1,6 @@
 import pytest
 
+from data.decoding import encode_pngs
 from data.errors import UsageError
 from data.images import LabelledImages
 from data.parquet import write_published_shard, write_subset
@@ -54,7 +55,7 @@ def source(striped):
 def publish(directory, images: LabelledImages):
     write_published_shard(
         directory / "data" / "train-00000-of-00001.parquet",
-        images=images.images,
+        encoded=encode_pngs(images.images),
         labels=images.labels,
         names=[f"{index}.png" for index in range(len(images))],
         class_names=images.class_names,
