@@ -1,0 +1,118 @@
+"""Cells per minute against workers, the efficiency at each number, and Prefect's share of a study's time.
+
+    python -m benchmarks.scale --workers 1 2 --repeats 3 --append
+
+Each worker is a process that computes with one thread; one worker is the study's own process. A worker's start (a few
+seconds of imports) and the report count in `cells a minute`, and not in the efficiency, which goes by the time from the
+first stage's start to the last one's end: the rate of n workers over n times the rate of one. The time between the
+stages of the sequential run is Prefect's, and that of small files.
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from data.files import read_json
+from flows.commands.console import silence_prefect_console
+from flows.config import RunnerConfig, StudyConfig, resolve_config
+from flows.run_directory import study_cells
+from flows.server import prefect_server
+from flows.stages import stage_seconds
+from flows.study import augmentation_study
+
+RESULTS = Path(__file__).parent / "RESULTS.md"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One study: seconds in all, from its first stage's start to its last one's end, and inside its stages."""
+
+    num_cells: int
+    elapsed_seconds: float
+    working_seconds: float
+    stage_seconds: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1, help="of each worker")
+    parser.add_argument("--set", action="append", default=[], dest="assignments", help="configuration over `quick`")
+    parser.add_argument("--append", action="store_true", help=f"to {RESULTS.name}")
+    arguments = parser.parse_args()
+    assignments = [*arguments.assignments, f"compute.threads={arguments.threads}"]
+    config = resolve_config(preset_name="quick", file=None, options={}, assignments=assignments)
+    with prefect_server(host="127.0.0.1", port=0) as url, temporary_settings({PREFECT_API_URL: url}):
+        silence_prefect_console()
+        measured = {
+            workers: [measure(config, workers=workers) for _ in range(arguments.repeats)]
+            for workers in arguments.workers
+        }
+    command = f"python -m benchmarks.scale --workers {' '.join(map(str, arguments.workers))}"
+    command += f" --repeats {arguments.repeats}" + "".join(f" --set {text}" for text in arguments.assignments)
+    rows = table_rows(measured, command=command, threads=arguments.threads)
+    print("\n".join(rows))
+    if arguments.append:
+        with open(RESULTS, "a", encoding="utf-8") as stream:
+            stream.write("\n".join(rows) + "\n")
+
+
+def measure(config: StudyConfig, *, workers: int) -> Measurement:
+    """Run the study in a new directory; one worker is the study's own process."""
+    runner = RunnerConfig(kind="sequential") if workers == 1 else RunnerConfig(kind="processes", workers=workers)
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        started = time.perf_counter()
+        augmentation_study(config, run, runner=runner)
+        elapsed_seconds = time.perf_counter() - started
+        cells = study_cells(config, run)
+        ends = [path.stat().st_mtime for path in run.glob("cells/*/*/stages/*.json")]
+        starts = [
+            path.stat().st_mtime - float(read_json(path)["elapsed_seconds"])
+            for path in run.glob("cells/*/*/stages/subset.json")
+        ]
+        return Measurement(
+            num_cells=len(cells),
+            elapsed_seconds=elapsed_seconds,
+            working_seconds=max(ends) - min(starts),
+            stage_seconds=sum(sum(stage_seconds(cell).values()) for cell in cells),
+        )
+
+
+def table_rows(measured: dict[int, list[Measurement]], *, command: str, threads: int) -> list[str]:
+    """Return the lines of the results table: median, and smallest to largest."""
+    machine = (
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {threads} thread(s) a worker, "
+        f"load {os.getloadavg()[0]:.1f}"
+    )
+    date = datetime.now(UTC).date().isoformat()
+    rows = []
+
+    def add(what: str, values: list[float], unit: str) -> None:
+        values = sorted(values)
+        figure = f"{statistics.median(values):.2f}{unit} ({values[0]:.2f} to {values[-1]:.2f})"
+        rows.append(f"| {date} | `{command}` | {machine} | {what} | {figure} |")
+
+    first = min(measured)
+    base = statistics.median(run.num_cells / run.working_seconds for run in measured[first]) / first
+    for workers, runs in measured.items():
+        add(f"{workers} workers, cells a minute", [60 * run.num_cells / run.elapsed_seconds for run in runs], "")
+        rates = [run.num_cells / run.working_seconds for run in runs]
+        add(f"{workers} workers, efficiency", [rate / workers / base for rate in rates], "")
+    if 1 in measured:
+        shares = [100 * (1 - run.stage_seconds / run.working_seconds) for run in measured[1]]
+        add("time between stages (Prefect, files), of the cells' time", shares, " %")
+    return rows
+
+
+if __name__ == "__main__":
+    main()
