@@ -208,8 +208,8 @@ class RunStore:
         In a store the owner is a small object that is created on the condition that it does not exist (S3's
         `If-None-Match`, exclusive open elsewhere), so of two studies that start together one is refused. It is
         renewed every few seconds; without a sign of life for 90 seconds its owner counts as dead and is replaced.
-        What this does not guarantee: an owner that was paused for longer and wakes up goes on writing until its next
-        heartbeat, which then stops it. Results are the same bytes from either, so nothing is spoilt by that.
+        What this does not guarantee: an owner that was paused for longer and wakes up goes on writing beside its
+        successor. Results are the same bytes from either, so nothing is spoilt by that.
 
         Raises:
             AugmentError: another study owns the run.
