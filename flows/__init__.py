@@ -23,3 +23,6 @@ for _name, _value in _PREFECT_DEFAULTS.items():
     os.environ.setdefault(_name, _value)
 with suppress(OSError):  # Prefect makes only the last folder of this path
     Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
+for _name in ("no_proxy", "NO_PROXY"):  # a proxy for the outside must not stand before the server on this machine
+    _exempt = [host for host in os.environ.get(_name, "").split(",") if host]
+    os.environ[_name] = ",".join([*_exempt, *(host for host in ("127.0.0.1", "localhost") if host not in _exempt)])
