@@ -11,7 +11,6 @@ from typing import Protocol
 from evaluation.report import read_report
 from flows.config import StudyConfig
 from flows.run_directory import Cell, study_cells
-from flows.study import augmentation_study
 
 
 class Command(Protocol):
@@ -35,22 +34,18 @@ def kill_when(condition: Callable[[], bool], command: list[str]) -> bool:
 
 
 def moments(cell: Cell) -> dict[str, Callable[[], bool]]:
-    """Return the moments at which a run is killed: in the middle of each kind of stage of a cell."""
+    """Return the moments at which a run is killed; test_faults.py adds twenty random ones."""
     return {
-        "subset": cell.subset_file.exists,
         "GAN training": (cell.generator_directory / "state.safetensors").exists,
-        "generator": (cell.generator_directory / "generator.safetensors").exists,
         "samples": lambda: bool(list(cell.directory.glob(".synthetic*"))) or cell.synthetic_directory.exists(),
         "first arm": cell.predictions_file("real").exists,
-        "last arm": cell.predictions_file("real+duplicated").exists,
         "cell": cell.summary_file.exists,
     }
 
 
 def test_killed_run_ends_with_the_same_report(
-    augment: Command, tiny: StudyConfig, tiny_toml: Path, tmp_path: Path, prefect_api: str
+    augment: Command, tiny: StudyConfig, tiny_toml: Path, tmp_path: Path, expected: dict[str, object]
 ) -> None:
-    undisturbed = augmentation_study(tiny, tmp_path / "undisturbed")
     run = tmp_path / "killed"
     first_cell = study_cells(tiny, run)[0]
     killed = []
@@ -59,8 +54,7 @@ def test_killed_run_ends_with_the_same_report(
         if kill_when(moment, augment.command(*arguments)):
             killed.append(name)
     assert "GAN training" in killed
-    assert len(killed) >= 6
+    assert len(killed) >= 3
     finished = augment("run", "--resume", run)
     assert finished.returncode == 0, finished.stderr
-    expected = read_report(undisturbed / "report.json").model_dump(exclude={"timings"})
     assert read_report(run / "report.json").model_dump(exclude={"timings"}) == expected

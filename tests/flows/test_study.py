@@ -1,6 +1,7 @@
 """The whole study, small, through a real Prefect server; and resuming it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -17,8 +18,9 @@ from flows.study import augmentation_study
 
 
 @pytest.fixture(scope="module")
-def finished(undisturbed: Path) -> Path:
-    return undisturbed
+def finished(undisturbed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the finished study, to damage and repair."""
+    return Path(shutil.copytree(undisturbed, tmp_path_factory.mktemp("study") / "run"))
 
 
 def without_timings(report: StudyReport) -> StudyReport:
