@@ -16,9 +16,8 @@ install: $(INSTALLED)  ## make .venv from requirements.lock
 run: $(INSTALLED)  ## the main job: a quick study of MNIST (of scikit-learn's digits where MNIST cannot be had)
 	$(BIN)/augment run --preset quick
 
-test: $(INSTALLED)  ## all tests, then the static checks
+test: check  ## the static checks, then all tests
 	$(BIN)/pytest
-	$(MAKE) check
 
 check: $(INSTALLED)  ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
