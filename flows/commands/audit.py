@@ -5,7 +5,6 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from data.config import DEFAULT_DATASET
@@ -19,6 +18,7 @@ from evaluation.audit import AuditReport, GivenSamples, run_audit
 from evaluation.checks import CHECK_NAMES
 from evaluation.config import SamplesConfig
 from evaluation.features import feature_network, instrument_directory
+from flows.commands.console import output_console
 
 
 def audit(
@@ -30,7 +30,7 @@ def audit(
     output: Annotated[Path | None, typer.Option(help="write the figures here, as JSON")] = None,
 ) -> None:
     """Plant generators that cheat or fail; exit 0 when every one is caught and the honest one passes, else 1."""
-    console = Console()
+    console = output_console()
     source = load_source(dataset)
     if source.warning:
         console.print(f"[yellow]{source.warning}[/]")

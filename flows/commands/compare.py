@@ -17,6 +17,7 @@ from evaluation.comparison_page import write_comparison
 from evaluation.history import PAGE_FILE, REPORT_FILE
 from evaluation.rendering import interval, p_value, points
 from evaluation.report import read_report
+from flows.commands.console import output_console
 
 
 def compare(
@@ -37,7 +38,7 @@ def compare(
         raise UsageError(f"--output {output} must end in .html; the figures are written beside it as .json")
     comparison = compare_reports(named_reports(runs, page=output), force=force)
     json_path = write_comparison(output, comparison)
-    console = Console()
+    console = output_console()
     print_comparison(console, comparison)
     console.print(f"{output}\n{json_path}", markup=False, highlight=False, soft_wrap=True)
     if fail_on_regression and comparison.regressions:

@@ -16,6 +16,7 @@ from data.files import write_atomically
 from data.inspection import Inspection, example_grid, inspect_source
 from data.sources import cache_directory, known_datasets, load_source
 from data.splits import Source
+from flows.commands.console import output_console
 from flows.config import validate_config
 
 TERMINAL_CLASSES, TERMINAL_SIDE = 10, 16
@@ -25,7 +26,7 @@ _SHADES = " .:-=+*#%@"
 
 def datasets() -> None:
     """List the data sets that have names, and which of them are on this machine."""
-    console = Console()
+    console = output_console()
     table = Table("data set", "here", "what it is", box=None, pad_edge=False)
     for known in known_datasets():
         here = "[green]yes[/]" if known.is_present else "[dim]fetched on first use[/]"
@@ -44,7 +45,7 @@ def inspect(
     resize: Annotated[int, typer.Option(help="parquet, folder: side in pixels that all images get; 0 keeps it")] = 0,
 ) -> None:
     """Show what a data set holds: classes, sizes, duplicates, examples, and the regimes that it supports."""
-    console = Console()
+    console = output_console()
     options = {"dataset": dataset, "image_column": image_column, "label_column": label_column, "resize": resize}
     source = load_source(validate_config({"data": options}).data)
     facts = inspect_source(source)

@@ -22,6 +22,7 @@ from data.parquet import num_rows, read_subset
 from data.randomness import child_seed
 from evaluation.arms import training_set
 from evaluation.classifiers import FitOptions, fit_classifier
+from flows.commands.console import output_console
 from flows.run_directory import load_run_config
 from gan.checkpoint import load_generator
 from gan.export import GENERATOR_FILE, ExportProgress, ExportRequest, export_dataset
@@ -72,7 +73,7 @@ def export(
     precision: Annotated[Precision, typer.Option(help="how precisely it computes")] = "auto",
 ) -> None:
     """Write a labelled synthetic data set that loads anywhere. Interrupted, the same command goes on where it was."""
-    console = Console()
+    console = output_console()
     choice = choose_generator(run=run, cell=cell, generator=generator)
     if choice.cell:
         console.print(f"generator of cell [bold]{escape(choice.cell)}[/]", highlight=False)

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from flows.commands.console import output_console
 from flows.verification import verify as follow
 
 
@@ -14,7 +14,7 @@ def verify(
     quiet: Annotated[bool, typer.Option("--quiet", help="print only what does not hold")] = False,
 ) -> None:
     """Follow the digests from source rows to predictions, a line per link; exit 1 where one does not hold."""
-    console = Console()
+    console = output_console()
     counts = {True: 0, False: 0, None: 0}
     for link in follow(path):
         counts[link.holds] += 1
