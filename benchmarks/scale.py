@@ -25,7 +25,7 @@ from flows.commands.console import silence_prefect_console
 from flows.config import RunnerConfig, StudyConfig, resolve_config
 from flows.run_directory import study_cells
 from flows.server import prefect_server
-from flows.stages import stage_seconds
+from flows.stages import stage_timings
 from flows.study import augmentation_study
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
@@ -84,7 +84,7 @@ def measure(config: StudyConfig, *, workers: int) -> Measurement:
             num_cells=len(cells),
             elapsed_seconds=elapsed_seconds,
             working_seconds=max(ends) - min(starts),
-            stage_seconds=sum(sum(stage_seconds(cell).values()) for cell in cells),
+            stage_seconds=sum(cost.elapsed_seconds for cell in cells for cost in stage_timings(cell).values()),
         )
 
 

@@ -7,8 +7,14 @@ from typing import Any
 from evaluation.arms import REFERENCE_ARMS
 from evaluation.report import StudyReport
 
-_ORDER = ("subset", "generator", "synthetic", "evaluation", "arm")
-_TITLES = {"subset": "draw subset", "generator": "train GAN", "synthetic": "draw samples", "arm": "train classifier"}
+_ORDER = ("subset", "generator", "synthetic", "samples", "arm")
+_TITLES = {
+    "subset": "draw subset",
+    "generator": "train GAN",
+    "synthetic": "draw samples",
+    "samples": "judge samples",
+    "arm": "train classifier",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +39,10 @@ def stage_costs(report: StudyReport) -> list[StageCost]:
     names = sorted(_names(report.timings.values()), key=_place)
     costs = []
     for name in names:
-        seconds = [stages[name] for stages in report.timings.values() if name in stages]
+        timings = [stages[name] for stages in report.timings.values() if name in stages]
+        seconds = [timing.elapsed_seconds for timing in timings]
         images = _images(name, report)
-        memory = [stages[name] for stages in report.peak_memory.values() if name in stages]
+        memory = [timing.peak_memory_bytes for timing in timings if timing.peak_memory_bytes is not None]
         costs.append(
             StageCost(
                 title=_title(name),
@@ -49,7 +56,7 @@ def stage_costs(report: StudyReport) -> list[StageCost]:
     return costs
 
 
-def _names(cells: Iterable[Mapping[str, float]]) -> set[str]:
+def _names(cells: Iterable[Iterable[str]]) -> set[str]:
     return {name for stages in cells for name in stages}
 
 

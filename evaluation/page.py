@@ -159,7 +159,7 @@ def write_page(
         "num_checks": sum(row.made for row in checks),
         "failed_checks": [f"{row.name} ({row.regime})" for row in checks if row.num_failed],
         "costs": stage_costs(report),
-        "total_seconds": sum(sum(stages.values()) for stages in report.timings.values()),
+        "total_seconds": sum(cost.elapsed_seconds for stages in report.timings.values() for cost in stages.values()),
         "config": flatten_config(report.config),
         "environment": flatten_config(environment),
         "created": str(environment.get("created") or "")[:16].replace("T", " "),

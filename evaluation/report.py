@@ -78,13 +78,19 @@ class CellFacts(BaseModel, frozen=True, extra="forbid"):
     headline: McNemar | None = None
 
 
+class StageTiming(BaseModel, frozen=True, extra="forbid"):
+    """What a stage cost: wall-clock seconds, and the most bytes its process held while it ran (None: not measured)."""
+
+    elapsed_seconds: float
+    peak_memory_bytes: int | None = None
+
+
 class StudyReport(BaseModel, frozen=True, extra="forbid"):
     """The whole `report.json`.
 
     Attributes:
         protocol: digest of what makes two reports comparable: test data, arms, classifier, measurement.
-        timings: seconds of each stage of each cell; with `peak_memory` all that differs between repetitions.
-        peak_memory: the most bytes that the process had held when each stage of each cell ended, where measured.
+        timings: what each stage of each cell cost; all that differs between repetitions.
     """
 
     report_version: int
@@ -96,8 +102,7 @@ class StudyReport(BaseModel, frozen=True, extra="forbid"):
     regimes: tuple[RegimeReport, ...]
     cells: tuple[CellFacts, ...]
     config: dict[str, Any]
-    timings: dict[str, dict[str, float]]
-    peak_memory: dict[str, dict[str, int]] = {}
+    timings: dict[str, dict[str, StageTiming]]
 
 
 def build_report(
@@ -106,16 +111,14 @@ def build_report(
     regime_titles: Mapping[str, str],
     dataset: DatasetFacts,
     config: Mapping[str, Any],
-    timings: Mapping[str, Mapping[str, float]],
-    peak_memory: Mapping[str, Mapping[str, int]] | None = None,
+    timings: Mapping[str, Mapping[str, StageTiming]],
 ) -> StudyReport:
     """Compute the report from the finished cells.
 
     Args:
         regime_titles: regime name to title, in the order of the report.
         config: the study's resolved configuration as JSON values.
-        timings: cell name to stage name to seconds.
-        peak_memory: cell name to stage name to bytes, where measured.
+        timings: cell name to stage name to what the stage cost.
     """
     evaluation = config["evaluation"]
     confidence = float(evaluation["confidence"])
@@ -166,7 +169,6 @@ def build_report(
         cells=tuple(cells),
         config=dict(config),
         timings={cell: dict(stages) for cell, stages in timings.items()},
-        peak_memory={cell: dict(stages) for cell, stages in (peak_memory or {}).items()},
     )
 
 

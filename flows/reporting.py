@@ -8,7 +8,7 @@ from evaluation.page import CellFiles, write_page
 from evaluation.report import CellFacts, DatasetFacts, StudyReport, build_report
 from flows.config import StudyConfig
 from flows.run_directory import Cell, dataset_facts_file, study_cells
-from flows.stages import stage_seconds
+from flows.stages import stage_timings
 
 REPORT_JSON = "report.json"
 REPORT_HTML = "report.html"
@@ -26,7 +26,7 @@ def compute_report(run_directory: Path, config: StudyConfig) -> StudyReport:
         regime_titles={cell.regime.name: cell.regime.title for cell in cells},
         dataset=DatasetFacts.model_validate(read_json(dataset_facts_file(run_directory))),
         config=config.model_dump(mode="json"),
-        timings={cell.name: stage_seconds(cell) for cell in cells},
+        timings={cell.name: stage_timings(cell) for cell in cells},
     )
 
 

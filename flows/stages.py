@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from data.device import Compute
 from data.errors import CorruptFileError
 from data.files import digest_file, digest_json, read_json, write_json
@@ -24,10 +26,11 @@ from evaluation.features import feature_network, instrument_directory
 from evaluation.filtering import confident_samples
 from evaluation.metrics import accuracy, macro_f1
 from evaluation.predictions import predictions_on, read_predictions, write_predictions
-from evaluation.report import CellFacts
+from evaluation.report import CellFacts, StageTiming
 from evaluation.samples import RealData, SampleEvaluation, evaluate_samples, write_pictures
 from evaluation.statistics import mcnemar
 from flows.config import StudyConfig
+from flows.memory import forget_peak_memory, peak_memory_bytes
 from flows.run_directory import Cell, code_digest
 from gan.export import GENERATOR_FILE, PROVENANCE_FILE, ExportProgress, ExportRequest, export_dataset
 from gan.training import TrainingProgress, train
@@ -82,6 +85,7 @@ class Stage:
     def run(self, on_update: OnUpdate) -> str:
         """Do the work and record it; return the work's line."""
         self.record_file.unlink(missing_ok=True)
+        forget_peak_memory()
         started = time.monotonic()
         line = self.work(on_update)
         files = {str(path.relative_to(self.cell.directory)): digest_file(path) for path in sorted(self.outputs())}
@@ -92,6 +96,7 @@ class Stage:
             "code": code_digest(*self.rooms),
             "outputs": files,
             "elapsed_seconds": seconds,
+            "peak_memory_bytes": peak_memory_bytes(),
         }
         write_json(self.record_file, record)
         return f"{line}, {seconds:.1f} s"
@@ -101,10 +106,22 @@ def _is_below(directory: Path, name: str) -> bool:
     return (directory / name).resolve().is_relative_to(directory.resolve())
 
 
-def stage_seconds(cell: Cell) -> dict[str, float]:
-    """Return how long each finished stage of the cell took."""
-    records = sorted((cell.directory / "stages").glob("*.json"))
-    return {path.stem: float(read_json(path)["elapsed_seconds"]) for path in records}
+def stage_timings(cell: Cell) -> dict[str, StageTiming]:
+    """Return what each finished stage of the cell cost.
+
+    Raises:
+        CorruptFileError: a stage's record cannot be read.
+    """
+    timings = {}
+    for path in sorted((cell.directory / "stages").glob("*.json")):
+        try:
+            record = read_json(path)
+            timings[path.stem] = StageTiming(
+                elapsed_seconds=record["elapsed_seconds"], peak_memory_bytes=record["peak_memory_bytes"]
+            )
+        except (KeyError, TypeError, ValidationError) as error:
+            raise CorruptFileError(f"{path} is not a stage's record; delete it to make the stage again") from error
+    return timings
 
 
 def subset_stage(cell: Cell, config: StudyConfig, *, source: Source) -> Stage:

@@ -13,7 +13,7 @@ from evaluation.config import ArmName, EvaluationConfig
 from evaluation.metrics import accuracy, macro_f1
 from evaluation.page import CellFiles, write_page
 from evaluation.predictions import Predictions, read_predictions, write_predictions
-from evaluation.report import CellFacts, DatasetFacts, StudyReport, build_report
+from evaluation.report import CellFacts, DatasetFacts, StageTiming, StudyReport, build_report
 from evaluation.statistics import mcnemar
 from gan.grid import write_grid
 
@@ -111,7 +111,10 @@ def fabricate_run(
                     predictions=paths,
                 )
             )
-            timings[f"{name}/{replicate}"] = {"generator": 20.0, "synthetic": 1.0, "arm real": 2.0}
+            timings[f"{name}/{replicate}"] = {
+                stage: StageTiming(elapsed_seconds=seconds, peak_memory_bytes=500_000_000)
+                for stage, seconds in (("generator", 20.0), ("synthetic", 1.0), ("arm real", 2.0))
+            }
     config = {
         "seed": 0,
         "gan": {"steps": 100, "batch_size": 10},

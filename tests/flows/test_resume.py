@@ -50,11 +50,15 @@ def test_killed_run_ends_with_the_same_report(
     first_cell = study_cells(tiny, run)[0]
     killed = []
     for name, moment in moments(first_cell).items():
-        arguments = ["run", "--resume", run] if (run / "config.toml").exists() else ["run", tiny_toml, "--run-dir", run]
+        arguments = (
+            ["run", "--resume", run, "--runner", "sequential"]
+            if (run / "config.toml").exists()
+            else ["run", tiny_toml, "--run-dir", run]
+        )
         if kill_when(moment, augment.command(*arguments)):
             killed.append(name)
     assert "GAN training" in killed
     assert len(killed) >= 3
-    finished = augment("run", "--resume", run)
+    finished = augment("run", "--resume", run, "--runner", "sequential")
     assert finished.returncode == 0, finished.stderr
     assert read_report(run / "report.json").model_dump(exclude={"timings"}) == expected
