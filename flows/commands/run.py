@@ -33,8 +33,8 @@ class Preset(StrEnum):
 
 PRESET_HELP = (
     "quick: 10 and 100 images per class, 3 replicates, about 5 minutes on 2 cores. "
-    "standard: 10, 50, 100 and 500, 5 replicates, about 1 hour. "
-    "full: all images too, 10 replicates, about 5 hours."
+    "standard: 10, 50, 100 and 500, 5 replicates, about 40 minutes. "
+    "full: all images too, 10 replicates, about 2 hours."
 )
 
 
