@@ -77,7 +77,8 @@ def preset(name: PresetName) -> StudyConfig:
     """Return a ready configuration. Times are for MNIST on 2 CPU cores with AVX512-BF16, two cells at a time.
 
     - `quick`: 10 and 100 images per class, 3 replicates; about 5 minutes.
-    - `standard`: 10, 50, 100 and 500 images per class, 5 replicates, longer trainings; about 40 minutes, by the speed of its stages.
+    - `standard`: 10, 50, 100 and 500 images per class, 5 replicates, longer trainings;
+      about 40 minutes, by the speed of its stages.
     - `full`: as standard with all images too, and 10 replicates; about 2 hours, by the speed of its stages.
     """
     if name == "quick":
