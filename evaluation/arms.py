@@ -8,17 +8,17 @@ from data.augmentation import DeformationConfig
 from data.images import LabelledImages
 from evaluation.config import ArmName
 
+HEADLINE_ARM: ArmName = "real+classical+synthetic"
+HEADLINE_REFERENCE: ArmName = "real+classical"
 REFERENCE_ARMS: dict[ArmName, ArmName | None] = {
     "real": None,
     "real+classical": "real",
     "real+synthetic": "real",
-    "real+classical+synthetic": "real+classical",
+    HEADLINE_ARM: HEADLINE_REFERENCE,
     "real+classical+filtered": "real+classical",
     "synthetic": "real",
     "real+duplicated": "real",
 }
-HEADLINE_ARM: ArmName = "real+classical+synthetic"
-HEADLINE_REFERENCE: ArmName = "real+classical"
 FILTERED_ARM: ArmName = "real+classical+filtered"
 
 

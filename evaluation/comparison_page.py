@@ -5,7 +5,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from data.files import write_text
-from evaluation.arms import HEADLINE_ARM, REFERENCE_ARMS
+from evaluation.arms import HEADLINE_ARM, HEADLINE_REFERENCE
 from evaluation.charts import TrendLine, trend_chart
 from evaluation.comparison import HEADLINE, Comparison, RegimeComparison
 from evaluation.rendering import interval, points, render_page
@@ -23,7 +23,7 @@ def write_comparison(path: Path, comparison: Comparison) -> Path:
         "charts": [_chart(comparison, regime, number) for number, regime in enumerate(comparison.regimes)],
         "headline": HEADLINE,
         "headline_arm": HEADLINE_ARM,
-        "reference_arm": REFERENCE_ARMS[HEADLINE_ARM],
+        "reference_arm": HEADLINE_REFERENCE,
         "arms": list(comparison.regimes[0].results[0].accuracy),
         "any_unpaired": any(not difference.paired for difference in comparison.differences),
         "json_name": json_path.name,

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from data.errors import AugmentError, UsageError
 from data.files import read_json, write_text
-from evaluation.arms import HEADLINE_ARM, REFERENCE_ARMS
+from evaluation.arms import HEADLINE_ARM, HEADLINE_REFERENCE
 from evaluation.charts import sparkline
 from evaluation.rendering import points, render_page
 from evaluation.report import StudyReport, read_report
@@ -100,7 +100,7 @@ def update_history(runs_directory: Path) -> Path:
         "titles": titles,
         "sparklines": _sparklines(entries, titles),
         "headline_arm": HEADLINE_ARM,
-        "reference_arm": REFERENCE_ARMS[HEADLINE_ARM],
+        "reference_arm": HEADLINE_REFERENCE,
         "num_finished": sum(entry.status == "finished" for entry in entries),
     }
     path = runs_directory / INDEX_FILE
