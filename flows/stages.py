@@ -310,7 +310,13 @@ def arm_stage(cell: Cell, arm: ArmName, config: StudyConfig, *, source: Source, 
                 config=evaluation.filter,
                 options=options,
             )
-        training = training_set(arm, subset=subset, synthetic=synthetic, deformation=evaluation.deformation)
+        training = training_set(
+            arm,
+            subset=subset,
+            synthetic=synthetic,
+            deformation=evaluation.deformation,
+            evened_out_share=evaluation.evened_out_share,
+        )
         classifier = fit_classifier(training, options)
         predictions = predictions_on(source.test, classifier.predict_probabilities(source.test.images))
         write_predictions(file, predictions)
