@@ -24,7 +24,7 @@ from evaluation.classifiers import ClassifierProgress, FitOptions, fit_classifie
 from evaluation.config import ArmName
 from evaluation.features import feature_network, instrument_directory
 from evaluation.filtering import confident_samples
-from evaluation.metrics import accuracy, macro_f1
+from evaluation.metrics import accuracy, measured, tail_classes
 from evaluation.predictions import predictions_on, read_predictions, write_predictions
 from evaluation.report import CellFacts, StageTiming
 from evaluation.samples import RealData, SampleEvaluation, evaluate_samples, write_pictures
@@ -343,6 +343,7 @@ def arm_stage(cell: Cell, arm: ArmName, config: StudyConfig, *, source: Source, 
 def summarise_cell(cell: Cell, config: StudyConfig) -> None:
     """Write `cell.json`, which marks the cell as finished: the metrics of each arm, from its stored predictions."""
     predictions = {arm: read_predictions(cell.predictions_file(arm)) for arm in config.evaluation.arms}
+    tail = tail_classes(read_subset(cell.subset_file).class_counts())
     facts = CellFacts(
         regime=cell.regime.name,
         replicate=cell.replicate,
@@ -351,8 +352,7 @@ def summarise_cell(cell: Cell, config: StudyConfig) -> None:
         predictions={arm: digest_file(cell.predictions_file(arm)) for arm in predictions},
         headline=mcnemar(predictions[HEADLINE_REFERENCE], predictions[HEADLINE_ARM]),
         samples=SampleEvaluation.model_validate(read_json(cell.samples_directory / EVALUATION_FILE)),
-        metrics={
-            arm: {"accuracy": accuracy(answers), "macro_f1": macro_f1(answers)} for arm, answers in predictions.items()
-        },
+        metrics={arm: measured(answers, tail) for arm, answers in predictions.items()},
+        tail=tuple(tail.tolist()),
     )
     write_json(cell.summary_file, facts.model_dump(mode="json"))

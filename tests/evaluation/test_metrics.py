@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from evaluation.metrics import accuracy, macro_f1, tail_classes, tail_recall
+from evaluation.metrics import accuracy, macro_f1, measured, tail_classes, tail_recall
 from evaluation.predictions import Predictions
 
 
@@ -32,7 +32,8 @@ def test_macro_f1_counts_a_class_never_predicted_as_zero():
         ([500, 300, 180, 108, 65, 39, 23, 14, 8, 5], [7, 8, 9]),
         ([1, 9, 9, 9, 9, 2], [0, 5]),
         ([7, 3], [1]),
-        ([5, 5, 5], [2]),
+        ([5, 5, 5], []),
+        ([5, 5, 4], [2]),
     ],
 )
 def test_tail_is_the_rarest_third(counts, expected):
@@ -47,3 +48,9 @@ def test_tail_recall_is_analytic():
 
 def test_tail_recall_of_a_class_never_predicted_is_zero():
     assert tail_recall(predictions([0, 0], [0, 2]), np.array([2])) == 0
+
+
+def test_tail_recall_is_measured_where_there_is_a_tail():
+    answers = predictions([0, 1], [0, 1])
+    assert set(measured(answers, np.array([1]))) == {"accuracy", "macro_f1", "tail_recall"}
+    assert set(measured(answers, np.array([], np.int64))) == {"accuracy", "macro_f1"}
