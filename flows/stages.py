@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from data.device import Compute
 from data.errors import CorruptFileError
 from data.files import digest_file, digest_json, read_json, write_json
+from data.memory import forget_peak_memory, peak_memory_bytes
 from data.parquet import read_published, read_subset, write_subset
 from data.randomness import child_seed, numpy_stream
 from data.regimes import draw_subset
@@ -30,7 +31,6 @@ from evaluation.report import CellFacts, StageTiming
 from evaluation.samples import RealData, SampleEvaluation, evaluate_samples, write_pictures
 from evaluation.statistics import mcnemar
 from flows.config import StudyConfig
-from flows.memory import forget_peak_memory, peak_memory_bytes
 from flows.run_directory import Cell, code_digest
 from gan.export import GENERATOR_FILE, PROVENANCE_FILE, ExportProgress, ExportRequest, export_dataset
 from gan.training import TrainingProgress, train
