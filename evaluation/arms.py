@@ -37,7 +37,7 @@ ARM_DESCRIPTIONS: dict[ArmName, str] = {
     FILTERED_ARM: "as real+classical+synthetic, with those of the GAN's images only whose label others believe",
     "oversampled": "as real+classical, every batch drawn evenly by class, so that rare classes come as often",
     "class-weighted": "as real+classical, a mistake costs more the rarer its class is",
-    EVENED_OUT_ARM: "as oversampled, but the GAN's images, not repeats, fill every class up to the largest one's number",
+    EVENED_OUT_ARM: "as oversampled, but the GAN's images, not copies, fill every class up to the largest one's number",
     "synthetic": "the GAN's images alone: train on synthetic, test on real (TSTR)",
     "synthetic+classical": "the GAN's images alone, deformed",
     "real+duplicated": "the control: the labelled images repeated in the GAN's place, which must show no gain",
