@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format lock clean bench bench-throughput bench-quality bench-few-data bench-export bench-scale
+.PHONY: help install run test check format lock clean bench bench-throughput bench-quality bench-few-data bench-long-tail bench-export bench-scale bench-cost
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -25,7 +25,7 @@ check: $(INSTALLED)  ## ruff, mypy --strict, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: bench-throughput bench-export bench-quality bench-few-data bench-scale  ## all benchmarks (hours)
+bench: bench-throughput bench-export bench-cost bench-quality bench-few-data bench-long-tail bench-scale  ## all benchmarks (hours)
 
 bench-throughput: $(INSTALLED)  ## training images per second against a plain float32 step
 	$(BIN)/python -m benchmarks.throughput
@@ -36,11 +36,17 @@ bench-quality: $(INSTALLED)  ## time until samples of all of MNIST train a good 
 bench-few-data: $(INSTALLED)  ## the gain with 10, 50, 100 and 500 images per class
 	$(BIN)/python -m benchmarks.few_data
 
+bench-long-tail: $(INSTALLED)  ## rare classes: a synthetic set that evens them out against what needs no GAN
+	$(BIN)/python -m benchmarks.long_tail
+
 bench-export: $(INSTALLED)  ## a million images to Parquet: images per second, memory
 	$(BIN)/python -m benchmarks.export --num-images 1000000
 
 bench-scale: $(INSTALLED)  ## cells per minute against workers, Prefect's overhead
 	$(BIN)/python -m benchmarks.scale
+
+bench-cost: $(INSTALLED)  ## seconds and memory against subset, batch, image size and number of samples
+	$(BIN)/python -m benchmarks.cost
 
 format: $(INSTALLED)  ## let ruff put the code in order
 	$(BIN)/ruff check --fix .

@@ -1,7 +1,10 @@
-"""Pieces of the protocol that benchmarks share: overrides, splits, samples, a classifier's accuracy."""
+"""Pieces of the protocol that benchmarks share: overrides, splits, samples, a classifier's answers."""
 
+import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -12,13 +15,17 @@ from data.device import Compute
 from data.errors import UsageError
 from data.images import LabelledImages
 from data.randomness import numpy_stream, torch_stream
+from data.regimes import BalancedRegime, draw_subset
 from evaluation.arms import TrainingSet
 from evaluation.classifiers import Classifier, FitOptions, fit_classifier
 from evaluation.config import ClassifierConfig
 from evaluation.metrics import accuracy
-from evaluation.predictions import predictions_on
+from evaluation.predictions import Predictions, predictions_on
+from gan.checkpoint import load_generator
+from gan.config import GanConfig
 from gan.networks import Generator
 from gan.sampling import class_sequence, draw_images
+from gan.training import train
 
 Split = Literal["validation", "test"]
 Config = TypeVar("Config", bound=BaseModel)
@@ -45,6 +52,14 @@ def held_out(train: LabelledImages, *, without: LabelledImages, count: int, seed
     return train.take(numpy_stream(seed, "validation").choice(rest, count, replace=False))
 
 
+def balanced_held_out(
+    train: LabelledImages, *, without: LabelledImages, images_per_class: int, seed: int
+) -> LabelledImages:
+    """Draw validation images as `held_out` does, the same number of each class."""
+    rest = train.take(np.setdiff1d(np.arange(len(train)), without.rows))
+    return draw_subset(rest, BalancedRegime(images_per_class), rng=numpy_stream(seed, "validation"))
+
+
 def samples_of(
     generator: Generator, *, images_per_class: int, class_names: tuple[str, ...], seed: int, compute: Compute
 ) -> LabelledImages:
@@ -56,9 +71,24 @@ def samples_of(
     )
 
 
+def trained_samples(
+    subset: LabelledImages, *, config: GanConfig, images_per_class: int, seed: int, compute: Compute
+) -> tuple[LabelledImages, float]:
+    """Train a GAN on `subset` alone; return a class-balanced synthetic set, and the training's seconds."""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        train(subset, Path(folder), config=config, seed=seed, compute=compute, on_progress=lambda _: None)
+        generator, class_names = load_generator(Path(folder) / "generator.safetensors")
+    seconds = time.monotonic() - started
+    samples = samples_of(
+        generator, images_per_class=images_per_class, class_names=class_names, seed=seed, compute=compute
+    )
+    return samples, seconds
+
+
 @dataclass(frozen=True, kw_only=True)
 class Judge:
-    """Trains a classifier and tells its accuracy on images that it has not seen."""
+    """Trains a classifier and tells its answers on images that it has not seen."""
 
     config: ClassifierConfig
     deformation: DeformationConfig
@@ -69,7 +99,10 @@ class Judge:
 
     def fit(self, base: LabelledImages, *, added: LabelledImages | None = None, classical: bool) -> Classifier:
         """Train on `base`, with `added` mixed in and deformed where `classical`."""
-        training = TrainingSet(base=base, added=added, deformation=self.deformation if classical else None)
+        return self.fit_to(TrainingSet(base=base, added=added, deformation=self.deformation if classical else None))
+
+    def fit_to(self, training: TrainingSet) -> Classifier:
+        """Train on an arm's training set."""
         options = FitOptions(
             config=self.config,
             added_share=self.added_share,
@@ -81,5 +114,8 @@ class Judge:
 
     def accuracy(self, classifier: Classifier) -> float:
         """Share of right answers, in [0, 1]."""
-        probabilities = classifier.predict_probabilities(self.judged_on.images)
-        return accuracy(predictions_on(self.judged_on, probabilities))
+        return accuracy(self.predictions(classifier))
+
+    def predictions(self, classifier: Classifier) -> Predictions:
+        """Return the answers."""
+        return predictions_on(self.judged_on, classifier.predict_probabilities(self.judged_on.images))

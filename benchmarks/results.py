@@ -71,3 +71,8 @@ def median_and_spread(values: Sequence[float], *, digits: int = 0) -> str:
     """Return `median (lower quartile to upper quartile)`."""
     low, middle, high = statistics.quantiles(values, n=4)
     return f"{middle:,.{digits}f} ({low:,.{digits}f} to {high:,.{digits}f})"
+
+
+def median_and_range(values: Sequence[float], *, digits: int = 0) -> str:
+    """Return `median (smallest to largest)`; the spread of few values."""
+    return f"{statistics.median(values):,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"

@@ -12,14 +12,16 @@ import torch
 import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 
 from data.augmentation import deform
 from data.device import Compute
-from data.errors import AugmentError
+from data.errors import AugmentError, UsageError
 from data.images import to_pixels, to_unit_range
 from data.randomness import torch_stream
-from evaluation.arms import TrainingSet
+from evaluation.arms import TrainingSet, evened_rows
+from evaluation.batches import Pool
 from evaluation.config import ClassifierConfig
 
 PROGRESS_EVERY = 50  # steps
@@ -133,22 +135,26 @@ def fit_convnet(training: TrainingSet, options: FitOptions) -> FittedConvNet:
     if training.added is not None:
         num_added = round(config.batch_size * options.added_share)
         parts = [(training.base, config.batch_size - num_added), (training.added, num_added)]
-    pools = [(to_unit_range(part.images), torch.from_numpy(part.labels), count) for part, count in parts]
+    pools = [Pool.of(part, count, balance=training.balance) for part, count in parts]
+    class_weights = None
+    if training.balance == "loss":
+        class_weights = balanced_weights(training.base.labels, num_classes=training.base.num_classes)
+        class_weights = class_weights.to(compute.device)
 
     started = time.monotonic()
     network.train()
     for step in range(1, config.steps + 1):
-        drawn = [
-            (torch.randint(len(labels), (count,), generator=rng), images, labels) for images, labels, count in pools
-        ]
-        images = torch.cat([images[rows] for rows, images, _ in drawn])
-        labels = torch.cat([labels[rows] for rows, _, labels in drawn]).to(compute.device)
+        drawn = [(pool, pool.draw(step, rng=rng)) for pool in pools]
+        images = torch.cat([pool.images[rows] for pool, rows in drawn])
+        labels = torch.cat([pool.labels[rows] for pool, rows in drawn]).to(compute.device)
         if training.deformation is not None:
             images = deform(images, config=training.deformation, rng=rng)
         with compute.autocast():
             batch = images.to(compute.device).contiguous(memory_format=torch.channels_last)
             logits = network(batch, dropout_rng)
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=config.label_smoothing)
+        loss = classification_loss(
+            logits.float(), labels, label_smoothing=config.label_smoothing, class_weights=class_weights
+        )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -165,6 +171,33 @@ def fit_convnet(training: TrainingSet, options: FitOptions) -> FittedConvNet:
                 ClassifierProgress(step=step, num_steps=config.steps, loss=value, images_per_second=rate)
             )
     return FittedConvNet(network.eval(), compute)
+
+
+def balanced_weights(labels: npt.NDArray[np.int64], *, num_classes: int) -> Tensor:
+    """Return weights (num_classes,) float32 inverse to the classes' frequencies, 1 on average over `labels`.
+
+    scikit-learn's "balanced" (King & Zeng 2001); a class without images gets 0, which no loss meets.
+    """
+    weights = torch.zeros(num_classes)
+    present = np.unique(labels)
+    weights[torch.from_numpy(present)] = torch.from_numpy(
+        compute_class_weight("balanced", classes=present, y=labels).astype(np.float32)
+    )
+    return weights
+
+
+def classification_loss(
+    logits: Tensor, labels: Tensor, *, label_smoothing: float, class_weights: Tensor | None
+) -> Tensor:
+    """Return the mean cross-entropy of a batch, a scalar; with `class_weights`, each image's counts by its class.
+
+    The mean is over images, not over weights as in `F.cross_entropy(weight=...)`: that would give back within a batch
+    what the weights take, and weight smoothed targets by classes that the image does not belong to.
+    """
+    if class_weights is None:
+        return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    losses = F.cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction="none")  # (B,)
+    return (losses * class_weights[labels]).mean()
 
 
 def initialise(network: nn.Module, rng: torch.Generator) -> None:
@@ -193,13 +226,20 @@ def fit_scikit_learn(training: TrainingSet, options: FitOptions) -> FittedScikit
     """Fit logistic regression or k-NN on base and added images; classical arms get deformed copies of each image.
 
     The L2 penalty of logistic regression is scaled with the number of images, so that more copies of the same
-    images do not weaken it.
+    images do not weaken it. Where batches would be drawn evenly by class, the images of rarer classes are repeated
+    until all classes have as many.
+
+    Raises:
+        UsageError: k-NN with a weighted loss.
     """
     config = options.config
     rng = torch_stream(options.seed, "classifier batches")
     sets = [training.base] if training.added is None else [training.base, training.added]
     images = np.concatenate([part.images for part in sets])
     labels = np.concatenate([part.labels for part in sets])
+    if training.balance == "batches":
+        rows = evened_rows(labels)
+        images, labels = images[rows], labels[rows]
     if training.deformation is not None:
         source = to_unit_range(images)
         copies = [
@@ -208,9 +248,15 @@ def fit_scikit_learn(training: TrainingSet, options: FitOptions) -> FittedScikit
         images = np.concatenate([images, *copies])
         labels = np.tile(labels, config.deformed_copies + 1)
     if config.kind == "knn":
+        if training.balance == "loss":
+            raise UsageError("knn has no loss to weight by class; leave out the arm class-weighted")
         estimator = KNeighborsClassifier(min(config.neighbours, len(labels)))
     else:
-        estimator = LogisticRegression(C=100 / len(labels), max_iter=config.max_iterations)
+        estimator = LogisticRegression(
+            C=100 / len(labels),
+            max_iter=config.max_iterations,
+            class_weight="balanced" if training.balance == "loss" else None,
+        )
     started = time.monotonic()
     estimator.fit(_pixels(images), labels)
     rate = len(labels) / max(time.monotonic() - started, 1e-9)

@@ -1,8 +1,8 @@
 """Configuration of the measurement: which arms, which classifier, how strong the classical augmentation."""
 
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
-from pydantic import BaseModel, Field, PositiveInt, field_validator
+from pydantic import BaseModel, Field, PositiveInt, field_validator, model_validator
 
 from data.augmentation import DeformationConfig
 
@@ -12,11 +12,17 @@ ArmName = Literal[
     "real+synthetic",
     "real+classical+synthetic",
     "real+classical+filtered",
+    "oversampled",
+    "class-weighted",
+    "evened-out",
     "synthetic",
+    "synthetic+classical",
     "real+duplicated",
 ]
 ARM_NAMES: tuple[ArmName, ...] = get_args(ArmName)
-DEFAULT_ARMS: tuple[ArmName, ...] = tuple(arm for arm in ARM_NAMES if arm != "real+classical+filtered")
+BALANCING_ARMS: tuple[ArmName, ...] = ("oversampled", "class-weighted", "evened-out")
+ON_REQUEST: tuple[ArmName, ...] = ("real+classical+filtered", *BALANCING_ARMS, "synthetic+classical")
+DEFAULT_ARMS: tuple[ArmName, ...] = tuple(arm for arm in ARM_NAMES if arm not in ON_REQUEST)
 
 
 class ClassifierConfig(BaseModel, frozen=True, extra="forbid"):
@@ -101,6 +107,9 @@ class EvaluationConfig(BaseModel, frozen=True, extra="forbid"):
     classifier: ClassifierConfig = ClassifierConfig()
     deformation: DeformationConfig = DeformationConfig()
     added_share: float = Field(default=0.5, gt=0, lt=1, description="share of synthetic images in a mixed batch")
+    evened_out_share: float = Field(
+        default=1.0, gt=0, le=1, description="evened-out: synthetic images fill classes up to this share of a class"
+    )
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     wished_gain: float = Field(default=0.005, gt=0, lt=1, description="the gain worth having; 0.005 is half a point")
     filter: FilterConfig = FilterConfig()
@@ -112,4 +121,12 @@ class EvaluationConfig(BaseModel, frozen=True, extra="forbid"):
         missing = {"real", "real+classical", "real+classical+synthetic"} - set(value)
         if missing:
             raise ValueError(f"the headline needs the arms {', '.join(sorted(missing))} too")
+        if "evened-out" in value and "oversampled" not in value:
+            raise ValueError("the arm evened-out is measured against oversampled; add that arm too")
         return tuple(arm for arm in ARM_NAMES if arm in value)
+
+    @model_validator(mode="after")
+    def _weights_need_a_loss(self) -> Self:
+        if "class-weighted" in self.arms and self.classifier.kind == "knn":
+            raise ValueError("knn has no loss to weight; leave out the arm class-weighted or choose another classifier")
+        return self

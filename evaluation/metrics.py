@@ -1,6 +1,8 @@
 """Classification metrics of one set of predictions."""
 
-from sklearn.metrics import accuracy_score, f1_score
+import numpy as np
+import numpy.typing as npt
+from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 from evaluation.predictions import Predictions
 
@@ -13,3 +15,29 @@ def accuracy(predictions: Predictions) -> float:
 def macro_f1(predictions: Predictions) -> float:
     """Mean over classes of the harmonic mean of precision and recall, in [0, 1]; a class never predicted counts 0."""
     return float(f1_score(predictions.labels, predictions.predicted, average="macro", zero_division=0))
+
+
+def tail_classes(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the rarest third of the classes (rounded down, at least one) by their training images, ascending.
+
+    There is no tail, and none is returned, where every class has as many images.
+
+    Args:
+        counts: training images of each class, (num_classes,) int64; of classes with as many, later ones are rarer.
+    """
+    if counts.min() == counts.max():
+        return np.empty(0, np.int64)
+    commonest_first = np.argsort(-counts, kind="stable")
+    tail: npt.NDArray[np.int64] = np.sort(commonest_first[-max(1, len(counts) // 3) :])
+    return tail
+
+
+def tail_recall(predictions: Predictions, tail: npt.NDArray[np.int64]) -> float:
+    """Mean over the classes `tail` of the share of their test images that are recognised, in [0, 1]."""
+    return float(recall_score(predictions.labels, predictions.predicted, labels=tail, average="macro", zero_division=0))
+
+
+def measured(predictions: Predictions, tail: npt.NDArray[np.int64]) -> dict[str, float]:
+    """Return every metric by its name; `tail_recall` only where there is a tail."""
+    metrics = {"accuracy": accuracy(predictions), "macro_f1": macro_f1(predictions)}
+    return metrics | ({"tail_recall": tail_recall(predictions, tail)} if len(tail) else {})

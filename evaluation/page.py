@@ -16,7 +16,7 @@ from PIL import Image
 from data.errors import CorruptFileError
 from data.files import read_json, write_text
 from data.images import LabelledImages
-from evaluation.arms import HEADLINE_ARM, HEADLINE_REFERENCE, REFERENCE_ARMS
+from evaluation.arms import ARM_DESCRIPTIONS, HEADLINE_ARM, HEADLINE_REFERENCE, REFERENCE_ARMS
 from evaluation.changes import ConfusionChange, Flip, Pair, class_changes, confusion_changes, flips
 from evaluation.charts import (
     ClassBar,
@@ -137,6 +137,7 @@ def write_page(
         "answer": answer(report),
         "headline_arm": HEADLINE_ARM,
         "reference_arm": HEADLINE_REFERENCE,
+        "arm_descriptions": ARM_DESCRIPTIONS,
         "num_cells": len(report.cells),
         "forest": _headline_forest(report),
         "mcnemar": [_mcnemar(report, regime) for regime in report.regimes],

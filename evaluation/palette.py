@@ -1,7 +1,8 @@
 """One colour and one marker per arm, the same on every page and in every chart.
 
-The colours are Okabe & Ito's ("Color Universal Design", 2008), which people with any common colour blindness tell
-apart; the orange is darkened on light pages, where it would be too pale. No chart tells arms apart by colour alone.
+The colours of the default arms are Okabe & Ito's ("Color Universal Design", 2008), which people with any common colour
+blindness tell apart; the orange is darkened on light pages, where it would be too pale. That palette has no more than
+those, so arms on request have further ones. No chart tells arms apart by colour alone.
 """
 
 from dataclasses import dataclass
@@ -37,7 +38,13 @@ ARM_STYLES: dict[str, ArmStyle] = {
     "real+classical+filtered": ArmStyle(
         variable="--arm-filtered", light="#857800", dark="#f0e442", marker="P", symbol="✚"
     ),
+    "oversampled": ArmStyle(variable="--arm-oversampled", light="#8a5a3c", dark="#c99f80", marker="<", symbol="◀"),
+    "class-weighted": ArmStyle(variable="--arm-weighted", light="#5a4fcf", dark="#a9a1ff", marker=">", symbol="▶"),
+    "evened-out": ArmStyle(variable="--arm-evened-out", light="#c0263f", dark="#ff8095", marker="*", symbol="★"),
     "synthetic": ArmStyle(variable="--arm-synthetic", light="#b3608e", dark="#dc94bd", marker="v", symbol="▼"),
+    "synthetic+classical": ArmStyle(
+        variable="--arm-synthetic-classical", light="#7a3b8f", dark="#cf9ae0", marker="p", symbol="⬟"
+    ),
     "real+duplicated": ArmStyle(variable="--arm-duplicated", light="#d55e00", dark="#f0803c", marker="X", symbol="✖"),
 }
 INK, MUTED, LINE, ACCENT = "#101418", "#5f6873", "#d5dae0", "#0f62ac"

@@ -6,7 +6,7 @@ report as an uninterrupted one. Accuracies and gains are shares in [0, 1]; pages
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -18,7 +18,7 @@ from evaluation.samples import SampleEvaluation
 from evaluation.statistics import Gain, McNemar, Spread, Verdict, paired_gains, spread
 
 REPORT_VERSION = 1
-METRICS: tuple[Literal["accuracy"], Literal["macro_f1"]] = ("accuracy", "macro_f1")
+METRICS = ("accuracy", "macro_f1", "tail_recall")
 
 
 class DatasetFacts(BaseModel, frozen=True, extra="forbid"):
@@ -35,7 +35,11 @@ class DatasetFacts(BaseModel, frozen=True, extra="forbid"):
 
 
 class ArmReport(BaseModel, frozen=True, extra="forbid"):
-    """One arm of one regime, over its replicates; the gains are paired with the arm `reference`."""
+    """One arm of one regime, over its replicates; the gains are paired with the arm `reference`.
+
+    Attributes:
+        tail_recall: mean recall over the rarest third of the classes; None where classes have as many images.
+    """
 
     name: ArmName
     accuracy: Spread
@@ -43,10 +47,12 @@ class ArmReport(BaseModel, frozen=True, extra="forbid"):
     reference: ArmName | None
     accuracy_gain: Gain | None
     macro_f1_gain: Gain | None
+    tail_recall: Spread | None = None
+    tail_recall_gain: Gain | None = None
 
 
 class RegimeReport(BaseModel, frozen=True, extra="forbid"):
-    """What the study found at one amount of labelled data."""
+    """What the study found at one amount of labelled data; `tail` has the labels of the rarest third of the classes."""
 
     name: str
     title: str
@@ -54,6 +60,7 @@ class RegimeReport(BaseModel, frozen=True, extra="forbid"):
     arms: tuple[ArmReport, ...]
     headline: Gain
     sentence: str
+    tail: tuple[int, ...] = ()
 
     def arm(self, name: ArmName) -> ArmReport:
         """Return the report of the arm `name`."""
@@ -66,6 +73,7 @@ class CellFacts(BaseModel, frozen=True, extra="forbid"):
     Attributes:
         samples: what was measured on the synthetic images themselves; None where it was not.
         headline: the reference arm (first) and the headline arm (second) image by image.
+        tail: labels of the rarest third of the subset's classes; none where they have as many images.
     """
 
     regime: str
@@ -76,6 +84,7 @@ class CellFacts(BaseModel, frozen=True, extra="forbid"):
     metrics: dict[ArmName, dict[str, float]]
     samples: SampleEvaluation | None = None
     headline: McNemar | None = None
+    tail: tuple[int, ...] = ()
 
 
 class StageTiming(BaseModel, frozen=True, extra="forbid"):
@@ -125,19 +134,15 @@ def build_report(
     by_regime = {name: [cell for cell in cells if cell.regime == name] for name in regime_titles}
     arms: list[ArmName] = [arm for arm in REFERENCE_ARMS if arm in evaluation["arms"]]
     gains = {
-        (arm, metric): paired_gains(
-            [_differences(group, arm=arm, metric=metric) for group in by_regime.values()],
-            confidence=confidence,
-            wished_gain=float(evaluation["wished_gain"]),
-        )
+        (name, arm, metric): gain
         for arm in arms
         for metric in METRICS
-        if REFERENCE_ARMS[arm] is not None
+        for name, gain in _gains(by_regime, arm=arm, metric=metric, evaluation=evaluation).items()
     }
     regimes = []
-    for position, (name, title) in enumerate(regime_titles.items()):
+    for name, title in regime_titles.items():
         group = by_regime[name]
-        headline = gains[HEADLINE_ARM, "accuracy"][position]
+        headline = gains[name, HEADLINE_ARM, "accuracy"]
         regimes.append(
             RegimeReport(
                 name=name,
@@ -148,14 +153,19 @@ def build_report(
                         name=arm,
                         accuracy=spread([cell.metrics[arm]["accuracy"] for cell in group]),
                         macro_f1=spread([cell.metrics[arm]["macro_f1"] for cell in group]),
+                        tail_recall=spread([cell.metrics[arm]["tail_recall"] for cell in group])
+                        if _have(group, arm, "tail_recall")
+                        else None,
                         reference=REFERENCE_ARMS[arm],
-                        accuracy_gain=gains[arm, "accuracy"][position] if REFERENCE_ARMS[arm] else None,
-                        macro_f1_gain=gains[arm, "macro_f1"][position] if REFERENCE_ARMS[arm] else None,
+                        accuracy_gain=gains.get((name, arm, "accuracy")),
+                        macro_f1_gain=gains.get((name, arm, "macro_f1")),
+                        tail_recall_gain=gains.get((name, arm, "tail_recall")),
                     )
                     for arm in arms
                 ),
                 headline=headline,
                 sentence=verdict_sentence(headline, title=title, confidence=confidence),
+                tail=group[0].tail,
             )
         )
     return StudyReport(
@@ -178,10 +188,28 @@ def _protocol(dataset: DatasetFacts, evaluation: Mapping[str, Any]) -> str:
     return digest_json({"test": dataset.test_digest, "train": dataset.train_digest, "evaluation": measured})
 
 
-def _differences(cells: Sequence[CellFacts], *, arm: ArmName, metric: str) -> list[float]:
+def _gains(
+    by_regime: Mapping[str, Sequence[CellFacts]], *, arm: ArmName, metric: str, evaluation: Mapping[str, Any]
+) -> dict[str, Gain]:
+    """Return the arm's gain in each regime that has the metric; none for an arm without a reference."""
     reference = REFERENCE_ARMS[arm]
-    assert reference is not None  # callers skip arms without one
-    return [cell.metrics[arm][metric] - cell.metrics[reference][metric] for cell in cells]
+    if reference is None:
+        return {}
+    families = {
+        name: [cell.metrics[arm][metric] - cell.metrics[reference][metric] for cell in cells]
+        for name, cells in by_regime.items()
+        if _have(cells, arm, metric)
+    }
+    gains = paired_gains(
+        list(families.values()),
+        confidence=float(evaluation["confidence"]),
+        wished_gain=float(evaluation["wished_gain"]),
+    )
+    return dict(zip(families, gains, strict=True))
+
+
+def _have(cells: Sequence[CellFacts], arm: ArmName, metric: str) -> bool:
+    return all(metric in cell.metrics[arm] for cell in cells)
 
 
 def overall_verdict(verdicts: Sequence[Verdict]) -> Verdict:

@@ -174,7 +174,9 @@ def validate_config(tree: Mapping[str, Any]) -> StudyConfig:
             raise UsageError(
                 f"unknown configuration key {'.'.join(location)!r}{_did_you_mean(location)}{more}"
             ) from error
-        raise UsageError(f"configuration {'.'.join(location)} = {first['input']!r}: {first['msg']}{more}") from error
+        value = "" if isinstance(first["input"], Mapping) else f" = {first['input']!r}"  # a whole table says nothing
+        message = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"configuration {'.'.join(location)}{value}: {message}{more}") from error
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from data.device import Compute
 from data.errors import CorruptFileError
 from data.files import digest_file, digest_json, read_json, write_json
+from data.memory import forget_peak_memory, peak_memory_bytes
 from data.parquet import read_published, read_subset, write_subset
 from data.randomness import child_seed, numpy_stream
 from data.regimes import draw_subset
@@ -24,13 +25,12 @@ from evaluation.classifiers import ClassifierProgress, FitOptions, fit_classifie
 from evaluation.config import ArmName
 from evaluation.features import feature_network, instrument_directory
 from evaluation.filtering import confident_samples
-from evaluation.metrics import accuracy, macro_f1
+from evaluation.metrics import accuracy, measured, tail_classes
 from evaluation.predictions import predictions_on, read_predictions, write_predictions
 from evaluation.report import CellFacts, StageTiming
 from evaluation.samples import RealData, SampleEvaluation, evaluate_samples, write_pictures
 from evaluation.statistics import mcnemar
 from flows.config import StudyConfig
-from flows.memory import forget_peak_memory, peak_memory_bytes
 from flows.run_directory import Cell, code_digest
 from gan.export import GENERATOR_FILE, PROVENANCE_FILE, ExportProgress, ExportRequest, export_dataset
 from gan.training import TrainingProgress, train
@@ -310,7 +310,13 @@ def arm_stage(cell: Cell, arm: ArmName, config: StudyConfig, *, source: Source, 
                 config=evaluation.filter,
                 options=options,
             )
-        training = training_set(arm, subset=subset, synthetic=synthetic, deformation=evaluation.deformation)
+        training = training_set(
+            arm,
+            subset=subset,
+            synthetic=synthetic,
+            deformation=evaluation.deformation,
+            evened_out_share=evaluation.evened_out_share,
+        )
         classifier = fit_classifier(training, options)
         predictions = predictions_on(source.test, classifier.predict_probabilities(source.test.images))
         write_predictions(file, predictions)
@@ -337,6 +343,7 @@ def arm_stage(cell: Cell, arm: ArmName, config: StudyConfig, *, source: Source, 
 def summarise_cell(cell: Cell, config: StudyConfig) -> None:
     """Write `cell.json`, which marks the cell as finished: the metrics of each arm, from its stored predictions."""
     predictions = {arm: read_predictions(cell.predictions_file(arm)) for arm in config.evaluation.arms}
+    tail = tail_classes(read_subset(cell.subset_file).class_counts())
     facts = CellFacts(
         regime=cell.regime.name,
         replicate=cell.replicate,
@@ -345,8 +352,7 @@ def summarise_cell(cell: Cell, config: StudyConfig) -> None:
         predictions={arm: digest_file(cell.predictions_file(arm)) for arm in predictions},
         headline=mcnemar(predictions[HEADLINE_REFERENCE], predictions[HEADLINE_ARM]),
         samples=SampleEvaluation.model_validate(read_json(cell.samples_directory / EVALUATION_FILE)),
-        metrics={
-            arm: {"accuracy": accuracy(answers), "macro_f1": macro_f1(answers)} for arm, answers in predictions.items()
-        },
+        metrics={arm: measured(answers, tail) for arm, answers in predictions.items()},
+        tail=tuple(tail.tolist()),
     )
     write_json(cell.summary_file, facts.model_dump(mode="json"))

@@ -31,7 +31,7 @@ from data.device import Compute
 from data.errors import UsageError
 from data.regimes import check_regime
 from data.sources import Source, load_source
-from evaluation.arms import HEADLINE_ARM
+from evaluation.arms import HEADLINE_ARM, check_arms
 from evaluation.config import ArmName
 from evaluation.report import StudyReport
 from flows.cells import CellPlace, OpenCell
@@ -123,6 +123,11 @@ def augmentation_study(
     cells = study_cells(config, Path())
     for cell in cells:
         check_regime(source.train, cell.regime)  # before anything is written
+    check_arms(
+        config.evaluation,
+        regimes=[cell.regime.wanted(source.train) for cell in cells],
+        images_per_class=config.sampling.images_per_class,
+    )
     with store.owned(), store.workspace() as directory:
         store.pull(directory, RUN_FILES)
         with (

@@ -18,7 +18,7 @@ from data.files import digest_file, digest_json, read_json
 from data.images import LabelledImages
 from data.parquet import published_shards, read_subset, read_table
 from data.sources import Source, load_source
-from evaluation.metrics import accuracy, macro_f1
+from evaluation.metrics import measured, tail_classes
 from evaluation.predictions import read_predictions
 from flows.config import StudyConfig
 from flows.reporting import REPORT_JSON, compute_report
@@ -271,11 +271,13 @@ def _summary(cell: Cell, config: StudyConfig) -> None:
     _same(summary["subset"], digest_file(cell.subset_file), "subset")
     _same(summary["generator"], digest_file(cell.generator_directory / GENERATOR_FILE), "generator")
     _same(sorted(summary["predictions"]), sorted(config.evaluation.arms), "list of arms")
+    tail = tail_classes(read_subset(cell.subset_file).class_counts())
+    _same(summary["tail"], tail.tolist(), "list of rare classes")
     for arm in config.evaluation.arms:
         file = cell.predictions_file(arm)
         _same(summary["predictions"][arm], digest_file(file), f"predictions of {arm}")
         predictions = read_predictions(file)
-        for name, value in (("accuracy", accuracy(predictions)), ("macro_f1", macro_f1(predictions))):
+        for name, value in measured(predictions, tail).items():
             if not abs(summary["metrics"][arm][name] - value) <= METRIC_TOLERANCE:
                 raise BrokenLinkError(
                     f"{name} of {arm} is {summary['metrics'][arm][name]}, its predictions give {value}"

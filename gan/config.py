@@ -15,6 +15,7 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
     loss: LossName = "non_saturating"
     steps: int = Field(default=1500, ge=1, description="one step updates discriminator and generator once")
     batch_size: int = Field(default=128, ge=2)
+    class_balanced_batches: bool = Field(default=False, description="draw batches evenly by class, for rare classes")
     learning_rate: float = Field(default=5e-4, gt=0, description="generator, Adam")
     discriminator_learning_rate: float = Field(default=5e-4, gt=0)
     adam_beta1: float = Field(default=0.5, ge=0, lt=1)

@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -22,7 +23,7 @@ from data.device import Compute
 from data.errors import AugmentError
 from data.files import digest_json, write_json
 from data.images import LabelledImages, to_pixels, to_unit_range
-from data.randomness import torch_stream
+from data.randomness import child_seed, torch_stream
 from gan.checkpoint import load_checkpoint, save_checkpoint, save_generator
 from gan.closeness import kernel_distance
 from gan.config import GanConfig
@@ -161,11 +162,35 @@ def epoch_rows(step: int, *, batch_size: int, num_images: int, seed: int) -> Ten
     Batches cut an endless row of seeded permutations, so each image is seen once per epoch whatever the batch
     size, and the batch of a step depends on nothing but the step: a resumed training sees the same ones.
     """
-    first = step * batch_size
-    epochs = range(first // num_images, (first + batch_size - 1) // num_images + 1)
+    return _cut(step * batch_size, batch_size, num_images=num_images, seed=seed)
+
+
+def class_balanced_rows(step: int, *, batch_size: int, labels: npt.NDArray[np.int64], seed: int) -> Tensor:
+    """Return the subset positions of the batch of `step` with the classes in turn, (batch_size,) int64.
+
+    Within a class they are those of `epoch_rows`: its images in seeded permutations, depending on nothing but the step.
+
+    Args:
+        labels: (N,) int64, of the subset; classes without images are passed over.
+    """
+    classes, sizes = np.unique(labels, return_counts=True)
+    turns = np.arange(step * batch_size, (step + 1) * batch_size)
+    rows = torch.empty(batch_size, dtype=torch.int64)
+    for place, (label, size) in enumerate(zip(classes, sizes, strict=True)):
+        mine = turns % len(classes) == place
+        if mine.any():
+            first, count = int(turns[mine][0]) // len(classes), int(mine.sum())
+            drawn = _cut(first, count, num_images=int(size), seed=child_seed(seed, "class", int(label)))
+            rows[torch.from_numpy(mine)] = torch.from_numpy(np.flatnonzero(labels == label))[drawn]
+    return rows
+
+
+def _cut(first: int, count: int, *, num_images: int, seed: int) -> Tensor:
+    """Return `count` positions of the endless row of permutations, from `first` on."""
+    epochs = range(first // num_images, (first + count - 1) // num_images + 1)
     rows = torch.cat([_epoch_order(epoch, num_images=num_images, seed=seed) for epoch in epochs])
     offset = first - epochs[0] * num_images
-    return rows[offset : offset + batch_size]
+    return rows[offset : offset + count]
 
 
 @lru_cache(maxsize=2)
@@ -207,7 +232,10 @@ def train(
     for module in (state.generator, state.discriminator):
         module.train()
     while state.step < config.steps:
-        rows = epoch_rows(state.step, batch_size=config.batch_size, num_images=len(subset), seed=seed)
+        if config.class_balanced_batches:
+            rows = class_balanced_rows(state.step, batch_size=config.batch_size, labels=subset.labels, seed=seed)
+        else:
+            rows = epoch_rows(state.step, batch_size=config.batch_size, num_images=len(subset), seed=seed)
         rows = rows.to(compute.device)
         unread.append(train_step(state, images[rows], labels[rows], config=config, compute=compute, rng=state.rng))
         state.step += 1

@@ -2,10 +2,23 @@ import numpy as np
 import pytest
 
 from data.augmentation import DeformationConfig
-from evaluation.arms import HEADLINE_ARM, REFERENCE_ARMS, training_set
-from evaluation.config import ARM_NAMES
+from data.errors import UsageError
+from data.images import identities
+from evaluation.arms import (
+    ARM_DESCRIPTIONS,
+    HEADLINE_ARM,
+    REFERENCE_ARMS,
+    check_arms,
+    evened_out,
+    evened_rows,
+    synthetic_shares,
+    training_set,
+)
+from evaluation.config import ARM_NAMES, BALANCING_ARMS, DEFAULT_ARMS, EvaluationConfig
 
 DEFORMATION = DeformationConfig()
+UNDEFORMED = {"real", "real+synthetic", "synthetic", "real+duplicated"}
+TAILED = np.array([8, 4, 1])
 
 
 @pytest.fixture
@@ -18,8 +31,20 @@ def compose(striped):
     return compose
 
 
-def test_every_arm_has_a_reference():
-    assert set(REFERENCE_ARMS) == set(ARM_NAMES)
+@pytest.fixture
+def tailed(striped):
+    """8, 4 and 1 images of the classes, and a synthetic set of 10 of each that shares no image with them."""
+
+    def first(label, start, stop):
+        return np.flatnonzero(striped.labels == label)[start:stop]
+
+    subset = striped.take(np.concatenate([first(label, 0, count) for label, count in enumerate(TAILED)]))
+    synthetic = striped.take(np.concatenate([first(label, 10, 20) for label in range(3)]))
+    return subset, synthetic
+
+
+def test_every_arm_has_a_reference_and_a_description():
+    assert list(REFERENCE_ARMS) == list(ARM_DESCRIPTIONS) == list(ARM_NAMES)
     assert REFERENCE_ARMS[HEADLINE_ARM] == "real+classical"
 
 
@@ -30,12 +55,98 @@ def test_real_arm_holds_the_subset_alone(compose):
 
 @pytest.mark.parametrize("arm", ARM_NAMES)
 def test_only_classical_arms_deform(compose, arm):
-    assert (compose(arm)[0].deformation is not None) == ("classical" in arm)
+    assert (compose(arm)[0].deformation is None) == (arm in UNDEFORMED)
 
 
-def test_synthetic_arm_sees_no_real_image(compose):
-    training, _, synthetic = compose("synthetic")
+@pytest.mark.parametrize("arm", ["synthetic", "synthetic+classical"])
+def test_synthetic_arms_see_no_real_image(compose, arm):
+    training, _, synthetic = compose(arm)
     assert (training.base, training.added) == (synthetic, None)
+
+
+@pytest.mark.parametrize(("arm", "balance"), [("oversampled", "batches"), ("class-weighted", "loss")])
+def test_references_for_rare_classes_train_on_the_subset_alone(compose, arm, balance):
+    training, subset, _ = compose(arm)
+    assert (training.base, training.added, training.balance) == (subset, None, balance)
+
+
+def test_only_arms_for_rare_classes_balance(compose):
+    assert {arm for arm in ARM_NAMES if compose(arm)[0].balance != "none"} == set(BALANCING_ARMS)
+    assert not set(BALANCING_ARMS) & set(DEFAULT_ARMS)
+
+
+def test_evened_out_set_has_as_many_images_of_every_class(tailed):
+    subset, synthetic = tailed
+    training = training_set("evened-out", subset=subset, synthetic=synthetic, deformation=DEFORMATION)
+    assert list(training.base.class_counts()) == [8, 8, 8]
+    assert training.balance == "batches"
+
+
+def test_evened_out_set_is_the_subset_and_what_it_lacks_of_synthetic_images(tailed):
+    subset, synthetic = tailed
+    here = identities(evened_out(subset, synthetic, share=1.0))
+    assert here[: len(subset)] == identities(subset)
+    assert len(set(here)) == len(here) == 24
+    assert set(here[len(subset) :]) <= set(identities(synthetic))
+
+
+def test_evened_out_share_limits_synthetic_images_and_repeats_real_ones(tailed):
+    subset, synthetic = tailed
+    evened = evened_out(subset, synthetic, share=0.25)
+    made = np.isin(identities(evened), identities(synthetic))
+    assert list(np.bincount(evened.labels[made], minlength=3)) == [0, 2, 2]
+    assert list(evened.class_counts()) == [8, 8, 8]
+
+
+def test_evened_out_holds_no_image_from_elsewhere(tailed):
+    subset, synthetic = tailed
+    allowed = set(identities(subset)) | set(identities(synthetic))
+    assert all(set(identities(evened_out(subset, synthetic, share=share))) <= allowed for share in (0.1, 0.5, 1.0))
+
+
+@pytest.mark.parametrize(("share", "expected"), [(1.0, [0, 4, 7]), (0.5, [0, 4, 4]), (0.25, [0, 2, 2])])
+def test_synthetic_shares_are_analytic(share, expected):
+    assert list(synthetic_shares(TAILED, share=share)) == expected
+
+
+def test_evening_out_a_balanced_subset_changes_nothing(striped):
+    assert evened_out(striped, striped, share=1.0).digest() == striped.digest()
+
+
+def test_too_small_a_synthetic_set_is_told(tailed):
+    subset, synthetic = tailed
+    few = synthetic.take(np.arange(len(synthetic) - 5))
+    with pytest.raises(UsageError, match=r"needs 7 synthetic images of a class, and there are 5; .*images_per_class=7"):
+        evened_out(subset, few, share=1.0)
+
+
+def test_evened_rows_repeat_rare_classes():
+    labels = np.array([0, 0, 0, 2, 2, 5])
+    assert list(evened_rows(labels)) == [0, 1, 2, 3, 4, 3, 5, 5, 5]
+
+
+def rare_class_config(*arms):
+    return EvaluationConfig(arms=("real", "real+classical", HEADLINE_ARM, *arms))
+
+
+def test_arms_for_rare_classes_are_refused_where_no_regime_has_any():
+    with pytest.raises(UsageError, match=r"oversampled would be real\+classical once more"):
+        check_arms(rare_class_config("oversampled"), regimes=[np.array([10, 10])], images_per_class=500)
+
+
+def test_one_regime_with_rare_classes_suffices():
+    regimes = [np.array([10, 10]), np.array([10, 2])]
+    check_arms(rare_class_config(*BALANCING_ARMS), regimes=regimes, images_per_class=8)
+
+
+def test_too_few_synthetic_images_are_told_before_anything_runs():
+    config = rare_class_config("oversampled", "evened-out")
+    with pytest.raises(UsageError, match="needs 8 synthetic images of a class, and there are 7"):
+        check_arms(config, regimes=[np.array([10, 2])], images_per_class=7)
+
+
+def test_default_arms_ask_nothing_of_the_regimes():
+    check_arms(EvaluationConfig(), regimes=[np.array([10, 10])], images_per_class=1)
 
 
 @pytest.mark.parametrize("arm", ["real+synthetic", "real+classical+synthetic", "real+classical+filtered"])

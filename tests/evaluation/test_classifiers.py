@@ -1,13 +1,15 @@
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from data.augmentation import DeformationConfig
 from data.device import Compute
-from data.errors import AugmentError
+from data.errors import AugmentError, UsageError
 from evaluation.arms import TrainingSet
-from evaluation.classifiers import FitOptions, fit_classifier, fit_scikit_learn
+from evaluation.classifiers import FitOptions, balanced_weights, classification_loss, fit_classifier, fit_scikit_learn
 from evaluation.config import ClassifierConfig
 
 KINDS = ["convnet", "logistic_regression", "knn"]
@@ -97,6 +99,71 @@ def test_added_images_are_learnt_from(halves):
     misled = fit_classifier(TrainingSet(base=train, added=mislabelled, deformation=None), options())
     own = np.arange(len(test)), test.labels
     assert misled.predict_probabilities(test.images)[own].mean() < honest.predict_probabilities(test.images)[own].mean()
+
+
+@pytest.fixture
+def tailed(striped):
+    """Faint stripes: 40 images of one class, 4 of another; and 20 unseen ones of each."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (84, 1, 8, 8), dtype=np.uint8)
+    labels = np.array([0] * 40 + [1] * 4 + [0] * 20 + [1] * 20, np.int64)
+    images[labels == 1, :, ::2] //= 4
+    images[labels == 1, :, ::2] *= 3
+    both = replace(striped, images=images, labels=labels, rows=np.arange(84), class_names=("noise", "stripes"))
+    return both.take(np.arange(44)), both.take(np.arange(44, 84))
+
+
+@pytest.mark.parametrize("kind", ["convnet", "logistic_regression"])
+@pytest.mark.parametrize("balance", ["batches", "loss"])
+def test_balancing_raises_the_rare_class(tailed, kind, balance):
+    train, test = tailed
+    rare = test.labels == 1
+    probabilities = [
+        fit_classifier(TrainingSet(base=train, added=None, deformation=DeformationConfig(), balance=way), options(kind))
+        .predict_probabilities(test.images)[rare, 1]
+        .mean()
+        for way in ("none", balance)
+    ]
+    assert probabilities[1] > probabilities[0]
+
+
+def test_weighting_balanced_classes_changes_nothing(halves):
+    train, test = halves
+    plain, weighted = (
+        fit_classifier(TrainingSet(base=train, added=None, deformation=None, balance=balance), options())
+        for balance in ("none", "loss")
+    )
+    np.testing.assert_allclose(
+        plain.predict_probabilities(test.images), weighted.predict_probabilities(test.images), atol=1e-4
+    )
+
+
+def test_neighbours_refuse_a_weighted_loss(halves):
+    training = TrainingSet(base=halves[0], added=None, deformation=None, balance="loss")
+    with pytest.raises(UsageError, match="knn has no loss"):
+        fit_classifier(training, options("knn"))
+
+
+def test_balanced_weights_are_inverse_frequencies_with_mean_one():
+    labels = np.array([0] * 6 + [2] * 2)
+    weights = balanced_weights(labels, num_classes=3)
+    assert weights.tolist() == pytest.approx([8 / 12, 0, 2])
+    assert weights[labels].mean() == pytest.approx(1)
+
+
+def test_weighted_loss_is_analytic():
+    logits, labels = torch.zeros(2, 2), torch.tensor([0, 1])
+    weights = torch.tensor([0.5, 3.0])
+    loss = classification_loss(logits, labels, label_smoothing=0.0, class_weights=weights)
+    assert float(loss) == pytest.approx(1.75 * math.log(2))
+
+
+@pytest.mark.parametrize("balance", ["none", "batches", "loss"])
+def test_every_way_of_balancing_takes_the_same_steps(tailed, balance):
+    seen = []
+    training = TrainingSet(base=tailed[0], added=None, deformation=DeformationConfig(), balance=balance)
+    fit_classifier(training, options(on_progress=seen.append))
+    assert [progress.step for progress in seen] == [40]
 
 
 def test_progress_ends_with_the_last_step(halves):

@@ -1,12 +1,23 @@
 import pytest
 from pydantic import ValidationError
 
-from evaluation.config import ARM_NAMES, DEFAULT_ARMS, EvaluationConfig
+from evaluation.config import ARM_NAMES, DEFAULT_ARMS, ClassifierConfig, EvaluationConfig
 
 
-def test_filtered_arm_is_off_by_default():
-    assert "real+classical+filtered" not in EvaluationConfig().arms
-    assert set(ARM_NAMES) - set(DEFAULT_ARMS) == {"real+classical+filtered"}
+def test_arms_on_request_are_off_by_default():
+    on_request = {"real+classical+filtered", "oversampled", "class-weighted", "evened-out", "synthetic+classical"}
+    assert set(ARM_NAMES) - set(EvaluationConfig().arms) == on_request
+    assert EvaluationConfig().arms == DEFAULT_ARMS
+
+
+def test_evened_out_arm_needs_its_reference():
+    with pytest.raises(ValidationError, match="measured against oversampled"):
+        EvaluationConfig(arms=(*DEFAULT_ARMS, "evened-out"))
+
+
+def test_neighbours_cannot_weight_classes():
+    with pytest.raises(ValidationError, match="knn has no loss to weight"):
+        EvaluationConfig(arms=(*DEFAULT_ARMS, "class-weighted"), classifier=ClassifierConfig(kind="knn"))
 
 
 def test_arms_are_put_in_order():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from evaluation.metrics import accuracy, macro_f1
+from evaluation.metrics import accuracy, macro_f1, measured, tail_classes, tail_recall
 from evaluation.predictions import Predictions
 
 
@@ -24,3 +24,33 @@ def test_macro_f1_is_analytic():
 
 def test_macro_f1_counts_a_class_never_predicted_as_zero():
     assert macro_f1(predictions([0, 0], [0, 1], num_classes=2)) == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ([500, 300, 180, 108, 65, 39, 23, 14, 8, 5], [7, 8, 9]),
+        ([1, 9, 9, 9, 9, 2], [0, 5]),
+        ([7, 3], [1]),
+        ([5, 5, 5], []),
+        ([5, 5, 4], [2]),
+    ],
+)
+def test_tail_is_the_rarest_third(counts, expected):
+    assert list(tail_classes(np.array(counts))) == expected
+
+
+def test_tail_recall_is_analytic():
+    # class 1: 1 of 2 recognised; class 2: 3 of 3; class 0 does not count
+    answers = predictions([1, 1, 0, 2, 2, 2], [0, 1, 1, 2, 2, 2])
+    assert tail_recall(answers, np.array([1, 2])) == pytest.approx(0.75)
+
+
+def test_tail_recall_of_a_class_never_predicted_is_zero():
+    assert tail_recall(predictions([0, 0], [0, 2]), np.array([2])) == 0
+
+
+def test_tail_recall_is_measured_where_there_is_a_tail():
+    answers = predictions([0, 1], [0, 1])
+    assert set(measured(answers, np.array([1]))) == {"accuracy", "macro_f1", "tail_recall"}
+    assert set(measured(answers, np.array([], np.int64))) == {"accuracy", "macro_f1"}

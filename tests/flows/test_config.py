@@ -65,3 +65,9 @@ def test_missing_and_malformed_files_are_named(tmp_path: Path) -> None:
     broken.write_text("seed = = 1")
     with pytest.raises(UsageError, match="not valid TOML"):
         resolve(file=broken)
+
+
+def test_error_of_a_whole_table_does_not_print_the_table() -> None:
+    arms = '["real", "real+classical", "real+classical+synthetic", "class-weighted"]'
+    with pytest.raises(UsageError, match=r"^configuration evaluation: knn has no loss to weight"):
+        resolve('evaluation.classifier.kind="knn"', f"evaluation.arms={arms}")

@@ -19,6 +19,7 @@ from gan.training import (
     NonFiniteLossError,
     StepMetrics,
     TrainingProgress,
+    class_balanced_rows,
     epoch_rows,
     look_at_samples,
     new_state,
@@ -98,8 +99,9 @@ def test_the_global_random_state_is_neither_read_nor_needed(striped, tmp_path):
         changed(discriminator_norm="spectral", loss="hinge"),
         changed(loss="relativistic", r1_gamma=1, r2_gamma=1, discriminator_norm="none"),
         changed(differentiable_augmentation=False, loss="minimax"),
+        changed(class_balanced_batches=True),
     ],
-    ids=["default", "spectral hinge", "relativistic", "minimax"],
+    ids=["default", "spectral hinge", "relativistic", "minimax", "class-balanced"],
 )
 @pytest.mark.parametrize("stop_at", [8, 12])
 def test_resumed_training_ends_with_the_bytes_of_an_uninterrupted_one(striped, tmp_path, config, stop_at):
@@ -348,6 +350,36 @@ def test_batches_of_any_size_cut_the_same_row_of_images():
     by_4 = torch.cat([epoch_rows(step, batch_size=4, num_images=10, seed=3) for step in range(15)])
     by_6 = torch.cat([epoch_rows(step, batch_size=6, num_images=10, seed=3) for step in range(10)])
     assert torch.equal(by_4, by_6)
+
+
+TAILED = np.array([0] * 20 + [2] * 3 + [1], np.int64)
+
+
+def class_balanced(*, batch_size: int, steps: int) -> torch.Tensor:
+    return torch.cat([class_balanced_rows(step, batch_size=batch_size, labels=TAILED, seed=3) for step in range(steps)])
+
+
+def test_class_balanced_batches_hold_every_class_as_often():
+    for step in range(5):
+        rows = class_balanced_rows(step, batch_size=12, labels=TAILED, seed=0)
+        assert np.bincount(TAILED[rows]).tolist() == [4, 4, 4]
+
+
+def test_class_balanced_batches_of_any_size_cut_the_same_row_of_images():
+    assert torch.equal(class_balanced(batch_size=4, steps=15), class_balanced(batch_size=6, steps=10))
+
+
+def test_class_balanced_batches_show_a_class_once_before_any_image_twice():
+    rows = class_balanced(batch_size=6, steps=10)
+    commonest = rows[TAILED[rows] == 0]
+    assert torch.equal(commonest.sort().values, torch.arange(20))
+
+
+def test_class_balanced_batches_are_asked_for(tmp_path, striped):
+    rare = striped.take(np.concatenate([np.flatnonzero(striped.labels == 0), np.flatnonzero(striped.labels == 1)[:2]]))
+    for asked in (False, True):
+        run(rare, tmp_path / str(asked), changed(class_balanced_batches=asked, steps=2))
+    assert not torch.equal(weights(tmp_path / "False")["up2.weight"], weights(tmp_path / "True")["up2.weight"])
 
 
 def test_average_moves_by_one_minus_decay():

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from flows.memory import forget_peak_memory, peak_memory_bytes
+from data.memory import forget_peak_memory, peak_memory_bytes
 
 HUNDRED_MB = 100_000_000
 

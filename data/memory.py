@@ -1,4 +1,4 @@
-"""How much memory a stage needs: the process's peak while it ran."""
+"""How much memory a piece of work needs: the peak of the process while it ran."""
 
 import resource
 import sys
