@@ -1,9 +1,10 @@
 """Checkpoints: tensors in safetensors, everything else in the same file's JSON metadata; one atomic file, no pickle.
 
 `state.safetensors` is what training resumes from. `generator.safetensors` is what samples are drawn from: the
-averaged generator with its configuration, readable without the rest.
+averaged generator's snapshots with their configuration, readable without the rest.
 """
 
+import copy
 import hashlib
 import json
 from dataclasses import asdict
@@ -17,10 +18,10 @@ from torch import Tensor
 from data.errors import CorruptFileError
 from data.files import write_atomically
 from gan.config import GanConfig
-from gan.networks import Generator
+from gan.networks import Generator, GeneratorEnsemble
 from gan.state import EpochRecord, TrainState
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 def _write(path: Path, tensors: dict[str, Tensor], facts: dict[str, object]) -> None:
@@ -77,13 +78,16 @@ def save_checkpoint(path: Path, state: TrainState, *, identity: str) -> None:
         identity: digest of configuration, subset and seed; `load_checkpoint` accepts no other.
     """
     tensors = {"rng": state.rng.get_state()}
+    for place, snapshot in enumerate(state.snapshots):
+        tensors |= {f"snapshot{place}.{key}": value for key, value in snapshot.state_dict().items()}
     for name, network in _networks(state).items():
         tensors |= {f"{name}.{key}": value for key, value in network.state_dict().items()}
     for name, optimizer in _optimizers(state).items():
         for index, slots in optimizer.state_dict()["state"].items():
             tensors |= {f"{name}.{index}.{slot}": value for slot, value in slots.items()}
     history = [asdict(record) for record in state.history]
-    _write(path, tensors, {"identity": identity, "step": state.step, "history": history})
+    facts = {"identity": identity, "step": state.step, "history": history, "snapshots": len(state.snapshots)}
+    _write(path, tensors, facts)
 
 
 def load_checkpoint(path: Path, state: TrainState, *, identity: str) -> bool:
@@ -105,6 +109,9 @@ def load_checkpoint(path: Path, state: TrainState, *, identity: str) -> bool:
             network.load_state_dict(under(name))
         for name, optimizer in _optimizers(state).items():
             _restore_optimizer(optimizer, under(name))
+        state.snapshots = [copy.deepcopy(state.ema_generator) for _ in range(int(str(facts["snapshots"])))]
+        for place, snapshot in enumerate(state.snapshots):
+            snapshot.load_state_dict(under(f"snapshot{place}"))
         state.rng.set_state(tensors["rng"])
         state.step = int(str(facts["step"]))
         state.history = [EpochRecord(**record) for record in facts["history"]]  # type: ignore[attr-defined]
@@ -132,7 +139,7 @@ def _restore_optimizer(optimizer: torch.optim.Adam, tensors: dict[str, Tensor]) 
 
 def save_generator(
     path: Path,
-    generator: Generator,
+    generator: GeneratorEnsemble,
     *,
     config: GanConfig,
     image_shape: tuple[int, int, int],
@@ -147,7 +154,7 @@ def save_generator(
     _write(path, dict(generator.state_dict()), facts)
 
 
-def load_generator(path: Path) -> tuple[Generator, tuple[str, ...]]:
+def load_generator(path: Path) -> tuple[GeneratorEnsemble, tuple[str, ...]]:
     """Read a generator and its class names; the generator is on the CPU, in evaluation mode.
 
     Raises:
@@ -158,8 +165,12 @@ def load_generator(path: Path) -> tuple[Generator, tuple[str, ...]]:
         names = tuple(str(name) for name in facts["class_names"])  # type: ignore[attr-defined]
         channels, height, width = (int(side) for side in facts["image_shape"])  # type: ignore[attr-defined]
         config = GanConfig.model_validate(facts["config"])
-        generator = Generator(config, image_shape=(channels, height, width), num_classes=len(names))
+        shape = (channels, height, width)
+        num_members = len({name.split(".")[1] for name in tensors})
+        generator = GeneratorEnsemble(
+            [Generator(config, image_shape=shape, num_classes=len(names)) for _ in range(num_members)]
+        )
         generator.load_state_dict(tensors)
-    except (RuntimeError, KeyError, TypeError, ValueError) as error:
+    except (RuntimeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise CorruptFileError(f"{path} is not a generator that this version can read ({error})") from error
     return generator.eval(), names

@@ -27,6 +27,10 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
     )
     ema_decay: float = Field(default=0.995, ge=0, lt=1)
 
+    snapshots: int = Field(
+        default=6, ge=1, description="averaged generators kept from the second half of training; samples come from all"
+    )
+
     latent_dim: int = Field(default=64, ge=1)
     generator_width: int = Field(default=32, ge=1, description="channels at the finest hidden resolution")
     discriminator_width: int = Field(default=32, ge=1, description="channels after the first convolution")
@@ -50,8 +54,9 @@ def chapter_dcgan(*, steps: int) -> GanConfig:
     """Return the chapter's GAN without refinements, to measure them against.
 
     Minimax loss (equations 7.1 to 7.4) with the hyper-parameters of PyTorch's DCGAN tutorial (Adam 2e-4, beta1 0.5,
-    batch 128, 100 latent numbers, width 64, weights from N(0, 0.02)): no moving average, no augmentation, no price on
-    lost diversity. It is made conditional as the other configurations are. Train it in float32, as the tutorial does.
+    batch 128, 100 latent numbers, width 64, weights from N(0, 0.02)): no moving average, no snapshots, no augmentation,
+    no price on lost diversity. It is made conditional as the other configurations are. Train it in float32, as the
+    tutorial does.
     """
     return GanConfig(
         loss="minimax",
@@ -62,6 +67,7 @@ def chapter_dcgan(*, steps: int) -> GanConfig:
         adam_beta1=0.5,
         adam_beta2=0.999,
         ema_decay=0.0,
+        snapshots=1,
         latent_dim=100,
         generator_width=64,
         discriminator_width=64,

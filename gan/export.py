@@ -32,7 +32,7 @@ from data.images import LabelledImages
 from data.names import check_class_name
 from data.randomness import numpy_stream, torch_stream
 from gan.checkpoint import load_generator
-from gan.networks import Generator
+from gan.networks import GeneratorEnsemble
 from gan.sampling import (
     ConfidenceFilter,
     FilterTooStrictError,
@@ -105,7 +105,7 @@ class _Export:
     """A checked request with everything that its shards need."""
 
     request: ExportRequest
-    generator: Generator
+    generator: GeneratorEnsemble
     class_names: tuple[str, ...]
     generator_digest: str
     trained_on: dict[str, Any]

@@ -7,6 +7,7 @@ the generator as a learnt embedding beside the noise (Mirza & Osindero 2014, arX
 the discriminator by projection (Miyato & Koyama 2018, arXiv 1802.05637, equation 3).
 """
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 import torch
@@ -77,6 +78,36 @@ class Generator(nn.Module):
         features = self.norm2(self.up1(features)).relu()  # (B, w, H/2, W/2)
         images: Tensor = self.up2(features).tanh()  # (B, C, H, W)
         return images
+
+
+class GeneratorEnsemble(nn.Module):
+    """Snapshots of one training as one generator: each latent vector is shown by one of them, all alike often.
+
+    What a GAN leaves out changes while it trains, so its snapshots together vary more than the last one
+    (self-ensembles: Wang et al. 2016, arXiv 1612.00991).
+
+    Args:
+        members: at least one, all of one configuration.
+    """
+
+    def __init__(self, members: Sequence[Generator]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.image_shape = members[0].image_shape
+        self.latent_dim = members[0].latent_dim
+
+    def forward(self, latent: Tensor, labels: Tensor) -> Tensor:
+        """Map latent (B, latent_dim) float32 and labels (B,) int64 to images (B, C, H, W) in [-1, 1]."""
+        chosen = self.members_of(latent)
+        rows = [(chosen == place).nonzero().squeeze(1) for place in range(len(self.members))]
+        parts = [member(latent[mine], labels[mine]) for member, mine in zip(self.members, rows, strict=True)]
+        images: Tensor = torch.cat(parts)[torch.cat(rows).argsort()]
+        return images
+
+    def members_of(self, latent: Tensor) -> Tensor:
+        """Return which member shows each latent vector, (B,) int64: by low digits of its first number, which are spread
+        evenly and in no image to be seen, so that an image depends on nothing but its own latent vector and label."""
+        return (latent[:, 0].double().abs() * 2**20).long() % 2**10 % len(self.members)
 
 
 class Discriminator(nn.Module):

@@ -11,17 +11,18 @@ from torch import Tensor
 from data.device import Compute
 from data.errors import UsageError
 from data.images import to_pixels
-from gan.networks import Generator
+from gan.networks import Generator, GeneratorEnsemble
 
-SAMPLE_BATCH = 256
+SAMPLE_BATCH = 1024
 MAX_ROUNDS = 100  # of drawing again what a confidence filter rejects
 
+AnyGenerator = Generator | GeneratorEnsemble
 Counts = npt.NDArray[np.int64]
 Pixels = npt.NDArray[np.uint8]
 
 
 @torch.no_grad()
-def generate(generator: Generator, latent: Tensor, labels: Tensor, *, compute: Compute) -> Tensor:
+def generate(generator: AnyGenerator, latent: Tensor, labels: Tensor, *, compute: Compute) -> Tensor:
     """Map latent (N, latent_dim) and labels (N,) to images (N, C, H, W) float32 in [-1, 1] on the CPU, in batches.
 
     The generator is in evaluation mode, so an image depends on its own latent and label only.
@@ -36,7 +37,7 @@ def generate(generator: Generator, latent: Tensor, labels: Tensor, *, compute: C
 
 
 def draw_images(
-    generator: Generator, labels: npt.NDArray[np.int64], *, rng: torch.Generator, compute: Compute
+    generator: AnyGenerator, labels: npt.NDArray[np.int64], *, rng: torch.Generator, compute: Compute
 ) -> Pixels:
     """Draw one image per label, (N, C, H, W) uint8; only one batch of floats is in memory at a time."""
     images = np.empty((len(labels), *generator.image_shape), np.uint8)
@@ -68,7 +69,7 @@ class FilterTooStrictError(UsageError):
 
 
 def draw_confident_images(
-    generator: Generator,
+    generator: AnyGenerator,
     labels: npt.NDArray[np.int64],
     confidence: ConfidenceFilter,
     *,

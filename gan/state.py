@@ -21,12 +21,13 @@ class EpochRecord:
 
 @dataclass(kw_only=True)
 class TrainState:
-    """Both players, the averaged generator, the optimisers, the random stream and the history so far."""
+    """Both players, the averaged generator, its snapshots, the optimisers, the random stream, the history."""
 
     step: int
     generator: Generator
     discriminator: Discriminator
     ema_generator: Generator
+    snapshots: list[Generator]
     generator_optimizer: torch.optim.Adam
     discriminator_optimizer: torch.optim.Adam
     rng: torch.Generator

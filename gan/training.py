@@ -29,7 +29,7 @@ from gan.closeness import kernel_distance
 from gan.config import GanConfig
 from gan.grid import write_grid
 from gan.losses import LOSSES, gradient_penalty, lost_diversity
-from gan.networks import Discriminator, Generator, initialise
+from gan.networks import Discriminator, Generator, GeneratorEnsemble, initialise
 from gan.sampling import generate
 from gan.state import EpochRecord, TrainState
 
@@ -151,6 +151,7 @@ def new_state(
         discriminator_optimizer=torch.optim.Adam(
             discriminator.parameters(), lr=config.discriminator_learning_rate, betas=betas
         ),
+        snapshots=[],
         rng=torch_stream(seed, "gan training"),
         history=[],
     )
@@ -198,6 +199,12 @@ def _epoch_order(epoch: int, *, num_images: int, seed: int) -> Tensor:
     return torch.randperm(num_images, generator=torch_stream(seed, "gan epoch", epoch))
 
 
+def snapshot_steps(config: GanConfig) -> frozenset[int]:
+    """Return after which steps the averaged generator is kept: evenly over the second half, the last one included."""
+    half = config.steps - config.steps // 2
+    return frozenset(config.steps - place * half // config.snapshots for place in range(config.snapshots))
+
+
 def train(
     subset: LabelledImages,
     directory: Path,
@@ -226,6 +233,7 @@ def train(
     images = to_unit_range(subset.images).to(compute.device).contiguous(memory_format=torch.channels_last)
     labels = torch.from_numpy(subset.labels).to(compute.device)
     look_every = max(config.grid_every, math.ceil(len(subset) / config.batch_size))
+    due_snapshots = snapshot_steps(config)
     started, first_step = time.monotonic(), state.step
     unread: list[StepMetrics] = []
 
@@ -239,6 +247,8 @@ def train(
         rows = rows.to(compute.device)
         unread.append(train_step(state, images[rows], labels[rows], config=config, compute=compute, rng=state.rng))
         state.step += 1
+        if state.step in due_snapshots:
+            state.snapshots.append(copy.deepcopy(state.ema_generator))
         last = state.step == config.steps
         look = last or state.step % look_every == 0
         save = last or state.step % config.checkpoint_every == 0
@@ -265,11 +275,12 @@ def train(
         if save:
             save_checkpoint(checkpoint, state, identity=identity)
 
-    settle_batch_norm(state.ema_generator, config=config, num_classes=subset.num_classes, seed=seed, compute=compute)
+    for snapshot in state.snapshots:
+        settle_batch_norm(snapshot, config=config, num_classes=subset.num_classes, seed=seed, compute=compute)
     write_json(directory / "history.json", [asdict(record) for record in state.history])
     save_generator(
         directory / "generator.safetensors",
-        state.ema_generator,
+        GeneratorEnsemble(state.snapshots),
         config=config,
         image_shape=subset.shape,
         class_names=subset.class_names,

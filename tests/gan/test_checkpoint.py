@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 
 import pytest
@@ -10,6 +11,7 @@ from data.device import Compute
 from data.errors import AugmentError, CorruptFileError
 from gan.checkpoint import load_checkpoint, load_generator, save_checkpoint, save_generator
 from gan.config import GanConfig
+from gan.networks import GeneratorEnsemble
 from gan.state import EpochRecord, TrainState
 from gan.training import new_state, train_step
 
@@ -27,6 +29,7 @@ def trained(steps: int = 2, config: GanConfig = CONFIG) -> TrainState:
         images = torch.rand(6, 1, 8, 8, generator=state.rng) * 2 - 1
         train_step(state, images, torch.arange(6) % 3, config=config, compute=CPU, rng=state.rng)
         state.step += 1
+        state.snapshots.append(copy.deepcopy(state.ema_generator))
     state.history.append(
         EpochRecord(
             step=2,
@@ -44,6 +47,8 @@ def everything(state: TrainState) -> dict[str, torch.Tensor]:
     tensors = {"rng": state.rng.get_state()}
     for name in ("generator", "discriminator", "ema_generator"):
         tensors |= {f"{name}.{key}": value for key, value in getattr(state, name).state_dict().items()}
+    for place, snapshot in enumerate(state.snapshots):
+        tensors |= {f"snapshot{place}.{key}": value for key, value in snapshot.state_dict().items()}
     for name in ("generator_optimizer", "discriminator_optimizer"):
         for index, slots in getattr(state, name).state_dict()["state"].items():
             tensors |= {f"{name}.{index}.{slot}": value for slot, value in slots.items()}
@@ -187,10 +192,10 @@ def test_a_write_that_fails_leaves_the_old_checkpoint_and_nothing_half_written(t
 
 
 def test_generator_round_trip_draws_the_same_images(tmp_path):
-    generator = trained().ema_generator.eval()
+    generator = GeneratorEnsemble([trained().ema_generator, trained(3).ema_generator]).eval()
     save_generator(tmp_path / "g", generator, config=CONFIG, image_shape=(1, 8, 8), class_names=("a", "b", "é"))
     loaded, names = load_generator(tmp_path / "g")
-    latent, labels = torch.randn(4, 8), torch.tensor([0, 1, 2, 0])
+    latent, labels = torch.randn(40, 8), torch.tensor([0, 1, 2, 0]).repeat(10)
     assert names == ("a", "b", "é")
     assert not loaded.training
     torch.testing.assert_close(loaded(latent, labels), generator(latent, labels))

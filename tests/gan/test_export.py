@@ -23,7 +23,7 @@ from data.sources import load_source
 from gan.checkpoint import save_generator
 from gan.config import GanConfig
 from gan.export import GENERATOR_FILE, PROVENANCE_FILE, ExportRequest, export_dataset
-from gan.networks import Generator, initialise
+from gan.networks import Generator, GeneratorEnsemble, initialise
 from gan.sampling import ConfidenceFilter, FilterTooStrictError
 
 CPU = Compute(device="cpu", precision="float32")
@@ -37,7 +37,11 @@ def write_generator(directory, *, class_names=("rows", "columns", "none"), image
     with torch.no_grad():
         generator.up2.weight.mul_(30)  # contrast, so that images differ
     save_generator(
-        directory / GENERATOR_FILE, generator, config=config, image_shape=image_shape, class_names=class_names
+        directory / GENERATOR_FILE,
+        GeneratorEnsemble([generator]),
+        config=config,
+        image_shape=image_shape,
+        class_names=class_names,
     )
     write_json(directory / PROVENANCE_FILE, {"source": source, "subset": "0" * 64})
     return directory

@@ -6,7 +6,7 @@ from torch import nn
 
 from data.errors import UsageError
 from gan.config import GanConfig
-from gan.networks import Discriminator, Generator, initialise
+from gan.networks import Discriminator, Generator, GeneratorEnsemble, initialise
 
 SMALL = GanConfig(generator_width=4, discriminator_width=4, latent_dim=8)
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 64, 64), (1, 8, 64), (3, 32, 8)]
@@ -146,3 +146,21 @@ def test_at_first_the_noise_decides_the_image_more_than_the_class():
     of_noise = (images[3:] - images[:-3]).abs().mean()  # neighbours of the same class
     of_class = (generator(latent, (labels + 1) % 3) - images).abs().mean()
     assert of_noise > 3 * of_class
+
+
+def test_an_ensembles_image_is_one_members_and_all_take_part():
+    members = [players(SMALL, (1, 8, 8), seed)[0].eval() for seed in range(3)]
+    latent, labels = torch.randn(600, 8, generator=torch.Generator().manual_seed(0)), torch.arange(600) % 3
+    images = GeneratorEnsemble(members)(latent, labels)
+    by_member = torch.stack([member(latent, labels) for member in members])  # (3, 600, 1, 8, 8)
+    made_by = (by_member - images).abs().amax((2, 3, 4)) < 1e-5
+    assert (made_by.sum(0) == 1).all()
+    assert made_by.sum(1).min() > 150  # of 600, 200 are expected
+
+
+def test_which_member_draws_does_not_show_in_the_size_of_the_noise():
+    chosen = GeneratorEnsemble([players(SMALL, (1, 8, 8), seed)[0] for seed in range(2)]).members_of
+    latent = torch.randn(20_000, 8, generator=torch.Generator().manual_seed(0))
+    first = latent[chosen(latent) == 0, 0]
+    assert abs(float(first.mean())) < 0.05
+    assert abs(float(first.std()) - 1) < 0.05

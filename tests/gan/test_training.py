@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 import gan.training
@@ -24,6 +26,7 @@ from gan.training import (
     look_at_samples,
     new_state,
     settle_batch_norm,
+    snapshot_steps,
     train,
     train_step,
     update_average,
@@ -69,7 +72,8 @@ def changed(**values: object) -> GanConfig:
 
 
 def weights(directory: Path) -> dict[str, torch.Tensor]:
-    return load_generator(directory / "generator.safetensors")[0].state_dict()
+    """Return those of the last snapshot."""
+    return load_generator(directory / "generator.safetensors")[0].members[-1].state_dict()
 
 
 def test_same_seed_same_bytes(striped, tmp_path):
@@ -312,7 +316,7 @@ def test_training_brings_the_samples_closer_to_real(striped, tmp_path):
 def test_samples_have_the_class_they_were_asked_for(striped, tmp_path):
     # Without augmentation, which blurs stripes as fine as these; the discriminator then needs a slower pace.
     options = {"differentiable_augmentation": False, "diversity_weight": 0, "discriminator_learning_rate": 2e-4}
-    config = changed(steps=150, batch_size=32, generator_width=8, ema_decay=0.9, **options)
+    config = changed(steps=150, batch_size=32, generator_width=8, ema_decay=0.9, snapshots=1, **options)
     run(striped, tmp_path, config)
     generator, _ = load_generator(tmp_path / "generator.safetensors")
     labels = torch.arange(60) % 3
@@ -334,6 +338,26 @@ def test_the_price_on_lost_diversity_keeps_samples_of_a_class_apart(striped, tmp
         images = generator(torch.randn(60, 8, generator=torch.Generator().manual_seed(0)), labels)
         distances[weight] = float(same_class_distance(images, labels))
     assert distances[5.0] > 1.5 * distances[0.0]
+
+
+def test_samples_come_from_snapshots_of_the_second_half(striped, tmp_path):
+    config = changed(steps=13, snapshots=3)
+    assert snapshot_steps(config) == {13, 11, 9}
+    run(striped, tmp_path / "three", config)
+    run(striped, tmp_path / "one", changed(steps=13, snapshots=1))
+    three, one = (load_generator(tmp_path / name / "generator.safetensors")[0] for name in ("three", "one"))
+    assert len(three.members) == 3
+    first, *_, last = (member.up2.weight for member in three.members)
+    assert not torch.equal(first, last)
+    assert torch.equal(last, one.members[0].up2.weight)
+
+
+@given(st.integers(1, 500), st.integers(1, 20))
+def test_snapshots_lie_in_the_second_half_and_end_it(steps, snapshots):
+    due = snapshot_steps(changed(steps=steps, snapshots=snapshots))
+    assert steps in due
+    assert min(due) > steps // 2
+    assert len(due) == min(snapshots, steps - steps // 2)
 
 
 # Parts of a step.
