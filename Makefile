@@ -31,19 +31,20 @@ bench-throughput: $(INSTALLED)  ## training images per second against a plain fl
 	$(BIN)/python -m benchmarks.throughput
 
 bench-quality: $(INSTALLED)  ## time until samples of all of MNIST train a good classifier
-	$(BIN)/python -m benchmarks.quality
+	$(BIN)/python -m benchmarks.quality --split test
 
 bench-few-data: $(INSTALLED)  ## the gain with 10, 50, 100 and 500 images per class
-	$(BIN)/python -m benchmarks.few_data
+	$(BIN)/python -m benchmarks.few_data --images-per-class 10 50 100 --draws 20 --split test
+	$(BIN)/python -m benchmarks.few_data --images-per-class 500 --draws 10 --split test
 
 bench-long-tail: $(INSTALLED)  ## rare classes: a synthetic set that evens them out against what needs no GAN
-	$(BIN)/python -m benchmarks.long_tail
+	$(BIN)/python -m benchmarks.long_tail --split test
 
 bench-export: $(INSTALLED)  ## a million images to Parquet: images per second, memory
 	$(BIN)/python -m benchmarks.export --num-images 1000000
 
 bench-scale: $(INSTALLED)  ## cells per minute against workers, Prefect's overhead
-	$(BIN)/python -m benchmarks.scale
+	$(BIN)/python -m benchmarks.scale --append
 
 bench-cost: $(INSTALLED)  ## seconds and memory against subset, batch, image size and number of samples
 	$(BIN)/python -m benchmarks.cost

@@ -16,6 +16,8 @@ from data.images import LabelledImages
 from evaluation.config import ClassifierConfig
 from gan.config import GanConfig
 
+TableRow = Mapping[str, object]
+
 
 @dataclass(frozen=True, kw_only=True)
 class DrawTable:
@@ -40,7 +42,7 @@ class DrawTable:
                         draws.setdefault(int(row["draw"]), []).append(row)
         return draws
 
-    def add(self, rows: Sequence[Mapping[str, object]]) -> None:
+    def add(self, rows: Sequence[TableRow]) -> None:
         """Add the rows of one draw, all of them, whoever else writes."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{self.path}.lock"):
