@@ -79,7 +79,7 @@ def measure_nothing() -> Cost:
 def measure_training(training: Training, *, steps: int, compute: Compute) -> Cost:
     """Time `steps` steps of the default GAN on random images of MNIST's train split."""
     subset = _subset(training)
-    config = GanConfig(batch_size=training.batch_size)
+    config = GanConfig(batch_size=training.batch_size).for_subset(USUAL_SIZE)
     state = new_state(config, image_shape=subset.shape, num_classes=subset.num_classes, seed=0, compute=compute)
     images = to_unit_range(subset.images).to(compute.device).contiguous(memory_format=torch.channels_last)
     labels = torch.from_numpy(subset.labels).to(compute.device)

@@ -38,6 +38,7 @@ def train_by_the_clock(
     images: LabelledImages, *, config: GanConfig, report_seconds: Sequence[float], seed: int, compute: Compute
 ) -> Iterator[tuple[int, GeneratorEnsemble]]:
     """Yield (steps so far, generator) at each of the report times."""
+    config = config.for_subset(len(images))
     kept: dict[int, Generator] = {}
     spent, started = 0.0, time.perf_counter()
     state = new_state(config, image_shape=images.shape, num_classes=images.num_classes, seed=seed, compute=compute)

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field, model_validator
 from data.augmentation import DeformationConfig
 
 LossName = Literal["minimax", "non_saturating", "hinge", "relativistic"]
+MANY_IMAGES = 10_000  # from here on a discriminator no longer learns its real images by heart (benchmarks/TRIALS.md)
 
 
 class GanConfig(BaseModel, frozen=True, extra="forbid"):
@@ -37,11 +38,24 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
     discriminator_norm: Literal["batch", "spectral", "none"] = "batch"
     initialisation: Literal["dcgan", "default"] = "dcgan"
 
-    differentiable_augmentation: bool = True
+    differentiable_augmentation: bool | Literal["auto"] = Field(
+        default="auto", description=f"auto: with fewer than {MANY_IMAGES:,} images, as is the cost of lost diversity"
+    )
     deformation: DeformationConfig = DeformationConfig()
 
     grid_every: int = Field(default=250, ge=1, description="steps between sample grids where an epoch is shorter")
     checkpoint_every: int = Field(default=250, ge=1, description="steps between checkpoints")
+
+    def for_subset(self, num_images: int) -> "GanConfig":
+        """Return the configuration with "auto" decided for a subset of `num_images`.
+
+        Where images are many, undistorted ones teach more, and there is no lost diversity to pay for.
+        """
+        if self.differentiable_augmentation != "auto":
+            return self
+        few = num_images < MANY_IMAGES
+        changes = {"differentiable_augmentation": few, "diversity_weight": self.diversity_weight if few else 0.0}
+        return self.model_copy(update=changes)
 
     @model_validator(mode="after")
     def _relativistic_needs_penalties(self) -> "GanConfig":

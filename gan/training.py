@@ -79,6 +79,7 @@ def train_step(
         labels: (B,) int64; the fake images carry the same labels.
         rng: CPU generator of latent noise and augmentation.
     """
+    assert config.differentiable_augmentation != "auto", "see GanConfig.for_subset"
     loss = LOSSES[config.loss]
     batch, device = len(images), images.device
     needs_penalty = config.r1_gamma > 0 or config.r2_gamma > 0
@@ -225,6 +226,7 @@ def train(
         CorruptFileError: the interrupted training's checkpoint cannot be read.
         UsageError: the networks cannot make images of the subset's shape.
     """
+    config = config.for_subset(len(subset))
     checkpoint = directory / "state.safetensors"
     identity = digest_json([config.model_dump(mode="json"), subset.digest(), seed, compute.as_dict()])
     state = new_state(config, image_shape=subset.shape, num_classes=subset.num_classes, seed=seed, compute=compute)

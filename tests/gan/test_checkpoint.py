@@ -16,7 +16,7 @@ from gan.state import EpochRecord, TrainState
 from gan.training import new_state, train_step
 
 CPU = Compute(device="cpu", precision="float32")
-CONFIG = GanConfig(generator_width=4, discriminator_width=4, latent_dim=8, batch_size=6)
+CONFIG = GanConfig(generator_width=4, discriminator_width=4, latent_dim=8, batch_size=6).for_subset(60)
 
 
 def fresh(seed: int = 0, config: GanConfig = CONFIG) -> TrainState:

@@ -35,7 +35,7 @@ from gan.training import (
 CPU = Compute(device="cpu", precision="float32")
 CONFIG = GanConfig(
     steps=12, batch_size=8, generator_width=4, discriminator_width=4, latent_dim=8, grid_every=5, checkpoint_every=4
-)
+).for_subset(60)
 
 
 class TrainingStoppedError(Exception):
@@ -358,6 +358,25 @@ def test_snapshots_lie_in_the_second_half_and_end_it(steps, snapshots):
     assert steps in due
     assert min(due) > steps // 2
     assert len(due) == min(snapshots, steps - steps // 2)
+
+
+def test_many_images_are_seen_undistorted_and_few_are_not():
+    few, many = GanConfig().for_subset(9_999), GanConfig().for_subset(10_000)
+    assert few.differentiable_augmentation is True
+    assert few.diversity_weight == GanConfig().diversity_weight
+    assert many.differentiable_augmentation is False
+    assert many.diversity_weight == 0
+
+
+def test_what_was_asked_for_stays_whatever_the_subset():
+    asked = GanConfig(differentiable_augmentation=True, diversity_weight=2)
+    assert asked.for_subset(60_000) == asked
+
+
+def test_training_decides_by_its_own_subset(striped, tmp_path):
+    run(striped, tmp_path / "auto", changed(differentiable_augmentation="auto"))
+    run(striped, tmp_path / "always", changed(differentiable_augmentation=True))
+    assert files(tmp_path / "auto") == files(tmp_path / "always")
 
 
 # Parts of a step.

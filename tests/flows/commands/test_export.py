@@ -15,7 +15,7 @@ from flows.config import StudyConfig, to_toml
 from gan.checkpoint import save_generator
 from gan.config import GanConfig
 from gan.export import GENERATOR_FILE
-from gan.networks import Generator, initialise
+from gan.networks import Generator, GeneratorEnsemble, initialise
 
 app = typer.Typer()
 app.command()(export)
@@ -25,7 +25,8 @@ def write_generator(directory, class_names):
     config = GanConfig(generator_width=4, latent_dim=8)
     generator = Generator(config, image_shape=(1, 8, 8), num_classes=len(class_names))
     initialise(generator, config=config, rng=torch.Generator().manual_seed(0))
-    save_generator(directory / GENERATOR_FILE, generator, config=config, image_shape=(1, 8, 8), class_names=class_names)
+    ensemble = GeneratorEnsemble([generator])
+    save_generator(directory / GENERATOR_FILE, ensemble, config=config, image_shape=(1, 8, 8), class_names=class_names)
     write_json(directory / "provenance.json", {"source": "stripes"})
 
 
