@@ -4,11 +4,15 @@
 
 The plain step is written as in PyTorch's DCGAN tutorial: float32, default memory layout, no augmentation, a
 class row gathered per image. The default's step includes its differentiable augmentation, which the plain one does
-not have. Both are timed in turn, so that a busy machine slows both.
+not have. Both are timed in turn, so that a busy machine slows both. The machine's rate is measured in the same minute, by
+a large matrix product in the training's precision. Generation is timed without encoding and writing, whose share
+`benchmarks.export` tells.
 """
 
 import argparse
+from collections.abc import Callable
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -20,9 +24,11 @@ from data.images import to_unit_range
 from data.randomness import torch_stream
 from data.sources import load_source
 from gan.config import GanConfig
-from gan.networks import Discriminator, Generator
+from gan.networks import Discriminator, Generator, GeneratorEnsemble
+from gan.sampling import draw_images
 from gan.training import epoch_rows, new_state, train_step
 
+GENERATED = 10_000
 ROUNDS = 5  # of alternating measurements
 
 
@@ -66,6 +72,14 @@ def matrix_product_rate(compute: Compute) -> float:
     return 2 * side**3 / min(seconds_each(lambda: a @ b, compute=compute, repeats=10))
 
 
+def generating(config: GanConfig, *, image_shape: tuple[int, int, int], compute: Compute) -> Callable[[], object]:
+    """Return work that draws `GENERATED` images as an export does."""
+    members = [Generator(config, image_shape=image_shape, num_classes=10) for _ in range(config.snapshots)]
+    generator = GeneratorEnsemble(members).to(compute.device).to(memory_format=torch.channels_last).eval()
+    labels = np.arange(GENERATED, dtype=np.int64) % 10
+    return lambda: draw_images(generator, labels, rng=torch_stream(0, "benchmark"), compute=compute)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
@@ -98,6 +112,9 @@ def main() -> None:
     for _ in range(ROUNDS):
         our_seconds += seconds_each(ours, compute=compute, repeats=arguments.repeats // ROUNDS)
         their_seconds += seconds_each(theirs, compute=compute, repeats=arguments.repeats // ROUNDS)
+    generating_seconds = seconds_each(
+        generating(config, image_shape=train.shape, compute=compute), compute=compute, repeats=8
+    )
     with FlopCounterMode(display=False) as counter:
         ours()
     flops = counter.get_total_flops()
@@ -111,6 +128,7 @@ def main() -> None:
             median_and_spread([batch / each for each in their_seconds]),
         ),
         ("default over plain", median_and_spread(ratios, digits=2)),
+        ("generation, images/s", median_and_spread([GENERATED / each for each in generating_seconds])),
         (
             "roofline",
             f"{flops / 1e9:.1f} GFLOP a step, {achieved / 1e9:,.0f} GFLOP/s achieved of {peak / 1e9:,.0f} GFLOP/s "
