@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from data.files import read_json
-from evaluation.report import read_report
 from flows.config import StudyConfig
 from flows.server import prefect_server
+from tests.flows.reports import figures
 
 KILLS = 20
 
@@ -55,10 +55,6 @@ def start_study(
         return process
 
     return start
-
-
-def figures(run: Path) -> dict[str, object]:
-    return read_report(run / "report.json").model_dump(exclude={"timings"})
 
 
 def num_finished_stages(run: Path) -> int:

@@ -12,14 +12,10 @@ from pathlib import Path
 import pytest
 
 from data.errors import AugmentError, UsageError
-from evaluation.report import read_report
 from flows.config import ComputeConfig, RunnerConfig, StudyConfig, resolve_runner
 from flows.progress import StageUpdate, listening, study_stages
 from flows.study import augmentation_study
-
-
-def figures(location: Path) -> dict[str, object]:
-    return read_report(location / "report.json").model_dump(exclude={"timings"})
+from tests.flows.reports import figures
 
 
 class Recorder:

@@ -12,10 +12,10 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from data.errors import AugmentError, CorruptFileError, UsageError
-from evaluation.report import read_report
 from flows.config import RunnerConfig, StudyConfig
 from flows.store import OWNER_FILE, STALE_SECONDS, RunStore, StoreError, redact
 from flows.study import augmentation_study
+from tests.flows.reports import figures
 
 SECRET = "mmSecretKeyThatNobodyMaySee"
 
@@ -144,7 +144,7 @@ def test_dask_workers_that_share_only_a_store_give_the_same_report(
         assert augmentation_study(tiny, location, runner=RunnerConfig(kind="dask", workers=2)) == location
     store = RunStore(location)
     store.pull_folder(tmp_path, "")
-    assert read_report(tmp_path / "report.json").model_dump(exclude={"timings"}) == expected
+    assert figures(tmp_path) == expected
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or SECRET.encode() not in path.read_bytes()
     assert SECRET not in caplog.text
@@ -152,4 +152,4 @@ def test_dask_workers_that_share_only_a_store_give_the_same_report(
     fsspec.filesystem("s3").rm_file("runs/study/report.json")
     augmentation_study(tiny, location)  # nothing to do but the report; by another runner
     store.pull(tmp_path, ["report.json"])
-    assert read_report(tmp_path / "report.json").model_dump(exclude={"timings"}) == expected
+    assert figures(tmp_path) == expected
