@@ -25,6 +25,7 @@ from flows.config import StudyConfig
 
 PREFECT_INTERVAL_SECONDS = 3.0
 REMOTE_INTERVAL_SECONDS = 2.0
+CONSOLE_REFRESHES = 4  # a second; Rich's ten take 1.6 % of a core
 REMOTE_ARTIFACTS = 100  # of those changed last; more stages than these do not change within a second
 SERVER_ERRORS = (httpx.HTTPError, PrefectException, ConcurrencySlotAcquisitionError)  # what an unreachable server gives
 PROGRESS_RETRIES = 1  # of requests that only show progress: a study does not wait long for a server that is gone
@@ -173,7 +174,7 @@ def console_progress(console: Console, *, total_weight: float) -> Iterator[None]
         TextColumn("{task.fields[detail]}"),
     )
     with (
-        Progress(*columns, console=console, transient=True) as progress,
+        Progress(*columns, console=console, transient=True, refresh_per_second=CONSOLE_REFRESHES) as progress,
         listening(ConsoleListener(console, progress, total_weight=total_weight)),
     ):
         yield
