@@ -18,13 +18,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from prefect.settings import PREFECT_API_URL, temporary_settings
-
 from data.files import read_json
 from flows.commands.console import silence_prefect_console
 from flows.config import RunnerConfig, StudyConfig, resolve_config
 from flows.run_directory import study_cells
-from flows.server import prefect_server
+from flows.server import study_server
 from flows.stages import stage_timings
 from flows.study import augmentation_study
 
@@ -51,7 +49,7 @@ def main() -> None:
     arguments = parser.parse_args()
     assignments = [*arguments.assignments, f"compute.threads={arguments.threads}"]
     config = resolve_config(preset_name="quick", file=None, options={}, assignments=assignments)
-    with prefect_server(host="127.0.0.1", port=0) as url, temporary_settings({PREFECT_API_URL: url}):
+    with study_server():
         silence_prefect_console()
         measured = {
             workers: [measure(config, workers=workers) for _ in range(arguments.repeats)]

@@ -4,9 +4,9 @@
 
 The plain step is written as in PyTorch's DCGAN tutorial: float32, default memory layout, no augmentation, a
 class row gathered per image. The default's step includes its differentiable augmentation, which the plain one does
-not have. Both are timed in turn, so that a busy machine slows both. The machine's rate is measured in the same minute, by
-a large matrix product in the training's precision. Generation is timed without encoding and writing, whose share
-`benchmarks.export` tells.
+not have. Both are timed in turn, so that a busy machine slows both. The machine's rate is measured in the same
+minute, by a large matrix product in the training's precision. Generation is timed without encoding and writing, whose
+share `benchmarks.export` tells.
 """
 
 import argparse

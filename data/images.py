@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -60,10 +61,17 @@ class LabelledImages:
         )
 
     def digest(self) -> str:
-        """Return the SHA-256 of pixels, labels, rows and class names: the set's identity in provenance."""
+        """Return the SHA-256 of pixels, labels, rows and class names: the set's identity in provenance.
+
+        Computed once: every stage asks for the digests of whole splits, and nobody changes images in place.
+        """
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         sha = hashlib.sha256(repr((self.images.shape, self.class_names)).encode())
         for array in (self.images, self.labels, self.rows):
-            sha.update(np.ascontiguousarray(array).tobytes())
+            sha.update(array.ravel().data)
         return sha.hexdigest()
 
 

@@ -149,12 +149,16 @@ def _columns(schema: pa.Schema, config: DataConfig, *, where: str) -> _Columns:
 def _rows(path: Path, file: pq.ParquetFile, columns: _Columns, collector: ImageCollector) -> Iterator[Label]:
     """Read a file in batches: its images go to `collector`, its labels are yielded."""
     row = 0
+    wanted = [columns.image, columns.label]
     for group in range(file.metadata.num_row_groups):
-        batches = file.iter_batches(
-            _batch_rows(file, group, columns.image), row_groups=[group], columns=[columns.image, columns.label]
-        )
+        batches: Iterator[pa.RecordBatch] | None = None
         while True:
             try:
+                if batches is None:
+                    # One row first: of damaged column metadata this raises; PyArrow's view of them ends the process.
+                    next(file.iter_batches(1, row_groups=[group], columns=wanted), None)
+                    size = _batch_rows(file, group, columns.image)
+                    batches = file.iter_batches(size, row_groups=[group], columns=wanted)
                 batch = next(batches, None)
             except (pa.ArrowException, OSError, ValueError) as error:
                 reason = (str(error).splitlines() or ["unknown"])[0]
@@ -173,12 +177,12 @@ def _batch_rows(file: pq.ParquetFile, group: int, image_column: str) -> int:
     One value is at most as long as its column chunk; a chunk without a dictionary holds each row in full.
     """
     metadata = file.metadata.row_group(group)
-    chunks = [metadata.column(position) for position in range(metadata.num_columns)]
-    sizes = [
-        int(chunk.total_uncompressed_size)
-        for chunk in chunks
-        if chunk.path_in_schema.split(".")[0] == image_column and not set(chunk.encodings) <= _PLAIN_ENCODINGS
+    chunks = [
+        metadata.column(position)
+        for position in range(metadata.num_columns)
+        if file.schema.column(position).path.split(".")[0] == image_column
     ]
+    sizes = [int(chunk.total_uncompressed_size) for chunk in chunks if not set(chunk.encodings) <= _PLAIN_ENCODINGS]
     return max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, *sizes, 1)))
 
 

@@ -200,13 +200,6 @@ def replicates_for(gain: float, *, sd: float, alpha: float) -> int | None:
     return high
 
 
-def is_equivalent(gain: Gain, *, margin: float) -> bool | None:
-    """Tell whether two one-sided tests (Schuirmann 1987) place the gain within +-margin; None without bounds."""
-    if gain.at_least is None or gain.at_most is None:
-        return None
-    return -margin < gain.at_least and gain.at_most < margin
-
-
 def equivalence_statement(gain: Gain, *, confidence: float) -> str:
     """Say in points what gain the data rule out, such as "no gain larger than 0.42 points (95% confidence)"."""
     if gain.at_most is None:

@@ -16,15 +16,16 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.client.schemas.objects import Artifact
 from prefect.client.schemas.sorting import ArtifactSort
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
+from prefect.context import SettingsContext, get_settings_context
 from prefect.exceptions import PrefectException
-from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from flows.config import StudyConfig
 
 PREFECT_INTERVAL_SECONDS = 3.0
-REMOTE_INTERVAL_SECONDS = 1.0
+REMOTE_INTERVAL_SECONDS = 2.0
+CONSOLE_REFRESHES = 4  # a second; Rich's ten take 1.6 % of a core
 REMOTE_ARTIFACTS = 100  # of those changed last; more stages than these do not change within a second
 SERVER_ERRORS = (httpx.HTTPError, PrefectException, ConcurrencySlotAcquisitionError)  # what an unreachable server gives
 PROGRESS_RETRIES = 1  # of requests that only show progress: a study does not wait long for a server that is gone
@@ -173,7 +174,7 @@ def console_progress(console: Console, *, total_weight: float) -> Iterator[None]
         TextColumn("{task.fields[detail]}"),
     )
     with (
-        Progress(*columns, console=console, transient=True) as progress,
+        Progress(*columns, console=console, transient=True, refresh_per_second=CONSOLE_REFRESHES) as progress,
         listening(ConsoleListener(console, progress, total_weight=total_weight)),
     ):
         yield
@@ -182,6 +183,19 @@ def console_progress(console: Console, *, total_weight: float) -> Iterator[None]
 def artifact_key(name: str) -> str:
     """Return the key that Prefect allows for a thing of this name."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+@contextmanager
+def few_retries() -> Iterator[None]:
+    """Let requests inside be retried once, not many times: for those that only show progress.
+
+    This copies two of Prefect's settings objects. Its own `temporary_settings` reads and validates all settings anew,
+    20 ms of a core for a request of 5: too much several times a second beside workers that fill the cores.
+    """
+    context = get_settings_context()
+    hasty = context.settings.client.model_copy(update={"max_retries": PROGRESS_RETRIES})
+    with SettingsContext(profile=context.profile, settings=context.settings.model_copy(update={"client": hasty})):
+        yield
 
 
 class PrefectProgress:
@@ -193,7 +207,7 @@ class PrefectProgress:
     def __init__(self, name: str, *, description: str) -> None:
         self._artifact: object = None
         self._next = time.monotonic() + PREFECT_INTERVAL_SECONDS
-        with suppress(*SERVER_ERRORS), temporary_settings({PREFECT_CLIENT_MAX_RETRIES: PROGRESS_RETRIES}):
+        with suppress(*SERVER_ERRORS), few_retries():
             self._artifact = create_progress_artifact(progress=0.0, key=artifact_key(name), description=description)
 
     def update(self, share: float, detail: str) -> None:
@@ -208,7 +222,7 @@ class PrefectProgress:
     def _send(self, share: float, detail: str) -> None:
         if isinstance(self._artifact, UUID):
             try:
-                with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: PROGRESS_RETRIES}):
+                with few_retries():
                     update_progress_artifact(self._artifact, progress=100 * share, description=detail)
             except SERVER_ERRORS:
                 self._artifact = None
@@ -272,10 +286,10 @@ class RemoteProgress:
         self._next = 0.0
 
     def poll(self) -> None:
-        """Ask the server how far the stages are, at most once a second."""
+        """Ask the server how far the stages are, at most every few seconds."""
         if time.monotonic() < self._next:
             return
-        with suppress(*SERVER_ERRORS), temporary_settings({PREFECT_CLIENT_MAX_RETRIES: PROGRESS_RETRIES}):
+        with suppress(*SERVER_ERRORS), few_retries():
             for artifact in self._read():
                 found = self._stages.get(artifact.key or "")
                 if found is not None and found[:2] not in self._told:

@@ -28,6 +28,7 @@ Result = TypeVar("Result")
 MAX_LOST_WORKERS = 3  # a cell that loses its worker more often is likely what kills it
 POLL_SECONDS = 0.5
 DASK_CONNECT_SECONDS = 20
+DASK_WORKERLESS_SECONDS = 60.0  # for a cluster to replace its workers, or for somebody to start new ones
 LOCAL_CLUSTER = {"host": "127.0.0.1", "threads_per_worker": 1, "processes": True, "dashboard_address": "127.0.0.1:0"}
 
 
@@ -48,14 +49,16 @@ def run_tasks(
         on_wait: called a few times a second while calls are running.
 
     Raises:
-        AugmentError: workers were lost again and again, or there is no Dask scheduler at the address.
+        AugmentError: workers were lost again and again, there is no Dask scheduler at the address, or it has lost all
+            its workers for good.
         UsageError: Dask is asked for and not installed.
     """
     pending = list(calls)
     for _ in range(MAX_LOST_WORKERS):
         with _started(runner, workers=workers) as tasks:
             futures = [tasks.submit(task, dict(call)) for call in pending]
-            pending = _collect(dict(zip(futures, pending, strict=True)), on_result=on_result, on_wait=on_wait)
+            watched = _watching_cluster(tasks, on_wait) if runner.kind == "dask" else on_wait
+            pending = _collect(dict(zip(futures, pending, strict=True)), on_result=on_result, on_wait=watched)
         if not pending:
             return
     raise AugmentError(
@@ -133,6 +136,24 @@ def _dask_runner(address: str, *, workers: int) -> TaskRunner[Any]:
     except (OSError, ValueError) as error:
         raise AugmentError(f"no Dask scheduler answers at {address}; start one: dask scheduler") from error
     return DaskTaskRunner(address=address)
+
+
+def _watching_cluster(tasks: TaskRunner[Any], on_wait: Callable[[], None]) -> Callable[[], None]:
+    """Return `on_wait` with a look at the Dask cluster: one that lost all its workers would let cells wait for ever."""
+    seen = time.monotonic()
+
+    def watch() -> None:
+        nonlocal seen
+        on_wait()
+        if tasks.client.scheduler_info()["workers"]:  # type: ignore[attr-defined]
+            seen = time.monotonic()
+        elif time.monotonic() - seen > DASK_WORKERLESS_SECONDS:
+            raise AugmentError(
+                f"the Dask cluster has had no worker for {DASK_WORKERLESS_SECONDS:.0f} s; start some: dask worker "
+                "ADDRESS, and go on with --resume"
+            )
+
+    return watch
 
 
 def end_with_parent() -> None:

@@ -27,7 +27,7 @@ from flows.reporting import REPORT_HTML, REPORT_JSON
 from flows.run_directory import DEFAULT_RUNS_DIRECTORY, load_run_config
 from flows.store import RunStore, store_of
 from flows.study import SEQUENTIAL, augmentation_study
-from gan.export import ExportRequest, export_dataset
+from gan.export import GENERATOR_FILE, PROVENANCE_FILE, ExportRequest, export_dataset
 
 OnRegression = Literal["fail", "warn"]
 
@@ -81,11 +81,16 @@ def augmentation_comparison(
 
 
 @flow(name="augmentation_export", validate_parameters=True, persist_result=False)
-def augmentation_export(generator: Path, output: Path, num_images: int = 10_000, seed: int = 0) -> Path:
-    """Write a labelled synthetic data set from a trained generator; cut off, it goes on where it was."""
+def augmentation_export(generator: Path | str, output: Path, num_images: int = 10_000, seed: int = 0) -> Path:
+    """Write a labelled synthetic data set from a trained generator; cut off, it goes on where it was.
+
+    Args:
+        generator: path or fsspec URL of a cell's `generator` folder.
+    """
     request = ExportRequest(num_images=num_images, seed=seed)
     compute = resolve_compute(device="auto", precision="auto")
-    export_dataset(generator, output, request, compute=compute, on_progress=lambda _: None)
+    with store_of(generator).fetched(GENERATOR_FILE, PROVENANCE_FILE) as directory:
+        export_dataset(directory, output, request, compute=compute, on_progress=lambda _: None)
     get_run_logger().info("%s images in %s", f"{num_images:,}", output)
     return output
 

@@ -1,46 +1,118 @@
-"""A Prefect server of one's own, for schedules where none is configured: `PREFECT_API_URL` names another one."""
+"""Prefect servers of one's own, where `PREFECT_API_URL` names no other one: for schedules, and for a single study."""
 
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from data.errors import AugmentError
 
 START_SECONDS = 120.0
+STOP_SECONDS = 10.0
+DRAIN_SECONDS = 5.0
+_UNUSED_BY_A_STUDY = (  # services that look into the database every few seconds, beside workers that fill the cores
+    "CANCELLATION_CLEANUP",
+    "CLEANUP_RECONCILER",
+    "EVENT_PERSISTER",
+    "FOREMAN",
+    "LATE_RUNS",
+    "PAUSE_EXPIRATIONS",
+    "REPOSSESSOR",
+    "SCHEDULER",
+    "TRIGGERS",
+)
+STUDY_SETTINGS = {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in _UNUSED_BY_A_STUDY} | {
+    "PREFECT_SERVER_UI_ENABLED": "false"
+}
 
 
 @contextmanager
-def prefect_server(*, host: str, port: int) -> Iterator[str]:
-    """Run a Prefect server with its user interface while the block runs; yield its API's URL.
+def prefect_server(*, host: str, port: int, settings: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Run a Prefect server while the block runs; yield its API's URL. It ends with this process, even a killed one.
 
     Args:
         host: address to bind to; loopback unless the user says otherwise.
         port: 0 takes a free one.
+        settings: Prefect's, by the names of their environment variables; by default it has all services and its
+            user interface.
 
     Raises:
         AugmentError: the port is taken, or the server does not come up.
     """
     port = _bindable_port(host, port)
     url = f"http://{host}:{port}/api"
-    environment = os.environ | {"PREFECT_API_URL": url, "PREFECT_UI_API_URL": url}
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port)]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
+    environment = os.environ | {"PREFECT_API_URL": url, "PREFECT_UI_API_URL": url} | dict(settings or {})
+    start = ["prefect", "server", "start", "--host", host, "--port", str(port)]
+    with child_process(
+        [sys.executable, "-m", "flows.attached", *start], environment=environment, output=Path(os.devnull)
+    ) as process:
         _wait_until_healthy(process, url)
-        yield url
+        try:
+            yield url
+        finally:
+            tell_the_rest()
+
+
+def tell_the_rest() -> None:
+    """Send Prefect's server the events and log lines that wait here; once it is gone, they would hold up the exit."""
+    for service in (EventsWorker, APILogWorker):
+        service.drain_all(timeout=DRAIN_SECONDS)
+
+
+@contextmanager
+def study_server() -> Iterator[None]:
+    """Let the block have a Prefect server: the one that is configured, else a lean one for one study.
+
+    Raises:
+        AugmentError: the server does not come up.
+    """
+    if PREFECT_API_URL.value():
+        yield
+        return
+    with (
+        prefect_server(host="127.0.0.1", port=0, settings=STUDY_SETTINGS) as url,
+        temporary_settings({PREFECT_API_URL: url}),
+    ):
+        yield
+
+
+@contextmanager
+def child_process(
+    command: Sequence[str], *, environment: Mapping[str, str], output: Path
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a command while the block runs; its standard input is a pipe that this process alone keeps open.
+
+    It has a session of its own, so that Ctrl-C reaches this process first, which may still need the child to end well.
+    """
+    with open(output, "wb") as stream:
+        process = subprocess.Popen(
+            command,
+            env=dict(environment),
+            stdin=subprocess.PIPE,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield process
     finally:
         process.terminate()
         try:
-            process.wait(timeout=10)
+            process.wait(timeout=STOP_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
 
 
 def _bindable_port(host: str, port: int) -> int:

@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -15,6 +16,7 @@ from pydantic import ValidationError
 from data.device import Compute
 from data.errors import CorruptFileError
 from data.files import digest_file, digest_json, read_json, write_json
+from data.images import LabelledImages
 from data.memory import forget_peak_memory, peak_memory_bytes
 from data.parquet import read_published, read_subset, write_subset
 from data.randomness import child_seed, numpy_stream
@@ -122,6 +124,20 @@ def stage_timings(cell: Cell) -> dict[str, StageTiming]:
         except (KeyError, TypeError, ValidationError) as error:
             raise CorruptFileError(f"{path} is not a stage's record; delete it to make the stage again") from error
     return timings
+
+
+def read_synthetic(cell: Cell) -> LabelledImages:
+    """Read the cell's synthetic data set; its PNG images are decoded once a cell, not once for each arm.
+
+    Raises:
+        CorruptFileError: no shards, a damaged shard, or an image that cannot be decoded.
+    """
+    return _read_synthetic(cell.synthetic_directory, digest_file(cell.synthetic_directory / PROVENANCE_FILE))
+
+
+@lru_cache(maxsize=1)  # of the cell at work: cells follow each other in a process
+def _read_synthetic(directory: Path, provenance: str) -> LabelledImages:  # noqa: ARG001 (the key: a set made again)
+    return read_published(directory)
 
 
 def subset_stage(cell: Cell, config: StudyConfig, *, source: Source) -> Stage:
@@ -249,7 +265,7 @@ def samples_stage(cell: Cell, config: StudyConfig, *, source: Source, compute: C
         network = feature_network(
             source.train, instrument_directory(), config=settings.features, compute=compute, on_progress=on_progress
         )
-        subset, synthetic = read_subset(cell.subset_file), read_published(cell.synthetic_directory)
+        subset, synthetic = read_subset(cell.subset_file), read_synthetic(cell)
         judged = evaluate_samples(
             synthetic,
             real=RealData(subset=subset, train=source.train, test=source.test),
@@ -294,7 +310,7 @@ def arm_stage(cell: Cell, arm: ArmName, config: StudyConfig, *, source: Source, 
             )
             on_update(progress.step / progress.num_steps, detail)
 
-        subset, synthetic = read_subset(cell.subset_file), read_published(cell.synthetic_directory)
+        subset, synthetic = read_subset(cell.subset_file), read_synthetic(cell)
         options = FitOptions(
             config=evaluation.classifier,
             added_share=evaluation.added_share,

@@ -19,6 +19,7 @@ from flows.config import RunnerConfig, RunnerKind, StudyConfig, resolve_config, 
 from flows.progress import SERVER_ERRORS, console_progress, study_weight
 from flows.reporting import REPORT_HTML, REPORT_JSON
 from flows.run_directory import DEFAULT_RUNS_DIRECTORY, load_config_at, new_run_location
+from flows.server import study_server
 from flows.store import RunStore, store_of
 from flows.study import augmentation_study, study_source
 
@@ -106,7 +107,7 @@ def run_study(study: StudyConfig, run_directory: str, *, runner: RunnerConfig, c
     if source.warning:
         console.print(f"[bold black on yellow] WARNING [/] [yellow]{escape(source.warning)}[/]", highlight=False)
     try:
-        with console_progress(console, total_weight=study_weight(study)):
+        with study_server(), console_progress(console, total_weight=study_weight(study)):
             augmentation_study(study, run_directory, runner=runner)
     except KeyboardInterrupt:
         console.print(f"interrupted; go on with: augment run --resume {escape(run_directory)}", highlight=False)

@@ -1,4 +1,5 @@
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
@@ -42,6 +43,11 @@ def test_the_digest_notices_class_names(striped):
 
 def test_equal_sets_have_equal_digests(striped):
     assert striped.take(np.arange(60)).digest() == striped.digest()
+
+
+def test_the_digest_is_computed_once_and_survives_a_trip_to_a_worker(striped):
+    assert striped.digest() is striped.digest()
+    assert pickle.loads(pickle.dumps(striped)).digest() == striped.digest()
 
 
 @pytest.mark.parametrize(

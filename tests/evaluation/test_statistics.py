@@ -8,7 +8,6 @@ from evaluation.predictions import Predictions
 from evaluation.statistics import (
     detectable_gain,
     equivalence_statement,
-    is_equivalent,
     mcnemar,
     paired_gains,
     replicates_for,
@@ -149,8 +148,6 @@ def test_one_sided_bound_is_analytic():
 
 def test_equivalence_says_what_is_ruled_out():
     gain = gain_of([0.0, 0.001, -0.001])
-    assert is_equivalent(gain, margin=0.005) is True
-    assert is_equivalent(gain, margin=0.001) is False
     assert equivalence_statement(gain, confidence=0.95) == "no gain larger than 0.17 points (95% confidence)"
 
 
@@ -159,7 +156,6 @@ def test_harm_is_no_gain_at_all():
 
 
 def test_equivalence_of_a_single_replicate_is_not_available():
-    assert is_equivalent(gain_of([0.0]), margin=1.0) is None
     assert "2 replicates" in equivalence_statement(gain_of([0.0]), confidence=0.95)
 
 

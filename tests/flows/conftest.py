@@ -11,11 +11,11 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from data.config import DataConfig
 from evaluation.config import ClassifierConfig, EvaluationConfig, FeaturesConfig, SamplesConfig
-from evaluation.report import read_report
 from flows.config import ComputeConfig, SamplingConfig, StudyConfig, to_toml
 from flows.server import prefect_server
 from flows.study import augmentation_study
 from gan.config import GanConfig
+from tests.flows.reports import figures
 
 
 @pytest.fixture(scope="session")
@@ -67,11 +67,6 @@ def tiny_toml(tiny: StudyConfig, tmp_path: Path) -> Path:
     file = tmp_path / "tiny.toml"
     file.write_text(to_toml(tiny) + '\n[runner]\nkind = "sequential"\n')
     return file
-
-
-def figures(location: Path) -> dict[str, object]:
-    """Return all of a run's report but its timings."""
-    return read_report(location / "report.json").model_dump(exclude={"timings"})
 
 
 @pytest.fixture(scope="session")

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import psutil
 import pytest
 
 from data.files import read_json
-from evaluation.report import read_report
 from flows.config import StudyConfig
 from flows.server import prefect_server
+from tests.flows.reports import figures
 
 KILLS = 20
 
@@ -55,10 +56,6 @@ def start_study(
         return process
 
     return start
-
-
-def figures(run: Path) -> dict[str, object]:
-    return read_report(run / "report.json").model_dump(exclude={"timings"})
 
 
 def num_finished_stages(run: Path) -> int:
@@ -103,6 +100,65 @@ def test_full_disk_stops_with_one_line_and_the_study_goes_on_afterwards(
     process.join(120)
     assert process.exitcode == 0
     assert figures(run) == expected
+
+
+NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount"]  # in which any user may mount a small disk
+ON_A_SMALL_DISK = """
+mount -t tmpfs -o size=$SIZE small "$DISK" || exit 77
+"$@" run "$CONFIG" --run-dir "$DISK/run" >"$OUT/first.out" 2>"$OUT/first.err"
+echo $? >"$OUT/first.status"
+(cd "$DISK" && find run -type f) >"$OUT/left"
+mount -o remount,size=100m "$DISK" || exit 77
+"$@" run --resume "$DISK/run" >"$OUT/second.out" 2>"$OUT/second.err"
+echo $? >"$OUT/second.status"
+cp -r "$DISK/run" "$OUT/run"
+"""
+
+
+def test_study_on_a_full_disk_stops_with_one_line_loses_nothing_and_goes_on_when_there_is_room(
+    augment, tiny_toml: Path, tmp_path: Path, prefect_api: str, expected: dict[str, object]
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    finished = subprocess.run(
+        [*NAMESPACE, "sh", "-c", ON_A_SMALL_DISK, "sh", *augment.command()],
+        env=os.environ | {"SIZE": "400k", "DISK": str(disk), "OUT": str(tmp_path), "CONFIG": str(tiny_toml)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    if not (tmp_path / "second.status").exists():
+        pytest.skip(f"no small disk can be mounted here: {finished.stderr.strip()}")
+    error = (tmp_path / "first.err").read_text()
+    assert (tmp_path / "first.status").read_text() == "1\n", error
+    assert error.startswith("error: cannot write")
+    assert "No space left on device" in error
+    assert len(error.splitlines()) == 1
+    left = (tmp_path / "left").read_text().split()
+    finished_stages = [name for name in left if "/stages/" in name]
+    assert finished_stages
+    assert not [name for name in left if name.endswith(".tmp")]
+    assert (tmp_path / "second.status").read_text() == "0\n", (tmp_path / "second.err").read_text()
+    assert (tmp_path / "second.out").read_text().count("finished before") == len(finished_stages)
+    assert figures(tmp_path / "run") == expected
+
+
+def test_killed_study_leaves_no_process_behind(augment, tiny_toml: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    environment = os.environ | {"PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_API_URL": ""}
+    command = augment.command("run", tiny_toml, "--run-dir", run, "--runner", "processes", "--workers", "2")
+    study = psutil.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    give_up = time.monotonic() + 120
+    while not list(run.glob("cells/*/*/stages/*.json")) and time.monotonic() < give_up:
+        time.sleep(0.05)
+    family = study.children(recursive=True)
+    commands = [" ".join(child.cmdline()) for child in family]
+    study.kill()
+    study.wait()
+    assert any("server start" in command for command in commands)
+    assert sum("spawn_main" in command for command in commands) >= 2
+    assert psutil.wait_procs(family, timeout=15)[1] == []
 
 
 def test_study_outlives_its_server_or_stops_with_one_line(

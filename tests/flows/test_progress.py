@@ -1,9 +1,10 @@
 """Progress: shares add up, skipped work does not count as speed."""
 
 import pytest
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES
 
 from flows.config import preset
-from flows.progress import StageUpdate, StudyClock, stage_weight, study_weight
+from flows.progress import PROGRESS_RETRIES, StageUpdate, StudyClock, few_retries, stage_weight, study_weight
 
 
 def update(stage: str, share: float, weight: float = 10.0) -> StageUpdate:
@@ -35,3 +36,10 @@ def test_weights_of_all_stages_make_the_study() -> None:
     arms = sum(stage_weight(f"arm {arm}", config) for arm in config.evaluation.arms)
     cell = arms + stage_weight("generator", config) + stage_weight("samples", config) + 2.0
     assert study_weight(config) == pytest.approx(6 * cell)
+
+
+def test_requests_that_show_progress_are_retried_once_and_all_else_stays() -> None:
+    outside = PREFECT_CLIENT_MAX_RETRIES.value(), PREFECT_API_URL.value()
+    with few_retries():
+        assert (PREFECT_CLIENT_MAX_RETRIES.value(), PREFECT_API_URL.value()) == (PROGRESS_RETRIES, outside[1])
+    assert (PREFECT_CLIENT_MAX_RETRIES.value(), PREFECT_API_URL.value()) == outside

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,14 +13,11 @@ from pathlib import Path
 import pytest
 
 from data.errors import AugmentError, UsageError
-from evaluation.report import read_report
 from flows.config import ComputeConfig, RunnerConfig, StudyConfig, resolve_runner
 from flows.progress import StageUpdate, listening, study_stages
+from flows.server import child_process
 from flows.study import augmentation_study
-
-
-def figures(location: Path) -> dict[str, object]:
-    return read_report(location / "report.json").model_dump(exclude={"timings"})
+from tests.flows.reports import figures
 
 
 class Recorder:
@@ -60,6 +58,14 @@ def killing_one_worker(run: Path) -> Iterator[list[int]]:
         thread.join()
 
 
+def kill_in_the_middle_of_a_cell(run: Path, process: int) -> None:
+    """Kill (SIGKILL) a process as soon as the run has a generator in training."""
+    give_up = time.monotonic() + 60
+    while not list(run.glob("cells/*/*/generator")) and time.monotonic() < give_up:
+        time.sleep(0.01)
+    os.kill(process, signal.SIGKILL)
+
+
 def test_threads_give_the_same_report(tiny: StudyConfig, tmp_path: Path, expected: dict[str, object]) -> None:
     augmentation_study(tiny, tmp_path / "run", runner=RunnerConfig(kind="threads", workers=2))
     assert figures(tmp_path / "run") == expected
@@ -75,6 +81,42 @@ def test_processes_survive_a_lost_worker_and_tell_of_every_stage(
     assert figures(tmp_path / "run") == expected
     assert sorted(recorder.ended) == sorted((f"balanced-10/{n}", stage) for n in (0, 1) for stage in study_stages(tiny))
     assert any("accuracy" in detail for detail in recorder.details)
+
+
+def test_dask_survives_a_worker_lost_in_the_middle_of_a_cell(
+    tiny: StudyConfig, tmp_path: Path, expected: dict[str, object]
+) -> None:
+    pytest.importorskip("distributed")
+    with killing_one_worker(tmp_path / "run") as killed:
+        augmentation_study(tiny, tmp_path / "run", runner=RunnerConfig(kind="dask", workers=1))
+    assert killed
+    assert figures(tmp_path / "run") == expected
+
+
+def test_study_whose_dask_cluster_lost_all_workers_stops_and_goes_on_when_asked(
+    tiny: StudyConfig, tmp_path: Path, expected: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr("flows.runners.DASK_WORKERLESS_SECONDS", 3.0)
+    location = tmp_path / "run"
+    with (
+        distributed.LocalCluster(n_workers=0, dashboard_address=None, host="127.0.0.1") as cluster,
+        child_process(
+            [sys.executable, "-m", "distributed.cli.dask_worker", cluster.scheduler_address, "--no-nanny"],
+            environment=os.environ,
+            output=tmp_path / "worker.log",
+        ) as worker,
+    ):
+        cluster.wait_for_workers(1, timeout=60)
+        runner = RunnerConfig(kind="dask", address=cluster.scheduler_address)
+        thread = threading.Thread(target=kill_in_the_middle_of_a_cell, args=(location, worker.pid))
+        thread.start()
+        with pytest.raises(AugmentError, match="has had no worker for 3 s; start some"):
+            augmentation_study(tiny, location, runner=runner)
+        thread.join()
+    assert not (location / "report.json").exists()
+    augmentation_study(tiny, location)
+    assert figures(location) == expected
 
 
 def test_run_goes_on_with_another_runner(tiny: StudyConfig, tmp_path: Path, expected: dict[str, object]) -> None:

@@ -1,10 +1,17 @@
 """Unattended runs: held against the last good one, resumed after a crash, and loud when they are worse."""
 
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import httpx
 import pytest
+from prefect.client.orchestration import get_client
 
 from data.errors import AugmentError, CorruptFileError, RegressionError, UsageError
 from evaluation.report import StudyReport, build_report, read_report
@@ -13,6 +20,8 @@ from flows.config import RunnerConfig, StudyConfig
 from flows.retrying import may_pass
 from flows.schedule import REGRESSION_FILE, last_good_run, scheduled_study, unfinished_run
 from flows.store import RunStore, StoreError
+
+README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.fixture
@@ -76,6 +85,44 @@ def test_regression_can_be_a_mere_warning(
     bad = add_run(runs, "second", worse(good, points=20), created="9998")
     monkeypatch.setattr("flows.schedule.augmentation_study", lambda *arguments, **options: str(bad))
     assert scheduled_study(tiny, runs.location, on_regression="warn") == str(bad)
+
+
+def readme_automation() -> str:
+    """Return regression.yaml as README.md shows it."""
+    blocks = re.findall(r"```yaml\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return next(block for block in blocks if block.startswith("# regression.yaml"))
+
+
+def test_automation_of_the_readme_pauses_the_schedule_after_a_regression(
+    runs: RunStore, tiny: StudyConfig, tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = ServedStudy(config=tiny, runs_directory=runs.location, runner=RunnerConfig(), on_regression="warn")
+    timetable = Timetable(cron="0 3 * * *", interval=None)
+    deployment_id = deployments(job, name="watched", schedule=timetable)[0].apply()
+    text, replaced = re.subn(r"<id from .*>", str(deployment_id), readme_automation())
+    assert replaced == 1
+    (tmp_path / "regression.yaml").write_text(text)
+    prefect = [sys.executable, "-m", "prefect", "--no-prompt", "automation"]
+    create = [*prefect, "create", "--from-file", str(tmp_path / "regression.yaml")]
+    subprocess.run(create, env=os.environ, check=True, capture_output=True)
+
+    good = read_report(Path(runs.location) / "first" / "report.json")
+    bad = add_run(runs, "second", worse(good, points=20), created="9998")
+    monkeypatch.setattr("flows.schedule.augmentation_study", lambda *arguments, **options: str(bad))
+
+    def triggered() -> list[str]:
+        by_name = {"event": {"name": ["prefect.automation.triggered"]}}
+        events = httpx.post(f"{prefect_api}/events/filter", json={"filter": by_name}).json()["events"]
+        return [event["resource"]["prefect.resource.name"] for event in events]
+
+    with get_client(sync_client=True) as client:
+        assert not client.read_deployment(deployment_id).paused
+        scheduled_study(tiny, runs.location, on_regression="warn")
+        give_up = time.monotonic() + 60
+        while not (client.read_deployment(deployment_id).paused and triggered()) and time.monotonic() < give_up:
+            time.sleep(0.5)
+        assert client.read_deployment(deployment_id).paused
+    assert triggered() == ["stop after a regression"]
 
 
 def test_equal_run_passes(runs: RunStore, tiny: StudyConfig, prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> None:

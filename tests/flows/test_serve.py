@@ -4,33 +4,18 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from prefect.client.orchestration import get_client
 
 from flows.config import StudyConfig, to_toml
+from flows.server import child_process
 
 
 class Command(Protocol):
     def command(self, *arguments: str | Path) -> list[str]: ...
-
-
-@contextmanager
-def running(command: list[str], *, output: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    with open(output, "wb") as stream:
-        process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, env=os.environ)
-        try:
-            yield process
-        finally:
-            process.terminate()
-            try:
-                process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
 
 
 def wait_for(condition: Callable[[], bool], *, seconds: float) -> bool:
@@ -60,7 +45,7 @@ def test_cron_schedule_fires_and_the_run_finishes(
             )
 
     output = tmp_path / "serve.log"
-    with running(command, output=output):
+    with child_process(command, environment=os.environ, output=output):
         assert wait_for(finished_by_schedule, seconds=200), output.read_text()
     assert list(runs.glob("*/report.json"))
 
@@ -87,7 +72,7 @@ def test_worker_of_the_work_pool_runs_the_deployment(prefect_api: str, tiny: Stu
             state = client.read_flow_run(run.id).state
             return state is not None and state.is_final()
 
-    with running(worker, output=output):
+    with child_process(worker, environment=os.environ, output=output):
         assert wait_for(ended, seconds=150), output.read_text()
     with get_client(sync_client=True) as client:
         state = client.read_flow_run(run.id).state

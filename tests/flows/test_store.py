@@ -12,10 +12,12 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from data.errors import AugmentError, CorruptFileError, UsageError
-from evaluation.report import read_report
+from data.files import read_json
 from flows.config import RunnerConfig, StudyConfig
+from flows.schedule import augmentation_export
 from flows.store import OWNER_FILE, STALE_SECONDS, RunStore, StoreError, redact
 from flows.study import augmentation_study
+from tests.flows.reports import figures
 
 SECRET = "mmSecretKeyThatNobodyMaySee"
 
@@ -131,6 +133,17 @@ def test_names_that_lead_out_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "outside").exists()
 
 
+def test_export_reads_the_generator_of_a_run_in_a_store(bucket: str, undisturbed: Path, tmp_path: Path) -> None:
+    store, cell = RunStore(f"{bucket}/finished"), undisturbed / "cells/balanced-10/0"
+    store.push(undisturbed, [path for path in (cell / "generator").rglob("*") if path.is_file()])
+    url = f"{store.location}/cells/balanced-10/0/generator"
+    assert augmentation_export(url, tmp_path / "far", num_images=30) == tmp_path / "far"
+    augmentation_export(cell / "generator", tmp_path / "near", num_images=30)
+    assert read_json(tmp_path / "far/provenance.json") == read_json(tmp_path / "near/provenance.json")
+    with pytest.raises(CorruptFileError, match=r"s3://runs/finished/cells/none/generator"):
+        augmentation_export(f"{store.location}/cells/none/generator", tmp_path / "none")
+
+
 def test_secrets_of_the_environment_are_redacted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_TOKEN", "abcd-efgh")
     assert redact("with abcd-efgh inside") == "with *** inside"
@@ -144,7 +157,7 @@ def test_dask_workers_that_share_only_a_store_give_the_same_report(
         assert augmentation_study(tiny, location, runner=RunnerConfig(kind="dask", workers=2)) == location
     store = RunStore(location)
     store.pull_folder(tmp_path, "")
-    assert read_report(tmp_path / "report.json").model_dump(exclude={"timings"}) == expected
+    assert figures(tmp_path) == expected
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or SECRET.encode() not in path.read_bytes()
     assert SECRET not in caplog.text
@@ -152,4 +165,4 @@ def test_dask_workers_that_share_only_a_store_give_the_same_report(
     fsspec.filesystem("s3").rm_file("runs/study/report.json")
     augmentation_study(tiny, location)  # nothing to do but the report; by another runner
     store.pull(tmp_path, ["report.json"])
-    assert read_report(tmp_path / "report.json").model_dump(exclude={"timings"}) == expected
+    assert figures(tmp_path) == expected

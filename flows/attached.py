@@ -1,0 +1,29 @@
+"""Runs a Python module as a child process that never outlives its parent: `python -m flows.attached MODULE …`.
+
+The parent holds the other end of this process's standard input and never writes to it. However the parent ends (SIGKILL
+and out of memory too), the system closes that end, and reading here meets the end of the stream. No time is polled for,
+and no process number is looked up that might belong to somebody else by then.
+"""
+
+import os
+import runpy
+import signal
+import sys
+import threading
+import time
+
+SHUTDOWN_SECONDS = 5.0  # to end in order; then at once
+
+
+def end_with_parent() -> None:
+    """Wait for the parent to end, then end this process."""
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(SHUTDOWN_SECONDS)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    threading.Thread(target=end_with_parent, daemon=True, name="end-with-parent").start()
+    del sys.argv[0]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
