@@ -6,26 +6,42 @@ Each worker is a process that computes with one thread; one worker is the study'
 seconds of imports) and the report count in `cells a minute`, and not in the efficiency, which goes by the time from the
 first stage's start to the last one's end: the rate of n workers over n times the rate of one. The time between the
 stages of the sequential run is Prefect's, and that of small files.
+
+What no scheduler can beat is measured beside it: as many GAN trainings at once, in processes that know nothing of each
+other, against one alone. Cores share caches and memory, so that this too may stay below 1.
 """
 
 import argparse
+import multiprocessing
 import os
 import platform
 import statistics
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Barrier
 
+import torch
+
+from data.device import resolve_compute
 from data.files import read_json
+from data.images import to_unit_range
+from data.randomness import numpy_stream
+from data.regimes import BalancedRegime, draw_subset
+from data.sources import load_source
 from flows.commands.console import silence_prefect_console
 from flows.config import RunnerConfig, StudyConfig, resolve_config
 from flows.run_directory import study_cells
 from flows.server import study_server
 from flows.stages import stage_timings
 from flows.study import augmentation_study
+from gan.config import GanConfig
+from gan.training import epoch_rows, new_state, train_step
 
+CEILING_STEPS = 200
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
 
@@ -55,9 +71,17 @@ def main() -> None:
             workers: [measure(config, workers=workers) for _ in range(arguments.repeats)]
             for workers in arguments.workers
         }
+    ceilings = {
+        workers: [
+            trainings_at_once(1, steps=CEILING_STEPS) / trainings_at_once(workers, steps=CEILING_STEPS)
+            for _ in range(arguments.repeats)
+        ]
+        for workers in arguments.workers
+        if workers > 1
+    }
     command = f"python -m benchmarks.scale --workers {' '.join(map(str, arguments.workers))}"
     command += f" --repeats {arguments.repeats}" + "".join(f" --set {text}" for text in arguments.assignments)
-    rows = table_rows(measured, command=command, threads=arguments.threads)
+    rows = table_rows(measured, ceilings, command=command, threads=arguments.threads)
     print("\n".join(rows))
     if arguments.append:
         with open(RESULTS, "a", encoding="utf-8") as stream:
@@ -86,7 +110,39 @@ def measure(config: StudyConfig, *, workers: int) -> Measurement:
         )
 
 
-def table_rows(measured: dict[int, list[Measurement]], *, command: str, threads: int) -> list[str]:
+def trainings_at_once(workers: int, *, steps: int) -> float:
+    """Return the mean seconds of `workers` GAN trainings at once, each in its own process with one thread."""
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager, ProcessPoolExecutor(workers, mp_context=context) as pool:
+        together = manager.Barrier(workers)
+        return statistics.mean(pool.map(time_training, [steps] * workers, [together] * workers))
+
+
+def time_training(steps: int, together: Barrier) -> float:
+    """Return the seconds of some GAN steps on 1,000 images of MNIST, started when all others are ready."""
+    torch.set_num_threads(1)
+    subset = draw_subset(load_source("mnist").train, BalancedRegime(100), rng=numpy_stream(0, "split"))
+    config = GanConfig().for_subset(len(subset))
+    compute = resolve_compute(device="cpu", precision="auto")
+    state = new_state(config, image_shape=subset.shape, num_classes=subset.num_classes, seed=0, compute=compute)
+    images, labels = to_unit_range(subset.images), torch.from_numpy(subset.labels)
+
+    def step() -> None:
+        rows = epoch_rows(state.step, batch_size=config.batch_size, num_images=len(subset), seed=0)
+        train_step(state, images[rows], labels[rows], config=config, compute=compute, rng=state.rng)
+        state.step += 1
+
+    step()
+    together.wait()
+    started = time.perf_counter()
+    for _ in range(steps):
+        step()
+    return time.perf_counter() - started
+
+
+def table_rows(
+    measured: dict[int, list[Measurement]], ceilings: dict[int, list[float]], *, command: str, threads: int
+) -> list[str]:
     """Return the lines of the results table: median, and smallest to largest."""
     machine = (
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {threads} thread(s) a worker, "
@@ -106,6 +162,8 @@ def table_rows(measured: dict[int, list[Measurement]], *, command: str, threads:
         add(f"{workers} workers, cells a minute", [60 * run.num_cells / run.elapsed_seconds for run in runs], "")
         rates = [run.num_cells / run.working_seconds for run in runs]
         add(f"{workers} workers, efficiency", [rate / workers / base for rate in rates], "")
+        if workers in ceilings:
+            add(f"{workers} workers, ceiling: independent trainings at once", ceilings[workers], "")
     if 1 in measured:
         shares = [100 * (1 - run.stage_seconds / run.working_seconds) for run in measured[1]]
         add("time between stages (Prefect, files), of the cells' time", shares, " %")

@@ -17,11 +17,11 @@ from typing import Any, TypeVar
 from prefect import Task
 from prefect.client.orchestration import get_client
 from prefect.futures import PrefectFuture
-from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 
 from data.errors import AugmentError, UsageError
 from flows.config import RunnerConfig
+from flows.server import api_url_everywhere
 
 Result = TypeVar("Result")
 
@@ -99,7 +99,7 @@ def _started(runner: RunnerConfig, *, workers: int) -> Iterator[TaskRunner[Any]]
     with get_client(sync_client=True) as client:
         url = str(client.api_url)
     before = set(multiprocessing.active_children())
-    with temporary_settings({PREFECT_API_URL: url}), _task_runner(runner, workers=workers) as tasks:
+    with api_url_everywhere(url), _task_runner(runner, workers=workers) as tasks:
         try:
             yield tasks
         except BaseException:

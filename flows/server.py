@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+from prefect.context import refresh_global_settings_context
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -80,9 +81,30 @@ def study_server() -> Iterator[None]:
         return
     with (
         prefect_server(host="127.0.0.1", port=0, settings=STUDY_SETTINGS) as url,
-        temporary_settings({PREFECT_API_URL: url}),
+        api_url_everywhere(url),
     ):
         yield
+
+
+@contextmanager
+def api_url_everywhere(url: str) -> Iterator[None]:
+    """Make `url` the API of this block, of the threads that Prefect starts in it, and of child processes.
+
+    `temporary_settings` alone reaches the block's own context: the thread that passes on what worker processes tell
+    would ask for a server, find none, and start one of its own.
+    """
+    before = os.environ.get("PREFECT_API_URL")
+    os.environ["PREFECT_API_URL"] = url
+    refresh_global_settings_context()
+    try:
+        with temporary_settings({PREFECT_API_URL: url}):
+            yield
+    finally:
+        if before is None:
+            del os.environ["PREFECT_API_URL"]
+        else:
+            os.environ["PREFECT_API_URL"] = before
+        refresh_global_settings_context()
 
 
 @contextmanager

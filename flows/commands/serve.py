@@ -11,7 +11,6 @@ from prefect import serve as prefect_serve
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import RunnerDeployment
-from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.types.entrypoint import EntrypointType
 from pydantic import ValidationError
 
@@ -21,7 +20,7 @@ from flows.commands.run import PRESET_HELP, Preset
 from flows.config import RunnerConfig, RunnerKind, StudyConfig, resolve_config, resolve_runner
 from flows.run_directory import DEFAULT_RUNS_DIRECTORY
 from flows.schedule import OnRegression, augmentation_comparison, augmentation_export, scheduled_study
-from flows.server import prefect_server
+from flows.server import api_url_everywhere, prefect_server
 from flows.store import store_of
 
 
@@ -62,8 +61,7 @@ def serve(
         if not url:
             console.print("starting a Prefect server …", highlight=False)
             url = stack.enter_context(prefect_server(host=host, port=port))
-            os.environ["PREFECT_API_URL"] = url  # the processes of the runs find it there
-        stack.enter_context(temporary_settings({PREFECT_API_URL: url}))
+        stack.enter_context(api_url_everywhere(url))  # the processes of the runs too
         when = f"cron {cron}" if cron else f"every {interval:g} s" if interval else "on request"
         console.print(
             f"serving scheduled_study/{name} ({when}); runs go to {job.runs_directory}\n"
