@@ -67,10 +67,10 @@ def main() -> None:
     config = resolve_config(preset_name="quick", file=None, options={}, assignments=assignments)
     with study_server():
         silence_prefect_console()
-        measured = {
-            workers: [measure(config, workers=workers) for _ in range(arguments.repeats)]
-            for workers in arguments.workers
-        }
+        measured: dict[int, list[Measurement]] = {workers: [] for workers in arguments.workers}
+        for _ in range(arguments.repeats):  # in turn, so that a machine whose speed drifts is fair to all
+            for workers in arguments.workers:
+                measured[workers].append(measure(config, workers=workers))
     ceilings = {
         workers: [
             trainings_at_once(1, steps=CEILING_STEPS) / trainings_at_once(workers, steps=CEILING_STEPS)
@@ -157,11 +157,12 @@ def table_rows(
         rows.append(f"| {date} | `{command}` | {machine} | {what} | {figure} |")
 
     first = min(measured)
-    base = statistics.median(run.num_cells / run.working_seconds for run in measured[first]) / first
+    base = [run.num_cells / run.working_seconds / first for run in measured[first]]
     for workers, runs in measured.items():
         add(f"{workers} workers, cells a minute", [60 * run.num_cells / run.elapsed_seconds for run in runs], "")
         rates = [run.num_cells / run.working_seconds for run in runs]
-        add(f"{workers} workers, efficiency", [rate / workers / base for rate in rates], "")
+        efficiencies = [rate / workers / alone for rate, alone in zip(rates, base, strict=True)]
+        add(f"{workers} workers, efficiency", efficiencies, "")
         if workers in ceilings:
             add(f"{workers} workers, ceiling: independent trainings at once", ceilings[workers], "")
     if 1 in measured:
