@@ -17,14 +17,14 @@ def seen_by_a_new_thread() -> str | None:
     return url
 
 
-def test_threads_that_copy_no_context_find_the_server():
+def test_threads_that_copy_no_context_find_the_server(monkeypatch):
     # Prefect's own thread that passes on the events of worker processes is one.
-    before = seen_by_a_new_thread()
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
     with api_url_everywhere(URL):
         assert PREFECT_API_URL.value() == URL
         assert seen_by_a_new_thread() == URL
         assert os.environ["PREFECT_API_URL"] == URL
-    assert seen_by_a_new_thread() == before
+    assert seen_by_a_new_thread() is None
 
 
 def test_an_address_from_outside_is_put_back(monkeypatch):
