@@ -22,16 +22,16 @@ import numpy as np
 import torch
 
 from benchmarks.export import random_generator
+from benchmarks.protocol import repeated_step
 from benchmarks.results import add_result, median_and_range, median_and_spread, seconds_each
 from data.collecting import resized
 from data.device import Compute, resolve_compute
-from data.images import LabelledImages, to_unit_range
+from data.images import LabelledImages
 from data.memory import peak_memory_bytes
 from data.randomness import numpy_stream
 from data.sources import load_source
 from gan.config import GanConfig
 from gan.export import ExportRequest, export_dataset
-from gan.training import epoch_rows, new_state, train_step
 
 SUBSET_SIZES = (100, 1_000, 10_000, 60_000)
 BATCH_SIZES = (32, 64, 128, 256)
@@ -80,15 +80,7 @@ def measure_training(training: Training, *, steps: int, compute: Compute) -> Cos
     """Time `steps` steps of the default GAN on random images of MNIST's train split."""
     subset = _subset(training)
     config = GanConfig(batch_size=training.batch_size).for_subset(USUAL_SIZE)
-    state = new_state(config, image_shape=subset.shape, num_classes=subset.num_classes, seed=0, compute=compute)
-    images = to_unit_range(subset.images).to(compute.device).contiguous(memory_format=torch.channels_last)
-    labels = torch.from_numpy(subset.labels).to(compute.device)
-
-    def step() -> None:
-        rows = epoch_rows(state.step, batch_size=config.batch_size, num_images=len(subset), seed=0).to(compute.device)
-        train_step(state, images[rows], labels[rows], config=config, compute=compute, rng=state.rng)
-        state.step += 1
-
+    step = repeated_step(subset, config=config, compute=compute)
     return _cost(seconds_each(step, compute=compute, repeats=steps))
 
 

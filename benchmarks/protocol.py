@@ -1,19 +1,20 @@
-"""Pieces of the protocol that benchmarks share: overrides, splits, samples, a classifier's answers."""
+"""Pieces of the protocol that benchmarks share: overrides, splits, GAN steps, samples, a classifier's answers."""
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
+import torch
 from pydantic import BaseModel
 
 from data.augmentation import DeformationConfig
 from data.device import Compute
 from data.errors import UsageError
-from data.images import LabelledImages
+from data.images import LabelledImages, to_unit_range
 from data.randomness import numpy_stream, torch_stream
 from data.regimes import BalancedRegime, draw_subset
 from evaluation.arms import TrainingSet
@@ -24,7 +25,7 @@ from evaluation.predictions import Predictions, predictions_on
 from gan.checkpoint import load_generator
 from gan.config import GanConfig
 from gan.sampling import AnyGenerator, class_sequence, draw_images
-from gan.training import train
+from gan.training import epoch_rows, new_state, train, train_step
 
 Split = Literal["validation", "test"]
 Config = TypeVar("Config", bound=BaseModel)
@@ -83,6 +84,20 @@ def trained_samples(
         generator, images_per_class=images_per_class, class_names=class_names, seed=seed, compute=compute
     )
     return samples, seconds
+
+
+def repeated_step(subset: LabelledImages, *, config: GanConfig, compute: Compute) -> Callable[[], None]:
+    """Return work that trains a new GAN on `subset` by one step each time it is called: what benchmarks time."""
+    state = new_state(config, image_shape=subset.shape, num_classes=subset.num_classes, seed=0, compute=compute)
+    images = to_unit_range(subset.images).to(compute.device).contiguous(memory_format=torch.channels_last)
+    labels = torch.from_numpy(subset.labels).to(compute.device)
+
+    def step() -> None:
+        rows = epoch_rows(state.step, batch_size=config.batch_size, num_images=len(subset), seed=0).to(compute.device)
+        train_step(state, images[rows], labels[rows], config=config, compute=compute, rng=state.rng)
+        state.step += 1
+
+    return step
 
 
 @dataclass(frozen=True, kw_only=True)

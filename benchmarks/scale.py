@@ -26,9 +26,10 @@ from threading import Barrier
 
 import torch
 
+from benchmarks.protocol import repeated_step
+from benchmarks.results import RESULTS
 from data.device import resolve_compute
 from data.files import read_json
-from data.images import to_unit_range
 from data.randomness import numpy_stream
 from data.regimes import BalancedRegime, draw_subset
 from data.sources import load_source
@@ -39,10 +40,8 @@ from flows.server import study_server
 from flows.stages import stage_timings
 from flows.study import augmentation_study
 from gan.config import GanConfig
-from gan.training import epoch_rows, new_state, train_step
 
 CEILING_STEPS = 200
-RESULTS = Path(__file__).parent / "RESULTS.md"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,14 +123,7 @@ def time_training(steps: int, together: Barrier) -> float:
     subset = draw_subset(load_source("mnist").train, BalancedRegime(100), rng=numpy_stream(0, "split"))
     config = GanConfig().for_subset(len(subset))
     compute = resolve_compute(device="cpu", precision="auto")
-    state = new_state(config, image_shape=subset.shape, num_classes=subset.num_classes, seed=0, compute=compute)
-    images, labels = to_unit_range(subset.images), torch.from_numpy(subset.labels)
-
-    def step() -> None:
-        rows = epoch_rows(state.step, batch_size=config.batch_size, num_images=len(subset), seed=0)
-        train_step(state, images[rows], labels[rows], config=config, compute=compute, rng=state.rng)
-        state.step += 1
-
+    step = repeated_step(subset, config=config, compute=compute)
     step()
     together.wait()
     started = time.perf_counter()
