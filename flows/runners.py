@@ -22,6 +22,7 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTa
 from data.errors import AugmentError, UsageError
 from flows.config import RunnerConfig
 from flows.server import api_url_everywhere
+from flows.tag_limits import remember_tag_limits, unlimited_tags
 
 Result = TypeVar("Result")
 
@@ -112,7 +113,7 @@ def _started(runner: RunnerConfig, *, workers: int) -> Iterator[TaskRunner[Any]]
 def _task_runner(runner: RunnerConfig, *, workers: int) -> TaskRunner[Any]:
     match runner.kind:
         case "processes":
-            return ProcessPoolTaskRunner(max_workers=workers, initializer=end_with_parent)
+            return ProcessPoolTaskRunner(max_workers=workers, initializer=start_worker, initargs=(unlimited_tags(),))
         case "dask":
             return _dask_runner(runner.address, workers=workers)
         case _:
@@ -154,6 +155,12 @@ def _watching_cluster(tasks: TaskRunner[Any], on_wait: Callable[[], None]) -> Ca
             )
 
     return watch
+
+
+def start_worker(unlimited: Sequence[str]) -> None:
+    """Prepare a worker process; `unlimited` are the tags that Prefect need not ask about."""
+    end_with_parent()
+    remember_tag_limits(unlimited)
 
 
 def end_with_parent() -> None:

@@ -14,7 +14,6 @@ from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
 import torch
-from cachetools import TTLCache
 from prefect import Task, flow, get_run_logger, task
 from prefect.artifacts import (
     create_image_artifact,
@@ -23,7 +22,6 @@ from prefect.artifacts import (
     create_table_artifact,
 )
 from prefect.cache_policies import NO_CACHE
-from prefect.concurrency import services
 from prefect.context import FlowRunContext
 
 from data.config import DataConfig
@@ -72,21 +70,11 @@ from flows.stages import (
     synthetic_stage,
 )
 from flows.store import RunStore, store_of
+from flows.tag_limits import remember_tag_limits, unlimited_tags
 
 SEQUENTIAL = RunnerConfig()
-TAG_LIMITS_SECONDS = 600.0
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-def ask_rarely_for_tag_limits() -> None:
-    """Let Prefect remember for ten minutes, not five seconds, that a tag has no concurrency limit.
-
-    It asks its server about the tags of every task run that starts, and while SQLite is busy each such question is
-    answered only after two seconds (measured: 22 of the 29 s of the tests' study, and most of Prefect's overhead).
-    """
-    if services._no_limits_cache.ttl != TAG_LIMITS_SECONDS:
-        services._no_limits_cache = TTLCache(maxsize=1000, ttl=TAG_LIMITS_SECONDS)
 
 
 def stage_task(name: str, *, tag: str) -> Callable[[Callable[P, R]], Task[P, R]]:
@@ -116,7 +104,7 @@ def augmentation_study(
         run_directory: path or fsspec URL where to work, or to go on; a new one in `runs_directory` where none is given.
         runner: where the cells run; no result depends on it.
     """
-    ask_rarely_for_tag_limits()
+    remember_tag_limits(unlimited_tags())
     location = run_directory or new_run_location(runs_directory, config)
     store = store_of(location)
     source = study_source(config.data)
@@ -187,7 +175,7 @@ def run_cell(cell: CellPlace, config: StudyConfig, compute: Compute, source: str
     Args:
         source: digest of the train split that the study began with.
     """
-    ask_rarely_for_tag_limits()
+    remember_tag_limits()
     if study_source(config.data).train.digest() != source:
         raise UsageError(f"a worker on {platform.node()} reads other data than the study began with; give it the same")
     torch.set_num_threads(config.compute.threads or os.cpu_count() or 1)  # per thread of the process

@@ -1,0 +1,46 @@
+"""Task runs need not ask Prefect's server about their tags one by one, and a limit that somebody set still counts."""
+
+import pytest
+from cachetools import TTLCache
+from prefect import Task
+from prefect.client.orchestration import get_client
+from prefect.concurrency import services
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+import flows.study
+from flows.tag_limits import STUDY_TAGS, remember_tag_limits, unlimited_tags
+
+
+@pytest.fixture
+def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what Prefect remembers of tags be as in a new process."""
+    monkeypatch.setattr(services, "_no_limits_cache", TTLCache(maxsize=1000, ttl=5.0))
+
+
+def test_every_tag_of_a_task_is_asked_about() -> None:
+    tasks = [value for value in vars(flows.study).values() if isinstance(value, Task)]
+    assert {tag for task in tasks for tag in task.tags} == set(STUDY_TAGS)
+
+
+def test_limited_tag_is_left_to_prefect(prefect_api: str) -> None:
+    with get_client(sync_client=True) as client:
+        client.create_concurrency_limit(tag="arm", concurrency_limit=1)
+        try:
+            assert set(unlimited_tags()) == set(STUDY_TAGS) - {"arm"}
+        finally:
+            client.delete_concurrency_limit_by_tag("arm")
+    assert set(unlimited_tags()) == set(STUDY_TAGS)
+
+
+def test_server_that_does_not_answer_tells_of_no_tag() -> None:
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        assert unlimited_tags() == []
+
+
+def test_known_tags_are_not_asked_about(forgetful: None) -> None:
+    remember_tag_limits(["arm"])
+    assert services._no_limits_cache.get(frozenset(["tag:arm"]))
+    assert not services._no_limits_cache.get(frozenset(["tag:generator"]))
+    remember_tag_limits()
+    assert services._no_limits_cache.get(frozenset(["tag:arm"])), "what is known stays"
+    assert services._no_limits_cache.ttl > 60
