@@ -22,10 +22,11 @@ from evaluation.classifiers import Classifier, FitOptions, fit_classifier
 from evaluation.config import ClassifierConfig
 from evaluation.metrics import accuracy
 from evaluation.predictions import Predictions, predictions_on
+from gan.batches import Batches
 from gan.checkpoint import load_generator
 from gan.config import GanConfig
 from gan.sampling import AnyGenerator, class_sequence, draw_images
-from gan.training import epoch_rows, new_state, train, train_step
+from gan.training import new_state, train, train_step
 
 Split = Literal["validation", "test"]
 Config = TypeVar("Config", bound=BaseModel)
@@ -91,9 +92,10 @@ def repeated_step(subset: LabelledImages, *, config: GanConfig, compute: Compute
     state = new_state(config, image_shape=subset.shape, num_classes=subset.num_classes, seed=0, compute=compute)
     images = to_unit_range(subset.images).to(compute.device).contiguous(memory_format=torch.channels_last)
     labels = torch.from_numpy(subset.labels).to(compute.device)
+    batches = Batches(subset.labels, batch_size=config.batch_size, seed=0, class_balanced=False)
 
     def step() -> None:
-        rows = epoch_rows(state.step, batch_size=config.batch_size, num_images=len(subset), seed=0).to(compute.device)
+        rows = batches.of_step(state.step).to(compute.device)
         train_step(state, images[rows], labels[rows], config=config, compute=compute, rng=state.rng)
         state.step += 1
 

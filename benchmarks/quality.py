@@ -25,9 +25,10 @@ from data.device import Compute, resolve_compute
 from data.images import LabelledImages, to_unit_range
 from data.sources import load_source
 from evaluation.config import ClassifierConfig
+from gan.batches import Batches
 from gan.config import GanConfig, chapter_dcgan
 from gan.networks import Generator, GeneratorEnsemble
-from gan.training import epoch_rows, new_state, settle_batch_norm, train_step
+from gan.training import new_state, settle_batch_norm, train_step
 
 KEEP_EVERY = 250  # steps
 ENDLESS = 10**9  # steps; the clock decides
@@ -44,10 +45,10 @@ def train_by_the_clock(
     state = new_state(config, image_shape=images.shape, num_classes=images.num_classes, seed=seed, compute=compute)
     pixels = to_unit_range(images.images).to(compute.device).contiguous(memory_format=torch.channels_last)
     labels = torch.from_numpy(images.labels).to(compute.device)
+    batches = Batches(images.labels, batch_size=config.batch_size, seed=seed, class_balanced=False)
     for due in report_seconds:
         while spent + time.perf_counter() - started < due:
-            rows = epoch_rows(state.step, batch_size=config.batch_size, num_images=len(images), seed=seed)
-            rows = rows.to(compute.device)
+            rows = batches.of_step(state.step).to(compute.device)
             train_step(state, pixels[rows], labels[rows], config=config, compute=compute, rng=state.rng)
             state.step += 1
             if state.step % 20 == 0:

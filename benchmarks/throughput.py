@@ -23,10 +23,11 @@ from data.device import Compute, resolve_compute
 from data.images import to_unit_range
 from data.randomness import torch_stream
 from data.sources import load_source
+from gan.batches import Batches
 from gan.config import GanConfig
 from gan.networks import Discriminator, Generator, GeneratorEnsemble
 from gan.sampling import draw_images
-from gan.training import epoch_rows, new_state, train_step
+from gan.training import new_state, train_step
 
 GENERATED = 10_000
 ROUNDS = 5  # of alternating measurements
@@ -94,9 +95,10 @@ def main() -> None:
     state = new_state(config, image_shape=train.shape, num_classes=train.num_classes, seed=0, compute=compute)
     plain = PlainPlayers(config, image_shape=train.shape, num_classes=train.num_classes, device=compute.device)
     rng = torch_stream(0, "benchmark")
+    batches = Batches(train.labels, batch_size=batch, seed=0, class_balanced=False)
 
     def rows() -> Tensor:
-        return epoch_rows(state.step, batch_size=batch, num_images=len(train), seed=0).to(compute.device)
+        return batches.of_step(state.step).to(compute.device)
 
     def ours() -> None:
         here = rows()

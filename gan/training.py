@@ -10,11 +10,9 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -23,7 +21,8 @@ from data.device import Compute
 from data.errors import AugmentError
 from data.files import digest_json, write_json
 from data.images import LabelledImages, to_pixels, to_unit_range
-from data.randomness import child_seed, torch_stream
+from data.randomness import torch_stream
+from gan.batches import Batches
 from gan.checkpoint import load_checkpoint, save_checkpoint, save_generator
 from gan.closeness import kernel_distance
 from gan.config import GanConfig
@@ -158,48 +157,6 @@ def new_state(
     )
 
 
-def epoch_rows(step: int, *, batch_size: int, num_images: int, seed: int) -> Tensor:
-    """Return the subset positions of the batch of `step`, (batch_size,) int64.
-
-    Batches cut an endless row of seeded permutations, so each image is seen once per epoch whatever the batch
-    size, and the batch of a step depends on nothing but the step: a resumed training sees the same ones.
-    """
-    return _cut(step * batch_size, batch_size, num_images=num_images, seed=seed)
-
-
-def class_balanced_rows(step: int, *, batch_size: int, labels: npt.NDArray[np.int64], seed: int) -> Tensor:
-    """Return the subset positions of the batch of `step` with the classes in turn, (batch_size,) int64.
-
-    Within a class they are those of `epoch_rows`: its images in seeded permutations, depending on nothing but the step.
-
-    Args:
-        labels: (N,) int64, of the subset; classes without images are passed over.
-    """
-    classes, sizes = np.unique(labels, return_counts=True)
-    turns = np.arange(step * batch_size, (step + 1) * batch_size)
-    rows = torch.empty(batch_size, dtype=torch.int64)
-    for place, (label, size) in enumerate(zip(classes, sizes, strict=True)):
-        mine = turns % len(classes) == place
-        if mine.any():
-            first, count = int(turns[mine][0]) // len(classes), int(mine.sum())
-            drawn = _cut(first, count, num_images=int(size), seed=child_seed(seed, "class", int(label)))
-            rows[torch.from_numpy(mine)] = torch.from_numpy(np.flatnonzero(labels == label))[drawn]
-    return rows
-
-
-def _cut(first: int, count: int, *, num_images: int, seed: int) -> Tensor:
-    """Return `count` positions of the endless row of permutations, from `first` on."""
-    epochs = range(first // num_images, (first + count - 1) // num_images + 1)
-    rows = torch.cat([_epoch_order(epoch, num_images=num_images, seed=seed) for epoch in epochs])
-    offset = first - epochs[0] * num_images
-    return rows[offset : offset + count]
-
-
-@lru_cache(maxsize=2)
-def _epoch_order(epoch: int, *, num_images: int, seed: int) -> Tensor:
-    return torch.randperm(num_images, generator=torch_stream(seed, "gan epoch", epoch))
-
-
 def snapshot_steps(config: GanConfig) -> frozenset[int]:
     """Return after which steps the averaged generator is kept: evenly over the second half, the last one included."""
     half = config.steps - config.steps // 2
@@ -234,6 +191,9 @@ def train(
         shutil.rmtree(directory / "epochs", ignore_errors=True)
     images = to_unit_range(subset.images).to(compute.device).contiguous(memory_format=torch.channels_last)
     labels = torch.from_numpy(subset.labels).to(compute.device)
+    batches = Batches(
+        subset.labels, batch_size=config.batch_size, seed=seed, class_balanced=config.class_balanced_batches
+    )
     look_every = max(config.grid_every, math.ceil(len(subset) / config.batch_size))
     due_snapshots = snapshot_steps(config)
     started, first_step = time.monotonic(), state.step
@@ -242,11 +202,7 @@ def train(
     for module in (state.generator, state.discriminator):
         module.train()
     while state.step < config.steps:
-        if config.class_balanced_batches:
-            rows = class_balanced_rows(state.step, batch_size=config.batch_size, labels=subset.labels, seed=seed)
-        else:
-            rows = epoch_rows(state.step, batch_size=config.batch_size, num_images=len(subset), seed=seed)
-        rows = rows.to(compute.device)
+        rows = batches.of_step(state.step).to(compute.device)
         unread.append(train_step(state, images[rows], labels[rows], config=config, compute=compute, rng=state.rng))
         state.step += 1
         if state.step in due_snapshots:

@@ -21,8 +21,6 @@ from gan.training import (
     NonFiniteLossError,
     StepMetrics,
     TrainingProgress,
-    class_balanced_rows,
-    epoch_rows,
     look_at_samples,
     new_state,
     settle_batch_norm,
@@ -380,42 +378,6 @@ def test_training_decides_by_its_own_subset(striped, tmp_path):
 
 
 # Parts of a step.
-
-
-def test_every_image_is_seen_once_per_epoch_whatever_the_batch_size():
-    for batch_size in (2, 7, 20, 33):
-        rows = torch.cat([epoch_rows(step, batch_size=batch_size, num_images=20, seed=0) for step in range(20)])
-        assert torch.equal(rows[:20].sort().values, torch.arange(20))
-        assert torch.equal(rows[20:40].sort().values, torch.arange(20))
-
-
-def test_batches_of_any_size_cut_the_same_row_of_images():
-    by_4 = torch.cat([epoch_rows(step, batch_size=4, num_images=10, seed=3) for step in range(15)])
-    by_6 = torch.cat([epoch_rows(step, batch_size=6, num_images=10, seed=3) for step in range(10)])
-    assert torch.equal(by_4, by_6)
-
-
-TAILED = np.array([0] * 20 + [2] * 3 + [1], np.int64)
-
-
-def class_balanced(*, batch_size: int, steps: int) -> torch.Tensor:
-    return torch.cat([class_balanced_rows(step, batch_size=batch_size, labels=TAILED, seed=3) for step in range(steps)])
-
-
-def test_class_balanced_batches_hold_every_class_as_often():
-    for step in range(5):
-        rows = class_balanced_rows(step, batch_size=12, labels=TAILED, seed=0)
-        assert np.bincount(TAILED[rows]).tolist() == [4, 4, 4]
-
-
-def test_class_balanced_batches_of_any_size_cut_the_same_row_of_images():
-    assert torch.equal(class_balanced(batch_size=4, steps=15), class_balanced(batch_size=6, steps=10))
-
-
-def test_class_balanced_batches_show_a_class_once_before_any_image_twice():
-    rows = class_balanced(batch_size=6, steps=10)
-    commonest = rows[TAILED[rows] == 0]
-    assert torch.equal(commonest.sort().values, torch.arange(20))
 
 
 def test_class_balanced_batches_are_asked_for(tmp_path, striped):
