@@ -98,12 +98,14 @@ class DrawSettings:
         configs = [config.model_dump() for config in (self.gan, self.classifier, self.deformation)]
         return digest_json([*configs, self.split, self.compute.as_dict(), *others])[:12]
 
-    def judge(self, draw: int, *, added_share: float, validation: LabelledImages, test: LabelledImages) -> Judge:
+    def judge(
+        self, draw: int, *, added_shares: tuple[float, float], validation: LabelledImages, test: LabelledImages
+    ) -> Judge:
         """Return what trains and judges the arms of a draw, on the part that was asked for."""
         return Judge(
             config=self.classifier,
             deformation=self.deformation,
-            added_share=added_share,
+            added_shares=added_shares,
             judged_on=test if self.split == "test" else validation,
             seed=draw,
             compute=self.compute,

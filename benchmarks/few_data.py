@@ -19,6 +19,7 @@ from benchmarks.results import add_result
 from data.randomness import numpy_stream
 from data.regimes import BalancedRegime, draw_subset
 from data.sources import load_source
+from evaluation.config import EvaluationConfig
 from evaluation.statistics import Gain, paired_gains, spread
 
 COLUMNS = (
@@ -33,7 +34,7 @@ def draw_row(chosen: DrawSettings, arguments: argparse.Namespace, *, images_per_
     source = load_source("mnist")
     subset = draw_subset(source.train, BalancedRegime(images_per_class), rng=numpy_stream(draw, "split"))
     validation = held_out(source.train, without=subset, count=VALIDATION_IMAGES, seed=draw)
-    judge = chosen.judge(draw, added_share=arguments.added_share, validation=validation, test=source.test)
+    judge = chosen.judge(draw, added_shares=tuple(arguments.added_shares), validation=validation, test=source.test)
     synthetic, gan_seconds = chosen.samples(subset, draw, images_per_class=arguments.synthetic_per_class)
     return {
         "label": arguments.label,
@@ -67,14 +68,15 @@ def regime_figures(where: str, rows: Sequence[Mapping[str, str]], gain: Gain) ->
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images-per-class", type=int, nargs="+", default=[10])
-    parser.add_argument("--added-share", type=float, default=0.5)
+    default = EvaluationConfig().added_shares
+    parser.add_argument("--added-shares", type=float, nargs=2, default=default, metavar=("FIRST", "LAST"))
     parser.add_argument("--synthetic-per-class", type=int, default=500)
     add_draw_options(parser, draws=20, csv_name="few_data.csv")
     arguments = parser.parse_args()
     chosen = DrawSettings.of(arguments)
     regimes: list[list[dict[str, str]]] = []
     for images_per_class in arguments.images_per_class:
-        settings = chosen.digest(arguments.added_share, arguments.synthetic_per_class, images_per_class)
+        settings = chosen.digest(arguments.added_shares, arguments.synthetic_per_class, images_per_class)
         table = DrawTable(path=arguments.csv, columns=COLUMNS, settings=settings)
         for draw in chosen.draws:
             if draw not in table.finished():

@@ -35,7 +35,7 @@ COLUMNS = (
     "gan_seconds",
 )  # fmt: skip
 VALIDATION_IMAGES_PER_CLASS = 500
-UNUSED_SHARE = 0.5  # no arm here mixes synthetic images at a fixed share
+UNUSED_SHARES = (0.5, 0.5)  # no arm here adds images to each batch
 
 Figures = Mapping[str, Sequence[float]]  # an arm's metric: one value per draw
 
@@ -121,7 +121,7 @@ def main() -> None:
         validation = balanced_held_out(
             source.train, without=subset, images_per_class=VALIDATION_IMAGES_PER_CLASS, seed=draw
         )
-        judge = chosen.judge(draw, added_share=UNUSED_SHARE, validation=validation, test=source.test)
+        judge = chosen.judge(draw, added_shares=UNUSED_SHARES, validation=validation, test=source.test)
         synthetic, gan_seconds = chosen.samples(subset, draw, images_per_class=arguments.n_max)
         common = {
             "label": arguments.label,

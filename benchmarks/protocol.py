@@ -108,7 +108,7 @@ class Judge:
 
     config: ClassifierConfig
     deformation: DeformationConfig
-    added_share: float
+    added_shares: tuple[float, float]
     judged_on: LabelledImages
     seed: int
     compute: Compute
@@ -121,7 +121,7 @@ class Judge:
         """Train on an arm's training set."""
         options = FitOptions(
             config=self.config,
-            added_share=self.added_share,
+            added_shares=self.added_shares,
             seed=self.seed,
             compute=self.compute,
             on_progress=lambda _: None,

@@ -95,7 +95,7 @@ def main() -> None:
     judge = Judge(
         config=overridden(ClassifierConfig(steps=2400, batch_size=128), arguments.classifier),
         deformation=DeformationConfig(),
-        added_share=0.5,
+        added_shares=(0.5, 0.5),
         judged_on=validation if arguments.split == "validation" else source.test,
         seed=arguments.seed,
         compute=compute,

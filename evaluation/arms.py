@@ -32,8 +32,8 @@ REFERENCE_ARMS: dict[ArmName, ArmName | None] = {
 ARM_DESCRIPTIONS: dict[ArmName, str] = {
     "real": "the labelled images as they are",
     "real+classical": "the labelled images, deformed anew in every batch: classical augmentation",
-    "real+synthetic": "the labelled images, and the GAN's in a fixed share of every batch",
-    HEADLINE_ARM: "the labelled images, and the GAN's in a fixed share of every batch, deformed",
+    "real+synthetic": "the labelled images, and the GAN's in half of the first batches and none of the last",
+    HEADLINE_ARM: "the labelled images, and the GAN's in half of the first batches and none of the last, deformed",
     FILTERED_ARM: "as real+classical+synthetic, with those of the GAN's images only whose label others believe",
     "oversampled": "as real+classical, every batch drawn evenly by class, so that rare classes come as often",
     "class-weighted": "as real+classical, a mistake costs more the rarer its class is",
@@ -58,7 +58,7 @@ class TrainingSet:
 
     Attributes:
         base: the images that the arm starts from.
-        added: images mixed into every batch at a fixed share, or None.
+        added: images mixed into the batches at a share that is the same in every arm, or None.
         deformation: the classical augmentation, applied to all images of a batch alike, or None.
         balance: what makes up for rare classes: nothing, batches drawn evenly by class, or a loss weighted by inverse
             class frequency.

@@ -39,7 +39,7 @@ class EvenClasses:
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """Images of which every batch draws `count`, with replacement; `even` draws them evenly by class.
+    """Images of which batches draw with replacement; `even` draws them evenly by class.
 
     Attributes:
         images: (N, C, H, W) float32 in [-1, 1].
@@ -48,21 +48,31 @@ class Pool:
 
     images: Tensor
     labels: Tensor
-    count: int
     even: EvenClasses | None
 
     @classmethod
-    def of(cls, part: LabelledImages, count: int, *, balance: Balance) -> "Pool":
+    def of(cls, part: LabelledImages, *, balance: Balance) -> "Pool":
         """Make a pool of `part`."""
         return cls(
             images=to_unit_range(part.images),
             labels=torch.from_numpy(part.labels),
-            count=count,
             even=EvenClasses.of(part.labels) if balance == "batches" else None,
         )
 
-    def draw(self, step: int, *, rng: torch.Generator) -> Tensor:
-        """Draw the positions of the batch of `step` (the first is 1), (count,) int64."""
+    def draw(self, count: int, *, turn: int, rng: torch.Generator) -> Tensor:
+        """Draw `count` positions, (count,) int64; `turn` is how many have been drawn before."""
         if self.even is not None:
-            return self.even.draw(self.count, turn=(step - 1) * self.count, rng=rng)
-        return torch.randint(len(self.labels), (self.count,), generator=rng)
+            return self.even.draw(count, turn=turn, rng=rng)
+        return torch.randint(len(self.labels), (count,), generator=rng)
+
+
+def added_counts(num_batches: int, *, batch_size: int, shares: tuple[float, float]) -> list[int]:
+    """Return how many images of each batch are added ones.
+
+    Args:
+        shares: of the first and of the last batch; in between they lie on a line. Fractions of an image are carried
+            over to the next batch, so that the sum over any run of batches is right to one image.
+    """
+    wanted = batch_size * np.linspace(*shares, num_batches)
+    reached = np.floor(np.cumsum(wanted) + 1e-6).astype(int)  # the sum of many fractions falls a hair short
+    return [int(count) for count in np.diff(reached, prepend=0)]

@@ -21,7 +21,7 @@ from data.errors import AugmentError, UsageError
 from data.images import to_pixels, to_unit_range
 from data.randomness import torch_stream
 from evaluation.arms import TrainingSet, evened_rows
-from evaluation.batches import Pool
+from evaluation.batches import Pool, added_counts
 from evaluation.config import ClassifierConfig
 
 PROGRESS_EVERY = 50  # steps
@@ -42,10 +42,14 @@ class ClassifierProgress:
 
 @dataclass(frozen=True, kw_only=True)
 class FitOptions:
-    """What fitting needs besides images: fixed by the study, the same for all arms of a cell."""
+    """What fitting needs besides images: fixed by the study, the same for all arms of a cell.
+
+    Attributes:
+        added_shares: share of an arm's added images in the first and in the last batch of its training.
+    """
 
     config: ClassifierConfig
-    added_share: float
+    added_shares: tuple[float, float]
     seed: int
     compute: Compute
     on_progress: Callable[[ClassifierProgress], None]
@@ -131,11 +135,13 @@ def fit_convnet(training: TrainingSet, options: FitOptions) -> FittedConvNet:
     network.to(compute.device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=max(config.steps, 2))
-    parts = [(training.base, config.batch_size)]
+    num_added = [0] * config.steps
+    parts = [training.base]
     if training.added is not None:
-        num_added = round(config.batch_size * options.added_share)
-        parts = [(training.base, config.batch_size - num_added), (training.added, num_added)]
-    pools = [Pool.of(part, count, balance=training.balance) for part, count in parts]
+        num_added = added_counts(config.steps, batch_size=config.batch_size, shares=options.added_shares)
+        parts.append(training.added)
+    pools = [Pool.of(part, balance=training.balance) for part in parts]
+    drawn_before = [0] * len(pools)
     class_weights = None
     if training.balance == "loss":
         class_weights = balanced_weights(training.base.labels, num_classes=training.base.num_classes)
@@ -144,9 +150,13 @@ def fit_convnet(training: TrainingSet, options: FitOptions) -> FittedConvNet:
     started = time.monotonic()
     network.train()
     for step in range(1, config.steps + 1):
-        drawn = [(pool, pool.draw(step, rng=rng)) for pool in pools]
-        images = torch.cat([pool.images[rows] for pool, rows in drawn])
-        labels = torch.cat([pool.labels[rows] for pool, rows in drawn]).to(compute.device)
+        counts = [config.batch_size - num_added[step - 1], num_added[step - 1]][: len(pools)]
+        drawn = [
+            pool.draw(count, turn=turn, rng=rng) for pool, count, turn in zip(pools, counts, drawn_before, strict=True)
+        ]
+        drawn_before = [before + count for before, count in zip(drawn_before, counts, strict=True)]
+        images = torch.cat([pool.images[rows] for pool, rows in zip(pools, drawn, strict=True)])
+        labels = torch.cat([pool.labels[rows] for pool, rows in zip(pools, drawn, strict=True)]).to(compute.device)
         if training.deformation is not None:
             images = deform(images, config=training.deformation, rng=rng)
         with compute.autocast():

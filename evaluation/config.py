@@ -106,7 +106,15 @@ class EvaluationConfig(BaseModel, frozen=True, extra="forbid"):
     arms: tuple[ArmName, ...] = DEFAULT_ARMS
     classifier: ClassifierConfig = ClassifierConfig()
     deformation: DeformationConfig = DeformationConfig()
-    added_share: float = Field(default=0.5, gt=0, lt=1, description="share of synthetic images in a mixed batch")
+    added_share: float = Field(
+        default=0.5, gt=0, lt=1, description="convnet: share of synthetic images in the first mixed batches"
+    )
+    final_added_share: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="and in the last ones, on a line in between: real ones have the last word",
+    )
     evened_out_share: float = Field(
         default=1.0, gt=0, le=1, description="evened-out: synthetic images fill classes up to this share of a class"
     )
@@ -114,6 +122,11 @@ class EvaluationConfig(BaseModel, frozen=True, extra="forbid"):
     wished_gain: float = Field(default=0.005, gt=0, lt=1, description="the gain worth having; 0.005 is half a point")
     filter: FilterConfig = FilterConfig()
     samples: SamplesConfig = SamplesConfig()
+
+    @property
+    def added_shares(self) -> tuple[float, float]:
+        """Share of synthetic images in the first and in the last batch of the mixed arms."""
+        return self.added_share, self.final_added_share
 
     @field_validator("arms")
     @classmethod

@@ -164,7 +164,7 @@ def _train_member(
     training = TrainingSet(base=train.take(rows), added=None, deformation=None)
     options = FitOptions(
         config=_classifier(config),
-        added_share=0.5,
+        added_shares=(0.5, 0.5),
         seed=child_seed(config.seed, "features", index),
         compute=Compute(device=compute.device, precision="float32"),  # the ruler does not depend on the precision
         on_progress=on_progress,

@@ -185,7 +185,7 @@ def confidence_filter(choice: GeneratorChoice, *, minimum: float, compute: Compu
     evaluation = config.evaluation
     options = FitOptions(
         config=evaluation.classifier,
-        added_share=evaluation.added_share,
+        added_shares=evaluation.added_shares,
         seed=child_seed(config.seed, "confidence filter", choice.cell),
         compute=compute,
         on_progress=lambda _: None,

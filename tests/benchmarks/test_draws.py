@@ -79,5 +79,5 @@ def test_number_and_label_of_draws_leave_the_digest():
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_test_images_are_read_for_the_test_split_only(striped, split):
     validation, test = striped.take(np.arange(10)), striped.take(np.arange(10, 20))
-    judge = settings("--split", split).judge(0, added_share=0.5, validation=validation, test=test)
+    judge = settings("--split", split).judge(0, added_shares=(0.5, 0.0), validation=validation, test=test)
     assert judge.judged_on is {"validation": validation, "test": test}[split]

@@ -49,7 +49,7 @@ def test_every_arm_of_a_draw_is_judged(striped):
     judge = Judge(
         config=ClassifierConfig(steps=2, batch_size=8, width=2),
         deformation=DeformationConfig(),
-        added_share=0.5,
+        added_shares=(0.5, 0.5),
         judged_on=striped,
         seed=0,
         compute=Compute(device="cpu", precision="float32"),

@@ -1,9 +1,11 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 
 from data.randomness import torch_stream
-from evaluation.batches import EvenClasses, Pool
+from evaluation.batches import EvenClasses, Pool, added_counts
 
 LABELS = np.array([2] * 50 + [0] * 5 + [3], np.int64)
 
@@ -40,8 +42,22 @@ def test_only_balanced_pools_draw_evenly(striped):
     rare = striped.take(np.concatenate([np.flatnonzero(striped.labels == 0), np.flatnonzero(striped.labels == 1)[:1]]))
     shares = {}
     for balance in ("none", "loss", "batches"):
-        pool = Pool.of(rare, 200, balance=balance)
-        rows = pool.draw(1, rng=torch_stream(0, "test"))
+        pool = Pool.of(rare, balance=balance)
+        rows = pool.draw(200, turn=0, rng=torch_stream(0, "test"))
         shares[balance] = float((pool.labels[rows] == 1).float().mean())
     assert shares["batches"] == 0.5
     assert shares["none"] == shares["loss"] < 0.15
+
+
+def test_added_images_fade_on_a_line():
+    counts = added_counts(101, batch_size=32, shares=(0.5, 0.0))
+    assert counts[0] == 16
+    assert counts[50] in (7, 8, 9)
+    assert counts[-1] == 0
+    assert sum(counts) == 101 * 8
+    assert all(after <= before + 1 for before, after in pairwise(counts))
+
+
+def test_fractions_of_an_added_image_are_not_lost():
+    assert added_counts(10, batch_size=4, shares=(0.125, 0.125)) == [0, 1] * 5
+    assert added_counts(1, batch_size=32, shares=(0.5, 0.0)) == [16]

@@ -18,7 +18,7 @@ KINDS = ["convnet", "logistic_regression", "knn"]
 def options(kind="convnet", seed=0, on_progress=lambda progress: None, **changes):
     return FitOptions(
         config=ClassifierConfig(kind=kind, steps=40, batch_size=16, width=4, deformed_copies=2, **changes),
-        added_share=0.5,
+        added_shares=(0.5, 0.5),
         seed=seed,
         compute=Compute(device="cpu", precision="float32"),
         on_progress=on_progress,

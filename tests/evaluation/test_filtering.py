@@ -27,7 +27,7 @@ def test_wrong_labels_are_filtered_out(striped):
     labels[:6] = (labels[:6] + 1) % 3
     options = FitOptions(
         config=ClassifierConfig(steps=60, batch_size=16, width=4),
-        added_share=0.5,
+        added_shares=(0.5, 0.5),
         seed=0,
         compute=Compute(device="cpu", precision="float32"),
         on_progress=lambda progress: None,
