@@ -44,7 +44,7 @@ bench-export: $(INSTALLED)  ## a million images to Parquet: images per second, m
 	$(BIN)/python -m benchmarks.export --num-images 1000000
 
 bench-scale: $(INSTALLED)  ## cells per minute against workers, Prefect's overhead
-	$(BIN)/python -m benchmarks.scale --append
+	$(BIN)/python -m benchmarks.scale
 
 bench-cost: $(INSTALLED)  ## seconds and memory against subset, batch, image size and number of samples
 	$(BIN)/python -m benchmarks.cost

@@ -1,6 +1,6 @@
 """Cells per minute against workers, the efficiency at each number, and Prefect's share of a study's time.
 
-    python -m benchmarks.scale --workers 1 2 --repeats 3 --append
+    python -m benchmarks.scale --workers 1 2 --repeats 3
 
 Each worker is a process that computes with one thread; one worker is the study's own process. A worker's start (a few
 seconds of imports) and the report count in `cells a minute`, and not in the efficiency, which goes by the time from the
@@ -13,21 +13,19 @@ other, against one alone. Cores share caches and memory, so that this too may st
 
 import argparse
 import multiprocessing
-import os
-import platform
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from threading import Barrier
 
 import torch
 
 from benchmarks.protocol import repeated_step
-from benchmarks.results import RESULTS
+from benchmarks.results import add_result, median_and_range
 from data.device import resolve_compute
 from data.files import read_json
 from data.randomness import numpy_stream
@@ -60,7 +58,6 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1, help="of each worker")
     parser.add_argument("--set", action="append", default=[], dest="assignments", help="configuration over `quick`")
-    parser.add_argument("--append", action="store_true", help=f"to {RESULTS.name}")
     arguments = parser.parse_args()
     assignments = [*arguments.assignments, f"compute.threads={arguments.threads}"]
     config = resolve_config(preset_name="quick", file=None, options={}, assignments=assignments)
@@ -78,13 +75,9 @@ def main() -> None:
         for workers in arguments.workers
         if workers > 1
     }
-    command = f"python -m benchmarks.scale --workers {' '.join(map(str, arguments.workers))}"
-    command += f" --repeats {arguments.repeats}" + "".join(f" --set {text}" for text in arguments.assignments)
-    rows = table_rows(measured, ceilings, command=command, threads=arguments.threads)
-    print("\n".join(rows))
-    if arguments.append:
-        with open(RESULTS, "a", encoding="utf-8") as stream:
-            stream.write("\n".join(rows) + "\n")
+    torch.set_num_threads(arguments.threads)  # as in the workers: the table names it
+    compute = resolve_compute(device=config.compute.device, precision=config.compute.precision)
+    add_result("scale", compute=compute, figures=scale_figures(measured, ceilings))
 
 
 def measure(config: StudyConfig, *, workers: int) -> Measurement:
@@ -132,35 +125,26 @@ def time_training(steps: int, together: Barrier) -> float:
     return time.perf_counter() - started
 
 
-def table_rows(
-    measured: dict[int, list[Measurement]], ceilings: dict[int, list[float]], *, command: str, threads: int
-) -> list[str]:
-    """Return the lines of the results table: median, and smallest to largest."""
-    machine = (
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {threads} thread(s) a worker, "
-        f"load {os.getloadavg()[0]:.1f}"
-    )
-    date = datetime.now(UTC).date().isoformat()
-    rows = []
+def scale_figures(measured: dict[int, list[Measurement]], ceilings: dict[int, list[float]]) -> list[tuple[str, str]]:
+    """Return what was measured and its figure: median, and smallest to largest."""
+    figures = []
 
-    def add(what: str, values: list[float], unit: str) -> None:
-        values = sorted(values)
-        figure = f"{statistics.median(values):.2f}{unit} ({values[0]:.2f} to {values[-1]:.2f})"
-        rows.append(f"| {date} | `{command}` | {machine} | {what} | {figure} |")
+    def add(what: str, values: Sequence[float]) -> None:
+        figures.append((what, median_and_range(values, digits=2)))
 
     first = min(measured)
     base = [run.num_cells / run.working_seconds / first for run in measured[first]]
     for workers, runs in measured.items():
-        add(f"{workers} workers, cells a minute", [60 * run.num_cells / run.elapsed_seconds for run in runs], "")
+        add(f"{workers} workers, cells a minute", [60 * run.num_cells / run.elapsed_seconds for run in runs])
         rates = [run.num_cells / run.working_seconds for run in runs]
         efficiencies = [rate / workers / alone for rate, alone in zip(rates, base, strict=True)]
-        add(f"{workers} workers, efficiency", efficiencies, "")
+        add(f"{workers} workers, efficiency", efficiencies)
         if workers in ceilings:
-            add(f"{workers} workers, ceiling: independent trainings at once", ceilings[workers], "")
+            add(f"{workers} workers, ceiling: independent trainings at once", ceilings[workers])
     if 1 in measured:
         shares = [100 * (1 - run.stage_seconds / run.working_seconds) for run in measured[1]]
-        add("time between stages (Prefect, files), of the cells' time", shares, " %")
-    return rows
+        add("time between stages (Prefect, files), % of the cells' time", shares)
+    return figures
 
 
 if __name__ == "__main__":
