@@ -50,8 +50,8 @@ def run_tasks(
         on_wait: called a few times a second while calls are running.
 
     Raises:
-        AugmentError: workers were lost again and again, there is no Dask scheduler at the address, or it has lost all
-            its workers for good.
+        AugmentError: workers were lost again and again, there is no Dask scheduler at the address, or it went
+            away, or it has lost all its workers for good.
         UsageError: Dask is asked for and not installed.
     """
     pending = list(calls)
@@ -86,9 +86,13 @@ def _collect(
             except BrokenProcessPool:
                 lost.append(call)
             except Exception as error:
-                if type(error).__name__ != "KilledWorker":  # of Dask, which need not be installed
-                    raise
-                lost.append(call)
+                match type(error).__name__:  # Dask's, which need not be installed
+                    case "KilledWorker":
+                        lost.append(call)
+                    case "FutureCancelledError":
+                        raise _scheduler_gone() from error
+                    case _:
+                        raise
         if not finished:
             time.sleep(POLL_SECONDS)
     return lost
@@ -140,13 +144,16 @@ def _dask_runner(address: str, *, workers: int) -> TaskRunner[Any]:
 
 
 def _watching_cluster(tasks: TaskRunner[Any], on_wait: Callable[[], None]) -> Callable[[], None]:
-    """Return `on_wait` with a look at the Dask cluster: one that lost all its workers would let cells wait for ever."""
+    """Return `on_wait` with a look at the Dask cluster: without scheduler or workers, cells would wait for ever."""
     seen = time.monotonic()
 
     def watch() -> None:
         nonlocal seen
         on_wait()
-        if tasks.client.scheduler_info()["workers"]:  # type: ignore[attr-defined]
+        info = tasks.client.scheduler_info()  # type: ignore[attr-defined]
+        if "workers" not in info:  # the client has given up connecting anew
+            raise _scheduler_gone()
+        if info["workers"]:
             seen = time.monotonic()
         elif time.monotonic() - seen > DASK_WORKERLESS_SECONDS:
             raise AugmentError(
@@ -155,6 +162,10 @@ def _watching_cluster(tasks: TaskRunner[Any], on_wait: Callable[[], None]) -> Ca
             )
 
     return watch
+
+
+def _scheduler_gone() -> AugmentError:
+    return AugmentError("the Dask scheduler is gone; start it and its workers again, and go on with --resume")
 
 
 def start_worker(unlimited: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -66,6 +67,19 @@ def kill_in_the_middle_of_a_cell(run: Path, process: int) -> None:
     os.kill(process, signal.SIGKILL)
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def wait_for_workers(address: str) -> None:
+    """Wait until a Dask scheduler answers and has a worker."""
+    import distributed
+
+    with distributed.Client(address, timeout=60, set_as_default=False) as client:
+        client.wait_for_workers(1, timeout=60)
+
+
 def test_threads_give_the_same_report(tiny: StudyConfig, tmp_path: Path, expected: dict[str, object]) -> None:
     augmentation_study(tiny, tmp_path / "run", runner=RunnerConfig(kind="threads", workers=2))
     assert figures(tmp_path / "run") == expected
@@ -113,6 +127,38 @@ def test_study_whose_dask_cluster_lost_all_workers_stops_and_goes_on_when_asked(
         thread.start()
         with pytest.raises(AugmentError, match="has had no worker for 3 s; start some"):
             augmentation_study(tiny, location, runner=runner)
+        thread.join()
+    assert not (location / "report.json").exists()
+    augmentation_study(tiny, location)
+    assert figures(location) == expected
+
+
+def test_study_whose_dask_scheduler_went_away_stops_and_goes_on_when_asked(
+    tiny: StudyConfig, tmp_path: Path, expected: dict[str, object]
+) -> None:
+    pytest.importorskip("distributed")
+    import dask
+
+    location, address = tmp_path / "run", f"tcp://127.0.0.1:{free_port()}"
+    start = [sys.executable, "-m"]
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "2s"}),
+        child_process(
+            [*start, "distributed.cli.dask_scheduler", "--host", address, "--no-dashboard"],
+            environment=os.environ,
+            output=tmp_path / "scheduler.log",
+        ) as scheduler,
+        child_process(
+            [*start, "distributed.cli.dask_worker", address, "--no-nanny"],
+            environment=os.environ,
+            output=tmp_path / "worker.log",
+        ),
+    ):
+        wait_for_workers(address)
+        thread = threading.Thread(target=kill_in_the_middle_of_a_cell, args=(location, scheduler.pid))
+        thread.start()
+        with pytest.raises(AugmentError, match="the Dask scheduler is gone; start it"):
+            augmentation_study(tiny, location, runner=RunnerConfig(kind="dask", address=address))
         thread.join()
     assert not (location / "report.json").exists()
     augmentation_study(tiny, location)
