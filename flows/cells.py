@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from filelock import FileLock, Timeout
 
@@ -21,15 +21,23 @@ class OpenCell:
 
     store: RunStore
     cell: Cell
+    _unpushed: set[str] = field(default_factory=set)
 
     def push_stage(self, stage: Stage) -> None:
         """Let the run hold what a finished stage made."""
+        self._unpushed.add(stage.name)
         self.store.push_stage(
             self.cell.run_directory,
             outputs=stage.outputs(),
             record=stage.record_file,
             keep=self.cell.directory,
         )
+        self._unpushed.discard(stage.name)
+
+    def push_again(self, stage: Stage) -> None:
+        """Let the run hold a finished stage whose files could not be pushed when it ended, if it is one."""
+        if stage.name in self._unpushed:
+            self.push_stage(stage)
 
     def push_summary(self) -> None:
         """Let the run hold the summary that marks the cell as finished."""

@@ -240,6 +240,7 @@ def run_stage(stage: Stage, here: OpenCell, config: StudyConfig) -> None:
         return StageUpdate(cell=name, stage=stage.name, weight=weight, share=share, detail=detail)
 
     if stage.is_finished():
+        here.push_again(stage)
         get_run_logger().info("%s %s: finished before", name, stage.name)
         for listener in listeners():
             listener.finished(state(1.0, ""), skipped=True)

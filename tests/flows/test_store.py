@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import fsspec
@@ -166,3 +166,28 @@ def test_dask_workers_that_share_only_a_store_give_the_same_report(
     augmentation_study(tiny, location)  # nothing to do but the report; by another runner
     store.pull(tmp_path, ["report.json"])
     assert figures(tmp_path) == expected
+
+
+def test_stage_that_could_not_be_pushed_is_pushed_when_it_is_tried_again(
+    bucket: str, tiny: StudyConfig, undisturbed: Path, prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push, failed = RunStore.push, []
+
+    def push_that_fails_once(store: RunStore, workspace: Path, paths: Iterable[Path]) -> None:
+        paths = list(paths)
+        if not failed and any(path.name == "generator.json" for path in paths):
+            failed.append(store.location)
+            raise StoreError("the store is away for a moment")
+        push(store, workspace, paths)
+
+    monkeypatch.setattr(RunStore, "push", push_that_fails_once)
+    location = f"{bucket}/flaky"
+    augmentation_study(tiny, location)
+    assert failed == [location]
+    copy = tmp_path / "copy"
+    RunStore(location).pull_folder(copy, "cells")
+    pattern = "cells/*/*/stages/*.json"
+    records = {path.relative_to(undisturbed) for path in undisturbed.glob(pattern)}
+    assert records == {path.relative_to(copy) for path in copy.glob(pattern)}
+    RunStore(location).pull(copy, ["report.json"])
+    assert figures(copy) == figures(undisturbed)
