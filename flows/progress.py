@@ -28,6 +28,7 @@ REMOTE_INTERVAL_SECONDS = 2.0
 CONSOLE_REFRESHES = 4  # a second; Rich's ten take 1.6 % of a core
 REMOTE_ARTIFACTS = 100  # of those changed last; more stages than these do not change within a second
 SERVER_ERRORS = (httpx.HTTPError, PrefectException, ConcurrencySlotAcquisitionError)  # what an unreachable server gives
+AWAY_SECONDS = 60.0  # without a request for progress once one has failed
 PROGRESS_RETRIES = 1  # of requests that only show progress: a study does not wait long for a server that is gone
 
 
@@ -185,17 +186,34 @@ def artifact_key(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
+class ServerAwayError(PrefectException):
+    """The server did not answer a moment ago, and is not asked again yet."""
+
+
+_away_until = 0.0  # by this process's clock
+
+
 @contextmanager
 def few_retries() -> Iterator[None]:
     """Let requests inside be retried once, not many times: for those that only show progress.
 
+    After one that failed all others fail at once for a minute, so that a study does not wait at every stage for a
+    server that is gone.
+
     This copies two of Prefect's settings objects. Its own `temporary_settings` reads and validates all settings anew,
     20 ms of a core for a request of 5: too much several times a second beside workers that fill the cores.
     """
+    global _away_until
+    if time.monotonic() < _away_until:
+        raise ServerAwayError("Prefect's server did not answer a moment ago")
     context = get_settings_context()
     hasty = context.settings.client.model_copy(update={"max_retries": PROGRESS_RETRIES})
     with SettingsContext(profile=context.profile, settings=context.settings.model_copy(update={"client": hasty})):
-        yield
+        try:
+            yield
+        except SERVER_ERRORS:
+            _away_until = time.monotonic() + AWAY_SECONDS
+            raise
 
 
 class PrefectProgress:

@@ -73,7 +73,7 @@ def test_report_is_the_same_after_twenty_kills_at_random_moments(
         ahead = finished > STAGES_PER_KILL * len(moments)  # then die while starting, or the study ends too soon
         while not ahead and process.is_alive() and time.monotonic() < give_up and num_finished_stages(run) == finished:
             time.sleep(0.005)
-        process.join(rng.uniform(0, 0.4))
+        process.join(rng.uniform(0, 0.15))  # a stage takes about a tenth of a second
         if not process.is_alive():
             break
         process.kill()

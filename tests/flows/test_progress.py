@@ -1,10 +1,19 @@
 """Progress: shares add up, skipped work does not count as speed."""
 
+import httpx
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES
 
 from flows.config import preset
-from flows.progress import PROGRESS_RETRIES, StageUpdate, StudyClock, few_retries, stage_weight, study_weight
+from flows.progress import (
+    PROGRESS_RETRIES,
+    ServerAwayError,
+    StageUpdate,
+    StudyClock,
+    few_retries,
+    stage_weight,
+    study_weight,
+)
 
 
 def update(stage: str, share: float, weight: float = 10.0) -> StageUpdate:
@@ -43,3 +52,14 @@ def test_requests_that_show_progress_are_retried_once_and_all_else_stays() -> No
     with few_retries():
         assert (PREFECT_CLIENT_MAX_RETRIES.value(), PREFECT_API_URL.value()) == (PROGRESS_RETRIES, outside[1])
     assert (PREFECT_CLIENT_MAX_RETRIES.value(), PREFECT_API_URL.value()) == outside
+
+
+def test_server_that_did_not_answer_is_not_asked_again_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.progress._away_until", 0.0)
+    with pytest.raises(httpx.ConnectError), few_retries():
+        raise httpx.ConnectError("nobody there")
+    with pytest.raises(ServerAwayError), few_retries():
+        pytest.fail("asked again")
+    monkeypatch.setattr("flows.progress._away_until", 0.0)
+    with few_retries():
+        pass
