@@ -13,6 +13,9 @@ import platformdirs
 _PREFECT_DEFAULTS = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    # On disk, a run keeps its place among those allowed at a time when the server starts anew; in memory it would be
+    # taken for ever.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     "PREFECT_HOME": str(Path(platformdirs.user_data_dir("augmentation-gain")) / "prefect"),
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
     "PREFECT_CLI_COLORS": "false",

@@ -7,13 +7,25 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from ipaddress import ip_address
 from pathlib import Path
 
 import httpx
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterName,
+    FlowRunFilter,
+    FlowRunFilterParentFlowRunId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
 from prefect.context import refresh_global_settings_context
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Crashed
 
 from data.errors import AugmentError
 
@@ -50,8 +62,9 @@ def prefect_server(*, host: str, port: int, settings: Mapping[str, str] | None =
         AugmentError: the port is taken, or the server does not come up.
     """
     port = _bindable_port(host, port)
-    url = f"http://{host}:{port}/api"
-    environment = os.environ | {"PREFECT_API_URL": url, "PREFECT_UI_API_URL": url} | dict(settings or {})
+    url = f"http://{reachable_host(host)}:{port}/api"
+    own = {"PREFECT_API_URL": url, "PREFECT_UI_API_URL": "/api"}  # a browser asks where it found the page
+    environment = os.environ | own | dict(settings or {})
     start = ["prefect", "server", "start", "--host", host, "--port", str(port)]
     with child_process(
         [sys.executable, "-m", "flows.attached", *start], environment=environment, output=Path(os.devnull)
@@ -61,6 +74,44 @@ def prefect_server(*, host: str, port: int, settings: Mapping[str, str] | None =
             yield url
         finally:
             tell_the_rest()
+
+
+def reachable_host(host: str) -> str:
+    """Return where this machine reaches a server that is bound to `host`: all addresses are no address."""
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}
+    return everywhere.get(host, f"[{host}]" if ":" in host else host)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine reaches a server that is bound to `host`."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def end_dead_runs(deployment: str) -> list[str]:
+    """Mark runs of the deployments of this name as crashed that a database tells of although nobody can be at them.
+
+    For a server that has just been started here: what ran when it was killed was ended with it, or reports nowhere. A
+    run that seems to go on for ever would keep the deployment's only place.
+    """
+    under_way = FlowRunFilterState(
+        type=FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING, StateType.CANCELLING])
+    )
+    with get_client(sync_client=True) as client:
+        dead = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(state=under_way),
+            deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[deployment])),
+        )
+        called_by_them = FlowRunFilterParentFlowRunId(any_=[run.id for run in dead])
+        inside = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(state=under_way, parent_flow_run_id=called_by_them)
+        )
+        for run in [*dead, *inside]:
+            crashed = Crashed(message="the server ended while this run was under way")
+            client.set_flow_run_state(run.id, crashed, force=True)
+    return [run.name for run in dead]
 
 
 def tell_the_rest() -> None:

@@ -1,7 +1,7 @@
 """`augment serve`: the study on a schedule, unattended."""
 
-import os
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,8 +11,11 @@ from prefect import serve as prefect_serve
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import RunnerDeployment
+from prefect.settings import PREFECT_API_URL
 from prefect.types.entrypoint import EntrypointType
 from pydantic import ValidationError
+from rich.console import Console
+from rich.markup import escape
 
 from data.errors import UsageError
 from flows.commands.console import output_console
@@ -20,7 +23,7 @@ from flows.commands.run import PRESET_HELP, Preset
 from flows.config import RunnerConfig, RunnerKind, StudyConfig, resolve_config, resolve_runner
 from flows.run_directory import DEFAULT_RUNS_DIRECTORY
 from flows.schedule import OnRegression, augmentation_comparison, augmentation_export, scheduled_study
-from flows.server import api_url_everywhere, prefect_server
+from flows.server import api_url_everywhere, end_dead_runs, is_loopback, prefect_server
 from flows.store import store_of
 
 
@@ -56,12 +59,12 @@ def serve(
     )
     served = deployments(job, name=name, schedule=checked_schedule(cron=cron, interval=interval))
     console = output_console()
-    with ExitStack() as stack:
-        url = os.environ.get("PREFECT_API_URL")
-        if not url:
-            console.print("starting a Prefect server …", highlight=False)
-            url = stack.enter_context(prefect_server(host=host, port=port))
-        stack.enter_context(api_url_everywhere(url))  # the processes of the runs too
+    if study.replicates == 1:
+        console.print(
+            "note: with one replicate there is no interval, so no run can be told to be worse than the one before it",
+            highlight=False,
+        )
+    with _server_of(name, host=host, port=port, console=console) as url:
         when = f"cron {cron}" if cron else f"every {interval:g} s" if interval else "on request"
         console.print(
             f"serving scheduled_study/{name} ({when}); runs go to {job.runs_directory}\n"
@@ -72,6 +75,24 @@ def serve(
             soft_wrap=True,
         )
         prefect_serve(*served, pause_on_shutdown=False, print_starting_message=False)
+
+
+@contextmanager
+def _server_of(name: str, *, host: str, port: int, console: Console) -> Iterator[str]:
+    """Yield the API's URL of the server that is configured, else of one that runs while the block does."""
+    configured = PREFECT_API_URL.value()
+    if configured:
+        with api_url_everywhere(configured):  # the processes of the runs too
+            yield configured
+        return
+    if not is_loopback(host):
+        warning = f"whoever reaches {host} can start runs here: the server asks for no password"
+        console.print(f"[bold black on yellow] WARNING [/] [yellow]{escape(warning)}[/]", highlight=False)
+    console.print("starting a Prefect server …", highlight=False)
+    with prefect_server(host=host, port=port) as url, api_url_everywhere(url):
+        for run in end_dead_runs(name):
+            console.print(f"{run} was under way when its server ended; it is marked as crashed", highlight=False)
+        yield url
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,17 +1,26 @@
 """The schedule really fires: a server, a served deployment, a run that finishes and leaves its report."""
 
 import os
+import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
+import psutil
+import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.config import StudyConfig, to_toml
-from flows.server import child_process
+from flows.progress import SERVER_ERRORS
+from flows.server import child_process, is_loopback, reachable_host
 
 
 class Command(Protocol):
@@ -79,3 +88,76 @@ def test_worker_of_the_work_pool_runs_the_deployment(prefect_api: str, tiny: Stu
     assert state is not None
     assert state.is_completed(), output.read_text()
     assert list((tmp_path / "runs").glob("*/report.json"))
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def serving(command: list[str], *, output: Path, home: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """Serve with a server of its own, as people do; whatever is left of it at the end is killed."""
+    environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    with child_process(command, environment=environment | {"PREFECT_HOME": str(home)}, output=output) as process:
+        try:
+            yield process
+        finally:
+            kill_tree(process.pid)
+
+
+def kill_tree(process: int) -> None:
+    with suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(process)
+        for each in [parent, *parent.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                each.send_signal(signal.SIGKILL)
+
+
+def study_runs(url: str) -> list[FlowRun]:
+    """Return all runs of the study, none while the server does not answer."""
+    with suppress(*SERVER_ERRORS), temporary_settings({PREFECT_API_URL: url}), get_client(sync_client=True) as client:
+        return [run for run in client.read_flow_runs() if run.deployment_id is not None]
+    return []
+
+
+def states(url: str) -> Counter[StateType]:
+    return Counter(run.state.type for run in study_runs(url) if run.state is not None)
+
+
+def test_runs_do_not_overlap_and_go_on_after_everything_was_killed(
+    augment: Command, tiny: StudyConfig, tmp_path: Path
+) -> None:
+    port, home, output = free_port(), tmp_path / "prefect", tmp_path / "serve.log"
+    home.mkdir()
+    url = f"http://127.0.0.1:{port}/api"
+    gan = tiny.gan.model_copy(update={"steps": 4000, "grid_every": 1000, "checkpoint_every": 100})
+    config = tmp_path / "scheduled.toml"
+    config.write_text(to_toml(tiny.model_copy(update={"replicates": 1, "gan": gan})))
+    options = ["serve", config, "--interval", "5", "--port", str(port), "--runs-directory", tmp_path / "runs"]
+
+    with serving(augment.command(*options), output=output, home=home):
+        overlap = {StateType.RUNNING, StateType.CANCELLED}
+        assert wait_for(lambda: overlap <= set(states(url)), seconds=90), output.read_text()
+        assert states(url)[StateType.RUNNING] == 1
+        assert wait_for(lambda: any(tmp_path.glob("runs/*/**/state.safetensors")), seconds=60)
+
+    with serving(augment.command(*options), output=output, home=home):
+        assert wait_for(lambda: states(url)[StateType.COMPLETED] > 0, seconds=150), output.read_text()
+        assert states(url)[StateType.CRASHED] == 1
+    text = output.read_text()
+    assert "it is marked as crashed" in text
+    assert "every 5 s" in text
+    assert "with one replicate" in text
+    (run,) = (tmp_path / "runs").iterdir()
+    assert (run / "report.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("host", "reached", "loopback"),
+    [("127.0.0.1", "127.0.0.1", True), ("0.0.0.0", "127.0.0.1", False), ("::", "[::1]", False), ("::1", "[::1]", True),
+     ("localhost", "localhost", True), ("10.1.2.3", "10.1.2.3", False)],
+)  # fmt: skip
+def test_server_on_all_addresses_is_reached_on_this_machine(host: str, reached: str, loopback: bool) -> None:
+    assert reachable_host(host) == reached
+    assert is_loopback(host) is loopback
