@@ -7,11 +7,14 @@ import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError
 
 from data.errors import AugmentError, CorruptFileError
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -62,6 +65,39 @@ def read_json(path: Path) -> Any:
         raise CorruptFileError(f"{path} is missing") from error
     except (OSError, ValueError) as error:
         raise CorruptFileError(f"{path} is not readable JSON ({error}); delete it or restore it from a copy") from error
+
+
+def read_model(path: Path, model: type[Model]) -> Model:
+    """Read a JSON file that has the form of `model`.
+
+    Raises:
+        CorruptFileError: the file is missing, not JSON, or of another form.
+    """
+    try:
+        return model.model_validate(read_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the whole"
+        raise CorruptFileError(
+            f"{path} does not have the form it should have ({where}: {first['msg']}); restore it from a copy"
+        ) from error
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Raises:
+        CorruptFileError: the file is missing, not JSON, or holds something else.
+    """
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise CorruptFileError(f"{path} holds no JSON object; restore it from a copy")
+    return found
+
+
+def is_below(directory: Path, name: str) -> bool:
+    """Tell whether the relative path `name` stays inside `directory`, links followed."""
+    return (directory / name).resolve().is_relative_to(directory.resolve())
 
 
 def digest_file(path: Path, *, algorithm: Literal["sha256", "md5"] = "sha256") -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from data.errors import CorruptFileError
+from data.files import is_below
 
 MAX_FRAMES = 12
 QUALITIES = (80, 60, 40, 25)
@@ -67,6 +68,9 @@ def make_film(
     if not history:
         return None
     chosen = _spread_over(history, MAX_FRAMES)
+    for epoch in chosen:
+        if not is_below(directory, epoch.grid):
+            raise CorruptFileError(f"{directory / 'history.json'} names a picture outside of it: {epoch.grid!r}")
     halves = {epoch.step: _read_halves(directory / epoch.grid, image_shape) for epoch in chosen}
     count, side = len(chosen), MAX_SIDE
     while True:

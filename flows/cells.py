@@ -8,6 +8,7 @@ from filelock import FileLock, Timeout
 
 from data.errors import AugmentError
 from data.regimes import Regime
+from flows.retrying import patiently
 from flows.run_directory import Cell
 from flows.stages import Stage
 from flows.store import RunStore
@@ -41,7 +42,7 @@ class OpenCell:
 
     def push_summary(self) -> None:
         """Let the run hold the summary that marks the cell as finished."""
-        self.store.push(self.cell.run_directory, [self.cell.summary_file])
+        patiently(lambda: self.store.push(self.cell.run_directory, [self.cell.summary_file]))
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ class CellPlace:
         with self.store.workspace() as directory:
             cell = Cell(directory, self.regime, self.replicate)
             with _locked(cell):
-                self.store.pull_folder(directory, cell.directory.relative_to(directory).as_posix())
+                folder = cell.directory.relative_to(directory).as_posix()
+                patiently(lambda: self.store.pull_folder(directory, folder))
                 yield OpenCell(self.store, cell)
 
 

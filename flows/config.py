@@ -47,9 +47,11 @@ class RunnerConfig(BaseModel, frozen=True, extra="forbid"):
     address: str = Field(default="", description="of a Dask scheduler, tcp://host:port; empty starts a local cluster")
 
     @model_validator(mode="after")
-    def _address_is_for_dask(self) -> Self:
+    def _address_is_for_a_cluster_of_dask(self) -> Self:
         if self.address and self.kind != "dask":
             raise ValueError(f"an address is for the dask runner, not for {self.kind}")
+        if self.address and self.workers:
+            raise ValueError("with an address the Dask cluster's own workers count; leave the number out")
         return self
 
     def num_workers(self, compute: ComputeConfig) -> int:

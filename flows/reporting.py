@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from data.files import read_json, write_text
+from data.files import read_model, read_record, write_text
 from data.images import LabelledImages
 from evaluation.page import CellFiles, write_page
 from evaluation.report import CellFacts, DatasetFacts, StudyReport, build_report
 from flows.config import StudyConfig
-from flows.run_directory import Cell, dataset_facts_file, study_cells
+from flows.run_directory import ENVIRONMENT_FILE, Cell, dataset_facts_file, study_cells
 from flows.stages import stage_timings
 
 REPORT_JSON = "report.json"
@@ -22,9 +22,9 @@ def compute_report(run_directory: Path, config: StudyConfig) -> StudyReport:
     """
     cells = study_cells(config, run_directory)
     return build_report(
-        [CellFacts.model_validate(read_json(cell.summary_file)) for cell in cells],
+        [read_model(cell.summary_file, CellFacts) for cell in cells],
         regime_titles={cell.regime.name: cell.regime.title for cell in cells},
-        dataset=DatasetFacts.model_validate(read_json(dataset_facts_file(run_directory))),
+        dataset=read_model(dataset_facts_file(run_directory), DatasetFacts),
         config=config.model_dump(mode="json"),
         timings={cell.name: stage_timings(cell) for cell in cells},
     )
@@ -41,13 +41,13 @@ def write_reports(run_directory: Path, config: StudyConfig, *, test: LabelledIma
     """
     report = compute_report(run_directory, config)
     write_text(run_directory / REPORT_JSON, report.model_dump_json(indent=2) + "\n")
-    environment = read_json(run_directory / "environment.json")
+    environment = read_record(run_directory / ENVIRONMENT_FILE)
     write_page(
         run_directory / REPORT_HTML,
         report,
         environment=environment,
         cell_files=[cell_files(cell, config) for cell in study_cells(config, run_directory)],
-        command=environment["command"] or "augment run config.toml",
+        command=environment.get("command") or "augment run config.toml",
         test_images=test,
     )
     return report

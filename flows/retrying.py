@@ -1,17 +1,20 @@
-"""Which failures of a stage are worth another attempt: those of input and output, which may pass."""
+"""Which failures are worth another attempt: those of input and output, which may pass."""
 
-import errno
-from typing import Any
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from prefect import Task
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.logging import get_logger
 
 from data.errors import CorruptFileError, UsageError
-from flows.store import StoreError
+from flows.store import LASTING, StoreError
+
+Result = TypeVar("Result")
 
 RETRIES = 2
 RETRY_SECONDS = (2.0, 8.0)
-LASTING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}  # do not pass by themselves
 
 
 def may_pass(error: BaseException | None) -> bool:
@@ -31,3 +34,16 @@ def worth_retrying(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -
     """Tell Prefect whether to run a failed stage again."""
     error = state.result(raise_on_failure=False)
     return isinstance(error, BaseException) and may_pass(error)
+
+
+def patiently(work: Callable[[], Result]) -> Result:
+    """Do `work`, and again after failures that may pass, as Prefect does for tasks: for what is no task of its own."""
+    for seconds in RETRY_SECONDS:
+        try:
+            return work()
+        except Exception as error:
+            if not may_pass(error):
+                raise
+            get_logger("augmentation").warning("%s; trying again in %.0f s", error, seconds)
+        time.sleep(seconds)
+    return work()

@@ -2,6 +2,7 @@
 
 import hashlib
 import platform
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -19,17 +20,19 @@ from filelock import FileLock, Timeout
 
 from data.device import Compute, resolve_compute
 from data.errors import AugmentError, CorruptFileError, UsageError
-from data.files import digest_json, read_json, write_json, write_text
+from data.files import digest_json, read_model, read_record, write_json, write_text
 from data.names import safe_file_name
 from data.regimes import Regime, regime_of
 from data.sources import Source
 from evaluation.report import DatasetFacts
 from flows.config import ComputeConfig, StudyConfig, to_toml, validate_config
-from flows.store import store_of
+from flows.store import redact, store_of
 
 FORMAT_VERSION = 1
 DEFAULT_RUNS_DIRECTORY = Path("runs")
-RUN_FILES = ("config.toml", "environment.json", "dataset.json")
+DATASET_FILE = "dataset.json"
+ENVIRONMENT_FILE = "environment.json"
+RUN_FILES = ("config.toml", ENVIRONMENT_FILE, DATASET_FILE)
 
 
 @dataclass(frozen=True)
@@ -133,8 +136,8 @@ def open_run(run_directory: Path, config: StudyConfig) -> Iterator[Compute]:
         else:
             write_text(run_directory / "config.toml", to_toml(config))
         compute = _apply_compute(config.compute)
-        if not (run_directory / "environment.json").exists():
-            write_json(run_directory / "environment.json", describe_environment(config, compute))
+        if not (run_directory / ENVIRONMENT_FILE).exists():
+            write_json(run_directory / ENVIRONMENT_FILE, describe_environment(config, compute))
         yield compute
     finally:
         lock.release()
@@ -150,10 +153,12 @@ def load_run_config(run_directory: Path) -> StudyConfig:
     file = run_directory / "config.toml"
     if not file.is_file():
         raise UsageError(f"{run_directory} is not a run directory (it holds no config.toml)")
-    environment = run_directory / "environment.json"
+    environment = run_directory / ENVIRONMENT_FILE
     if environment.exists():
-        facts = read_json(environment)
-        found = (facts.get("format_version"), facts.get("versions", {}).get("augmentation-gain"))
+        facts = read_record(environment)
+        versions = facts.get("versions")
+        version = versions.get("augmentation-gain") if isinstance(versions, dict) else None
+        found = (facts.get("format_version"), version)
         expected = (FORMAT_VERSION, metadata.version("augmentation-gain"))
         if found != expected:
             raise UsageError(
@@ -168,7 +173,7 @@ def load_run_config(run_directory: Path) -> StudyConfig:
 
 def dataset_facts_file(run_directory: Path) -> Path:
     """Return where the run's data set is described."""
-    return run_directory / "dataset.json"
+    return run_directory / DATASET_FILE
 
 
 def record_source(run_directory: Path, source: Source) -> None:
@@ -176,8 +181,34 @@ def record_source(run_directory: Path, source: Source) -> None:
 
     Raises:
         UsageError: the run began with other data.
+        CorruptFileError: what the run says of its data cannot be read.
     """
-    facts = DatasetFacts(
+    before = other_data_of(run_directory, source)
+    if before:
+        raise UsageError(
+            f"{run_directory} began with other data ({before}) than what is there now ({source.name}); "
+            "make the old data available again, or start a new run"
+        )
+    if not dataset_facts_file(run_directory).exists():
+        write_json(dataset_facts_file(run_directory), _facts_of(source).model_dump(mode="json"))
+
+
+def other_data_of(run_directory: Path, source: Source) -> str:
+    """Return the name of the data that the run began with if they are not those of `source`, else "".
+
+    Raises:
+        CorruptFileError: what the run says of its data cannot be read.
+    """
+    file = dataset_facts_file(run_directory)
+    if not file.exists():
+        return ""
+    before, now = read_model(file, DatasetFacts), _facts_of(source)
+    same = (before.train_digest, before.test_digest) == (now.train_digest, now.test_digest)
+    return "" if same else before.name
+
+
+def _facts_of(source: Source) -> DatasetFacts:
+    return DatasetFacts(
         name=source.name,
         warning=source.warning,
         num_train=len(source.train),
@@ -187,16 +218,6 @@ def record_source(run_directory: Path, source: Source) -> None:
         train_digest=source.train.digest(),
         test_digest=source.test.digest(),
     )
-    file = dataset_facts_file(run_directory)
-    if not file.exists():
-        write_json(file, facts.model_dump(mode="json"))
-        return
-    before = DatasetFacts.model_validate(read_json(file))
-    if (before.train_digest, before.test_digest) != (facts.train_digest, facts.test_digest):
-        raise UsageError(
-            f"{run_directory} began with other data ({before.name}) than what is there now ({facts.name}); "
-            "make the old data available again, or start a new run"
-        )
 
 
 def describe_environment(config: StudyConfig, compute: Compute) -> dict[str, Any]:
@@ -211,7 +232,7 @@ def describe_environment(config: StudyConfig, compute: Compute) -> dict[str, Any
         "processor": _processor_name(),
         "compute": compute.as_dict() | {"threads": torch.get_num_threads()},
         "git_commit": _git_commit(),
-        "command": " ".join(["augment", *sys.argv[1:]]) if Path(sys.argv[0]).name == "augment" else None,
+        "command": redact(shlex.join(["augment", *sys.argv[1:]])) if Path(sys.argv[0]).name == "augment" else None,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "seed": config.seed,
     }

@@ -30,6 +30,7 @@ MAX_LOST_WORKERS = 3  # a cell that loses its worker more often is likely what k
 POLL_SECONDS = 0.5
 DASK_CONNECT_SECONDS = 20
 DASK_WORKERLESS_SECONDS = 60.0  # for a cluster to replace its workers, or for somebody to start new ones
+DASK_WORKER = "dask worker --nthreads 1"  # a cell at a time in a process
 LOCAL_CLUSTER = {"host": "127.0.0.1", "threads_per_worker": 1, "processes": True, "dashboard_address": "127.0.0.1:0"}
 
 
@@ -137,7 +138,9 @@ def _dask_runner(address: str, *, workers: int) -> TaskRunner[Any]:
             address, timeout=DASK_CONNECT_SECONDS, set_as_default=False
         ) as client:
             if not client.scheduler_info()["workers"]:
-                raise AugmentError(f"the Dask scheduler at {address} has no workers; start some: dask worker {address}")
+                raise AugmentError(
+                    f"the Dask scheduler at {address} has no workers; start some: {DASK_WORKER} {address}"
+                )
     except (OSError, ValueError) as error:
         raise AugmentError(f"no Dask scheduler answers at {address}; start one: dask scheduler") from error
     return DaskTaskRunner(address=address)
@@ -157,7 +160,7 @@ def _watching_cluster(tasks: TaskRunner[Any], on_wait: Callable[[], None]) -> Ca
             seen = time.monotonic()
         elif time.monotonic() - seen > DASK_WORKERLESS_SECONDS:
             raise AugmentError(
-                f"the Dask cluster has had no worker for {DASK_WORKERLESS_SECONDS:.0f} s; start some: dask worker "
+                f"the Dask cluster has had no worker for {DASK_WORKERLESS_SECONDS:.0f} s; start some: {DASK_WORKER} "
                 "ADDRESS, and go on with --resume"
             )
 

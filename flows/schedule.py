@@ -15,8 +15,9 @@ from prefect.events import emit_event
 
 from data.device import resolve_compute
 from data.errors import AugmentError, RegressionError, UsageError
-from data.files import read_json, write_json
-from evaluation.comparison import NamedReport, compare_reports
+from data.files import read_record, write_json
+from data.sources import Source
+from evaluation.comparison import NamedReport, compare_reports, incompatibilities
 from evaluation.comparison_page import write_comparison
 from evaluation.fidelity import FidelityFigures
 from evaluation.report import StudyReport, read_report
@@ -24,16 +25,15 @@ from evaluation.statistics import paired_gains
 from flows.config import RunnerConfig, StudyConfig
 from flows.progress import artifact_key
 from flows.reporting import REPORT_HTML, REPORT_JSON
-from flows.run_directory import DEFAULT_RUNS_DIRECTORY, load_run_config
+from flows.run_directory import DATASET_FILE, DEFAULT_RUNS_DIRECTORY, ENVIRONMENT_FILE, load_run_config, other_data_of
 from flows.store import RunStore, store_of
-from flows.study import SEQUENTIAL, augmentation_study
+from flows.study import SEQUENTIAL, augmentation_study, study_source
 from gan.export import GENERATOR_FILE, PROVENANCE_FILE, ExportRequest, export_dataset
 
 OnRegression = Literal["fail", "warn"]
 
 REGRESSION_FILE = "regression.json"
 COMPARISON_PAGE = "comparison.html"
-ENVIRONMENT_FILE = "environment.json"
 FINISHED_EVENT = "augmentation.study.finished"
 REGRESSED_EVENT = "augmentation.study.regressed"
 
@@ -57,7 +57,8 @@ def scheduled_study(
         RegressionError: the gain or a fidelity figure regressed beyond its interval, unless `on_regression` is "warn".
     """
     runs = store_of(runs_directory)
-    location = augmentation_study(config, unfinished_run(runs, config), runs_directory=runs_directory, runner=runner)
+    unfinished = unfinished_run(runs, config, study_source(config.data))
+    location = augmentation_study(config, unfinished, runs_directory=runs_directory, runner=runner)
     judge_run(store_of(location), runs, config=config, on_regression=on_regression)
     return location
 
@@ -95,10 +96,20 @@ def augmentation_export(generator: Path | str, output: Path, num_images: int = 1
     return output
 
 
-def unfinished_run(runs: RunStore, config: StudyConfig) -> str | None:
-    """Return where the newest run of this configuration lies if it has no report yet."""
+def unfinished_run(runs: RunStore, config: StudyConfig, source: Source) -> str | None:
+    """Return where the newest run of this configuration lies if it has no report yet and began with these data."""
     names = _names(runs, config)
-    return runs.child(names[-1]).location if names and _report(runs.child(names[-1])) is None else None
+    if not names:
+        return None
+    newest = runs.child(names[-1])
+    if _report(newest) is not None:
+        return None
+    with newest.fetched(DATASET_FILE) as directory:
+        other = other_data_of(directory, source)
+    if other:
+        get_run_logger().warning("%s is unfinished and began with other data (%s); left as it is", newest.name, other)
+        return None
+    return newest.location
 
 
 def judge_run(run: RunStore, runs: RunStore, *, config: StudyConfig, on_regression: OnRegression) -> None:
@@ -112,7 +123,7 @@ def judge_run(run: RunStore, runs: RunStore, *, config: StudyConfig, on_regressi
         raise UsageError(f"{run.location} holds no finished report")
     resource = {"prefect.resource.id": f"augmentation.run.{run.name}", "prefect.resource.name": run.name}
     emit_event(FINISHED_EVENT, resource=resource, payload={"verdict": report.verdict, "sentence": report.sentence})
-    base = last_good_run(run, runs, config)
+    base = last_good_run(NamedReport(name=run.name, link=REPORT_HTML, report=report), runs, config)
     if base is None:
         get_run_logger().info("no earlier good run of this configuration; nothing to compare with")
         return
@@ -157,8 +168,9 @@ def fidelity_regressions(base: NamedReport, run: NamedReport) -> list[str]:
     return sentences
 
 
-def last_good_run(run: RunStore, runs: RunStore, config: StudyConfig) -> NamedReport | None:
-    """Return the newest run of this configuration before `run` that is finished and did not regress itself."""
+def last_good_run(run: NamedReport, runs: RunStore, config: StudyConfig) -> NamedReport | None:
+    """Return the newest run of this configuration beside `run` that is finished, did not regress itself, and used the
+    same data and protocol."""
     for name in reversed(_names(runs, config)):
         candidate = runs.child(name)
         if name == run.name:
@@ -166,8 +178,13 @@ def last_good_run(run: RunStore, runs: RunStore, config: StudyConfig) -> NamedRe
         with candidate.fetched(REGRESSION_FILE) as directory:
             regressed = (directory / REGRESSION_FILE).exists()
         report = None if regressed else _report(candidate)
-        if report is not None:
-            return NamedReport(name=name, link=f"../{name}/{REPORT_HTML}", report=report)
+        if report is None:
+            continue
+        base = NamedReport(name=name, link=f"../{name}/{REPORT_HTML}", report=report)
+        reasons = incompatibilities([base, run])
+        if not reasons:
+            return base
+        get_run_logger().warning("not compared with %s: %s", name, "; ".join(reasons))
     return None
 
 
@@ -192,7 +209,7 @@ def _names(runs: RunStore, config: StudyConfig) -> list[str]:
         try:
             with runs.child(name).fetched("config.toml", ENVIRONMENT_FILE) as directory:
                 if load_run_config(directory) == config:
-                    found.append((str(read_json(directory / ENVIRONMENT_FILE).get("created", "")), name))
+                    found.append((str(read_record(directory / ENVIRONMENT_FILE).get("created", "")), name))
         except AugmentError:
             continue
     return [name for _, name in sorted(found)]

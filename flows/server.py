@@ -20,7 +20,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import State, StateType
 from prefect.context import refresh_global_settings_context
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
@@ -109,7 +109,7 @@ def end_dead_runs(deployment: str) -> list[str]:
             flow_run_filter=FlowRunFilter(state=under_way, parent_flow_run_id=called_by_them)
         )
         for run in [*dead, *inside]:
-            crashed = Crashed(message="the server ended while this run was under way")
+            crashed: State = Crashed(message="the server ended while this run was under way")
             client.set_flow_run_state(run.id, crashed, force=True)
     return [run.name for run in dead]
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from data.device import Compute
 from data.errors import CorruptFileError
-from data.files import digest_file, digest_json, read_json, write_json
+from data.files import digest_file, digest_json, is_below, read_json, read_model, write_json
 from data.images import LabelledImages
 from data.memory import forget_peak_memory, peak_memory_bytes
 from data.parquet import read_published, read_subset, write_subset
@@ -76,7 +76,7 @@ class Stage:
             record = read_json(self.record_file)
             files: dict[str, str] = record["outputs"]
             return bool(record["digest"] == self.digest()) and all(
-                _is_below(self.cell.directory, name)
+                is_below(self.cell.directory, name)
                 and (self.cell.directory / name).is_file()
                 and digest_file(self.cell.directory / name) == digest
                 for name, digest in files.items()
@@ -102,10 +102,6 @@ class Stage:
         }
         write_json(self.record_file, record)
         return f"{line}, {seconds:.1f} s"
-
-
-def _is_below(directory: Path, name: str) -> bool:
-    return (directory / name).resolve().is_relative_to(directory.resolve())
 
 
 def stage_timings(cell: Cell) -> dict[str, StageTiming]:
@@ -367,7 +363,7 @@ def summarise_cell(cell: Cell, config: StudyConfig) -> None:
         generator=digest_file(cell.generator_directory / GENERATOR_FILE),
         predictions={arm: digest_file(cell.predictions_file(arm)) for arm in predictions},
         headline=mcnemar(predictions[HEADLINE_REFERENCE], predictions[HEADLINE_ARM]),
-        samples=SampleEvaluation.model_validate(read_json(cell.samples_directory / EVALUATION_FILE)),
+        samples=read_model(cell.samples_directory / EVALUATION_FILE, SampleEvaluation),
         metrics={arm: measured(answers, tail) for arm, answers in predictions.items()},
         tail=tuple(tail.tolist()),
     )

@@ -8,6 +8,7 @@ Credentials come from the environment alone (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_
 never from the URL, so that no configuration, report or log can hold them.
 """
 
+import errno
 import json
 import os
 import platform
@@ -32,7 +33,11 @@ OWNER_FILE = ".owner.json"
 HEARTBEAT_SECONDS = 15.0
 STALE_SECONDS = 90.0  # without a sign of life for so long, an owner counts as dead
 SECRET_VARIABLE = re.compile(r"(SECRET|TOKEN|PASSWORD|ACCESS_KEY|_KEY$)", re.IGNORECASE)
+SECRET_NAME = re.compile(r"(secret|token|password|key)", re.IGNORECASE)  # in the JSON of an FSSPEC_ variable
+URL_PASSWORD = re.compile(r"(?<=://)[^/@\s]+(?=@)")  # user:password of a URL
 MIN_SECRET_LENGTH = 4  # shorter values would blank out ordinary words
+LASTING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}  # do not pass by themselves
+SETTLE_SECONDS = 2.0  # in which somebody who found the same dead owner would take the run too
 
 
 class StoreError(AugmentError):
@@ -40,11 +45,35 @@ class StoreError(AugmentError):
 
 
 def redact(text: str) -> str:
-    """Return `text` without the values of environment variables that hold secrets."""
+    """Return `text` without secrets: values of environment variables that hold some, and passwords in URLs."""
+    for secret in sorted(_secrets_of_environment(), key=len, reverse=True):
+        if len(secret) >= MIN_SECRET_LENGTH:
+            text = text.replace(secret, "***")
+    return URL_PASSWORD.sub("***", text)
+
+
+def _secrets_of_environment() -> set[str]:
+    found: set[str] = set()
     for name, value in os.environ.items():
-        if SECRET_VARIABLE.search(name) and len(value) >= MIN_SECRET_LENGTH:
-            text = text.replace(value, "***")
-    return text
+        if SECRET_VARIABLE.search(name):
+            found.add(value)
+        found.update(part for login in URL_PASSWORD.findall(value) for part in login.split(":")[1:])
+        if name.startswith("FSSPEC_"):  # such as FSSPEC_S3='{"key": "…", "secret": "…"}'
+            with suppress(ValueError):
+                found.update(_secrets_in(json.loads(value)))
+    return found
+
+
+def _secrets_in(value: object) -> Iterator[str]:
+    match value:
+        case dict():
+            for name, part in value.items():
+                if isinstance(part, str) and SECRET_NAME.search(str(name)):
+                    yield part
+                yield from _secrets_in(part)
+        case list():
+            for part in value:
+                yield from _secrets_in(part)
 
 
 @dataclass(frozen=True)
@@ -232,12 +261,13 @@ class RunStore:
                     files.rm_file(f"{root}/{OWNER_FILE}")
 
     def _take(self, token: str) -> None:
+        replaced = False
         for _ in range(2):
             with self._reached() as (files, root):
                 files.makedirs(root, exist_ok=True)
                 try:
                     files.pipe_file(f"{root}/{OWNER_FILE}", _owner_record(token), mode="create")
-                    return
+                    break
                 except FileExistsError:
                     owner = self._owner()
                     if time.time() - float(owner.get("alive", 0)) <= STALE_SECONDS:
@@ -246,7 +276,11 @@ class RunStore:
                             f"{owner.get('host')}); wait for it, or start a run of its own with --run-dir"
                         ) from None
                     files.rm_file(f"{root}/{OWNER_FILE}")
-        raise AugmentError(f"another process has just started to work in {self.location}; wait for it")
+                    replaced = True
+        if replaced:  # another one that found the same dead owner may have removed this process's record in its place
+            time.sleep(SETTLE_SECONDS)
+        if self._owner().get("token") != token:
+            raise AugmentError(f"another process has just started to work in {self.location}; wait for it")
 
     def _keep(self, token: str, stop: threading.Event) -> None:
         while not stop.wait(HEARTBEAT_SECONDS):
@@ -278,6 +312,13 @@ class RunStore:
             yield files, str(root).rstrip("/")
         except (AugmentError, FileExistsError):
             raise
+        except OSError as error:
+            detail = redact(" ".join(str(error).split())) or type(error).__name__
+            if error.errno in LASTING and error.filename is not None:  # of this machine's disk
+                raise AugmentError(
+                    f"cannot work with {self.location} here: {detail}; free or choose another place"
+                ) from None
+            raise StoreError(f"cannot use {self.location}: {detail}") from None
         except Exception as error:  # each file system raises errors of its own; none may reach a log unredacted
             detail = redact(" ".join(str(error).split())) or type(error).__name__
             raise StoreError(f"cannot use {self.location}: {detail}") from None

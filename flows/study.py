@@ -6,7 +6,7 @@ finished is skipped, so running the flow again on the same directory goes on whe
 
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -31,6 +31,7 @@ from data.regimes import check_regime
 from data.sources import Source, load_source
 from evaluation.arms import HEADLINE_ARM, check_arms
 from evaluation.config import ArmName
+from evaluation.film import file_uri
 from evaluation.report import StudyReport
 from flows.cells import CellPlace, OpenCell
 from flows.config import RunnerConfig, StudyConfig
@@ -48,8 +49,8 @@ from flows.progress import (
     stage_weight,
     study_weight,
 )
-from flows.reporting import write_reports
-from flows.retrying import RETRIES, RETRY_SECONDS, worth_retrying
+from flows.reporting import REPORT_HTML, write_reports
+from flows.retrying import RETRIES, RETRY_SECONDS, patiently, worth_retrying
 from flows.run_directory import (
     DEFAULT_RUNS_DIRECTORY,
     RUN_FILES,
@@ -117,19 +118,19 @@ def augmentation_study(
         images_per_class=config.sampling.images_per_class,
     )
     with store.owned(), store.workspace() as directory:
-        store.pull(directory, RUN_FILES)
+        patiently(lambda: store.pull(directory, RUN_FILES))
         with (
             open_run(directory, config) as compute,
             listening(PrefectStudyListener(store.name, total_weight=study_weight(config))),
         ):
             record_source(directory, source)
-            store.push(directory, [directory / name for name in RUN_FILES])
+            patiently(lambda: store.push(directory, [directory / name for name in RUN_FILES]))
             if source.warning:
                 get_run_logger().warning(source.warning)
             run_cells(store, config, compute, runner)
-            store.pull_folder(directory, "cells")
+            patiently(lambda: store.pull_folder(directory, "cells"))
             report = write_report(directory, config)
-            store.push(directory, sorted(directory.glob("report.*")))
+            patiently(lambda: store.push(directory, sorted(directory.glob("report.*"))))
             publish(report, store, study_cells(config, directory)[0])
     return location
 
@@ -137,7 +138,12 @@ def augmentation_study(
 def run_cells(store: RunStore, config: StudyConfig, compute: Compute, runner: RunnerConfig) -> None:
     """Run all cells where `runner` says; what is finished is skipped."""
     cells = study_cells(config, Path())
-    common: dict[str, Any] = {"config": config, "compute": compute, "source": study_source(config.data).train.digest()}
+    common: dict[str, Any] = {
+        "config": config,
+        "compute": compute,
+        "source": study_source(config.data).train.digest(),
+        "unlimited": unlimited_tags(),
+    }
     calls = [{"cell": CellPlace(store, cell.regime, cell.replicate), **common} for cell in cells]
     if runner.kind == "sequential":
         for call in calls:
@@ -169,13 +175,16 @@ def study_source(config: DataConfig) -> Source:
 
 
 @task(task_run_name="cell {cell.name}", tags=["cell"], cache_policy=NO_CACHE, persist_result=False)
-def run_cell(cell: CellPlace, config: StudyConfig, compute: Compute, source: str) -> list[StageOutcome]:
+def run_cell(
+    cell: CellPlace, config: StudyConfig, compute: Compute, source: str, unlimited: Sequence[str]
+) -> list[StageOutcome]:
     """Run all stages of a cell, in whichever process this is, and return how they ended.
 
     Args:
         source: digest of the train split that the study began with.
+        unlimited: tags that Prefect need not ask about (see `flows.tag_limits`).
     """
-    remember_tag_limits()
+    remember_tag_limits(unlimited)
     if study_source(config.data).train.digest() != source:
         raise UsageError(f"a worker on {platform.node()} reads other data than the study began with; give it the same")
     torch.set_num_threads(config.compute.threads or os.cpu_count() or 1)  # per thread of the process
@@ -276,13 +285,15 @@ def publish(report: StudyReport, store: RunStore, first_cell: Cell) -> None:
     ]
     with suppress(*SERVER_ERRORS):
         create_table_artifact(rows, key=f"table-{key}", description=f"Gains; the headline is {HEADLINE_ARM}")
-        create_markdown_artifact(f"# {report.verdict}\n\n{report.sentence}\n", key=f"verdict-{key}")
-        page = store.link("report.html")
-        create_link_artifact(page, key=f"report-{key}", link_text="report.html")
+        place = store.child(REPORT_HTML).location
+        create_markdown_artifact(
+            f"# {report.verdict}\n\n{report.sentence}\n\nReport: `{place}`\n", key=f"verdict-{key}"
+        )
+        create_link_artifact(store.link(REPORT_HTML), key=f"report-{key}", link_text=place)
         grids = sorted((first_cell.generator_directory / "epochs").glob("*.png"))
         if grids:
             create_image_artifact(
-                store.link(grids[-1].relative_to(first_cell.run_directory).as_posix()),
+                file_uri(grids[-1]),  # a browser shows no file:// or s3:// picture in the user interface's page
                 key=f"samples-{key}",
                 description=f"{first_cell.name}: real, generated",
             )

@@ -14,7 +14,7 @@ import numpy as np
 
 from data.config import DataConfig
 from data.errors import AugmentError, UsageError
-from data.files import digest_file, digest_json, read_json
+from data.files import digest_file, digest_json, is_below, read_json
 from data.images import LabelledImages
 from data.parquet import published_shards, read_subset, read_table
 from data.sources import Source, load_source
@@ -172,6 +172,13 @@ def _same(found: object, expected: object, what: str) -> None:
         raise BrokenLinkError(f"{what} differs: recorded {_short(found)}, found {_short(expected)}")
 
 
+def _same_files(directory: Path, files: Mapping[str, str]) -> None:
+    for name, digest in files.items():
+        if not is_below(directory, name):
+            raise BrokenLinkError(f"{name!r} leads out of {directory}")
+        _same(digest, digest_of(directory / name), name)
+
+
 def _short(value: object) -> str:
     text = str(value)
     return text[:12] + "…" if len(text) > 40 else text
@@ -219,8 +226,7 @@ def _of_gan(cell: Cell, config: StudyConfig) -> dict[str, object]:
 
 def _outputs(cell: Cell, record_file: Path) -> None:
     files: dict[str, str] = _record(cell, record_file.stem)["outputs"]
-    for name, digest in files.items():
-        _same(digest, digest_of(cell.directory / name), name)
+    _same_files(cell.directory, files)
 
 
 def _generator_provenance(cell: Cell) -> None:
@@ -237,8 +243,7 @@ def _dataset_files(directory: Path) -> None:
     extra = sorted(present - set(files))
     if extra:
         raise BrokenLinkError(f"{extra[0]} is not in provenance.json")
-    for name, digest in files.items():
-        _same(digest, digest_of(directory / name), name)
+    _same_files(directory, files)
 
 
 def _dataset_generator(directory: Path) -> None:

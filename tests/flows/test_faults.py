@@ -15,11 +15,11 @@ import pytest
 
 from data.files import read_json
 from flows.config import StudyConfig
+from flows.progress import study_stages
 from flows.server import prefect_server
 from tests.flows.reports import figures
 
 KILLS = 20
-STAGES_PER_KILL = 0.75  # the study has 20 stages
 
 STUDY = """
 import resource, signal
@@ -63,24 +63,26 @@ def num_finished_stages(run: Path) -> int:
     return len(list(run.glob("cells/*/*/stages/*.json")))
 
 
-def test_report_is_the_same_after_twenty_kills_at_random_moments(
-    start_study: Callable[..., BaseProcess], tmp_path: Path, expected: dict[str, object]
+def test_report_is_the_same_after_a_kill_in_each_stage_at_random_moments(
+    start_study: Callable[..., BaseProcess], tmp_path: Path, tiny: StudyConfig, expected: dict[str, object]
 ) -> None:
-    run, rng, moments = tmp_path / "run", random.Random(0), []
-    while len(moments) < KILLS:
-        process = start_study(run)
-        finished, give_up = num_finished_stages(run), time.monotonic() + 60
-        ahead = finished > STAGES_PER_KILL * len(moments)  # then die while starting, or the study ends too soon
-        while not ahead and process.is_alive() and time.monotonic() < give_up and num_finished_stages(run) == finished:
-            time.sleep(0.005)
-        process.join(rng.uniform(0, 0.15))  # a stage takes about a tenth of a second
-        if not process.is_alive():
+    run, rng = tmp_path / "run", random.Random(0)
+    stages = [stage for _ in range(tiny.replicates) for stage in study_stages(tiny)]
+    killed_in = []
+    assert len(stages) >= KILLS
+    for place in range(len(stages)):  # wait until the stages before this one are finished, and kill a moment later
+        process, give_up = start_study(run), time.monotonic() + 60
+        while num_finished_stages(run) < place and process.is_alive() and time.monotonic() < give_up:
+            time.sleep(0.002)
+        process.join(rng.uniform(0, 0.1) if place else 0.5)
+        if num_finished_stages(run) == len(stages):
             break
+        assert process.is_alive()
         process.kill()
         process.join()
-        moments.append(num_finished_stages(run))
-    assert len(moments) >= KILLS, moments
-    assert len(set(moments)) > KILLS // 3, moments  # spread over the stages
+        killed_in.append(stages[num_finished_stages(run)])
+    assert len(killed_in) >= KILLS
+    assert set(killed_in) == set(stages)
     last = start_study(run)
     last.join(120)
     assert last.exitcode == 0

@@ -202,6 +202,7 @@ def test_runner_comes_from_file_and_options(tmp_path: Path) -> None:
         ('kind = "ray"', "runner.kind"),
         ("workerz = 2", "runner.workerz"),
         ('kind = "threads"\naddress = "tcp://x:1"', "an address is for the dask runner"),
+        ('kind = "dask"\naddress = "tcp://x:1"\nworkers = 2', "cluster's own workers count"),
     ],
 )
 def test_bad_runners_are_named(table: str, message: str, tmp_path: Path) -> None:

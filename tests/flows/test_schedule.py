@@ -12,14 +12,20 @@ from pathlib import Path
 import httpx
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.events import emit_event
+from prefect.logging import disable_run_logger
 
 from data.errors import AugmentError, CorruptFileError, RegressionError, UsageError
+from evaluation.comparison import NamedReport
 from evaluation.report import StudyReport, build_report, read_report
 from flows.commands.serve import ServedStudy, Timetable, deployments
 from flows.config import RunnerConfig, StudyConfig
-from flows.retrying import may_pass
+from flows.reporting import compute_report
+from flows.retrying import may_pass, patiently
+from flows.run_directory import load_run_config
 from flows.schedule import REGRESSION_FILE, last_good_run, scheduled_study, unfinished_run
 from flows.store import RunStore, StoreError
+from flows.study import study_source
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -54,8 +60,50 @@ def worse(report: StudyReport, *, points: float) -> StudyReport:
     return build_report(cells, regime_titles=titles, dataset=report.dataset, config=report.config, timings={})
 
 
+def less_faithful(report: StudyReport) -> StudyReport:
+    """Return the report of a study whose samples were farther from the real images, a little differently each time."""
+    cells = []
+    for cell in report.cells:
+        assert cell.samples is not None
+        overall = cell.samples.fidelity.overall
+        kid = overall.synthetic.kid
+        kid = kid.model_copy(update={"value": kid.value + 0.5 + 1e-4 * cell.replicate})
+        synthetic = overall.synthetic.model_copy(update={"kid": kid})
+        pair = overall.model_copy(update={"synthetic": synthetic})
+        fidelity = cell.samples.fidelity.model_copy(update={"overall": pair})
+        cells.append(cell.model_copy(update={"samples": cell.samples.model_copy(update={"fidelity": fidelity})}))
+    return report.model_copy(update={"cells": tuple(cells)})
+
+
+def named(runs: RunStore, name: str) -> NamedReport:
+    return NamedReport(name=name, link="", report=read_report(Path(runs.location) / name / "report.json"))
+
+
 def test_first_run_has_nothing_to_be_held_against(runs: RunStore, tiny: StudyConfig) -> None:
-    assert last_good_run(runs.child("first"), runs, tiny) is None
+    assert last_good_run(named(runs, "first"), runs, tiny) is None
+
+
+def test_run_whose_samples_are_less_faithful_fails(
+    runs: RunStore, tiny: StudyConfig, prefect_api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = read_report(Path(runs.location) / "first" / "report.json")
+    bad = add_run(runs, "second", less_faithful(good), created="9998")
+    monkeypatch.setattr("flows.schedule.augmentation_study", lambda *arguments, **options: str(bad))
+    with pytest.raises(RegressionError, match=r"second is worse than first in .*negative KID.* changed by -0\.5"):
+        scheduled_study(tiny, runs.location)
+    assert "negative KID" in json.loads((bad / REGRESSION_FILE).read_text())["regressions"][0]
+
+
+def test_run_on_other_data_is_no_base(
+    runs: RunStore, tiny: StudyConfig, prefect_api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = read_report(Path(runs.location) / "first" / "report.json")
+    later = add_run(runs, "second", worse(good, points=20), created="9998")
+    other = good.model_copy(update={"dataset": good.dataset.model_copy(update={"train_digest": "0" * 64})})
+    (Path(runs.location) / "first" / "report.json").write_text(other.model_dump_json())
+    monkeypatch.setattr("flows.schedule.augmentation_study", lambda *arguments, **options: str(later))
+    assert scheduled_study(tiny, runs.location) == str(later)
+    assert not (later / REGRESSION_FILE).exists()
 
 
 def test_regressed_run_fails_and_is_no_base_for_later_ones(
@@ -73,7 +121,7 @@ def test_regressed_run_fails_and_is_no_base_for_later_ones(
     assert (bad / REGRESSION_FILE).exists()
     assert (bad / "comparison.html").exists()
     add_run(runs, "third", good, created="9999")
-    base = last_good_run(runs.child("third"), runs, tiny)
+    base = last_good_run(named(runs, "third"), runs, tiny)
     assert base is not None
     assert base.name == "first"
 
@@ -133,19 +181,45 @@ def test_equal_run_passes(runs: RunStore, tiny: StudyConfig, prefect_api: str, m
 
 
 def test_cut_off_run_is_gone_on_with(runs: RunStore, tiny: StudyConfig) -> None:
-    assert unfinished_run(runs, tiny) is None
+    source = study_source(tiny.data)
+    assert unfinished_run(runs, tiny, source) is None
     cut = add_run(runs, "second", None, created="9998")
-    assert unfinished_run(runs, tiny) == str(cut)
-    assert unfinished_run(runs, tiny.model_copy(update={"seed": 5})) is None
+    assert unfinished_run(runs, tiny, source) == str(cut)
+    assert unfinished_run(runs, tiny.model_copy(update={"seed": 5}), source) is None
+
+
+def test_cut_off_run_whose_data_have_changed_is_left_alone(
+    runs: RunStore, tiny: StudyConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    cut = add_run(runs, "second", None, created="9998")
+    facts = json.loads((cut / "dataset.json").read_text())
+    (cut / "dataset.json").write_text(json.dumps(facts | {"name": "older digits", "train_digest": "0" * 64}))
+    with disable_run_logger():
+        assert unfinished_run(runs, tiny, study_source(tiny.data)) is None
 
 
 def test_events_reach_the_server(prefect_api: str) -> None:
-    import prefect.events as events
+    resource = {"prefect.resource.id": "augmentation.run.reached"}
+    emit_event("augmentation.study.regressed", resource=resource, payload={"base": "earlier"})
+    about_it = {"filter": {"resource": {"id": [resource["prefect.resource.id"]]}}}
 
-    emitted = events.emit_event(
-        "augmentation.study.regressed", resource={"prefect.resource.id": "augmentation.run.x"}, payload={}
-    )
-    assert emitted is not None
+    def payloads() -> list[object]:
+        return [
+            event["payload"] for event in httpx.post(f"{prefect_api}/events/filter", json=about_it).json()["events"]
+        ]
+
+    give_up = time.monotonic() + 60
+    while not payloads() and time.monotonic() < give_up:
+        time.sleep(0.5)
+    assert payloads() == [{"base": "earlier"}]
+
+
+@pytest.mark.parametrize("name", ["environment.json", "dataset.json", "cells/balanced-10/0/cell.json"])
+def test_files_of_another_form_are_one_clear_line(name: str, runs: RunStore, tiny: StudyConfig) -> None:
+    directory = Path(runs.location) / "first"
+    (directory / name).write_text("[1, 2]")
+    with pytest.raises(CorruptFileError, match=Path(name).name):
+        compute_report(directory, load_run_config(directory))
 
 
 @pytest.mark.parametrize(
@@ -161,6 +235,25 @@ def test_events_reach_the_server(prefect_api: str) -> None:
 )
 def test_only_input_and_output_is_retried(error: Exception, expected: bool) -> None:
     assert may_pass(error) is expected
+
+
+@pytest.mark.parametrize(("error", "attempts"), [(StoreError("timeout"), 3), (UsageError("no such place"), 1)])
+def test_what_is_no_task_is_tried_again_too(error: Exception, attempts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.retrying.RETRY_SECONDS", (0.0, 0.0))
+    made: list[int] = []
+
+    def work() -> str:
+        made.append(len(made))
+        if len(made) < 3:
+            raise error
+        return "done"
+
+    if attempts == 3:
+        assert patiently(work) == "done"
+    else:
+        with pytest.raises(type(error)):
+            patiently(work)
+    assert len(made) == attempts
 
 
 def test_cause_of_a_failed_write_decides() -> None:

@@ -5,17 +5,23 @@ import inspect
 import json
 import os
 import pickle
+import shutil
 from pathlib import Path
 
+import psutil
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from data.errors import AugmentError, CorruptFileError
+from data.files import digest_file, read_json
 from flows.commands.serve import serve
 from flows.config import StudyConfig, resolve_config
+from flows.reporting import write_reports
 from flows.run_directory import load_run_config, new_run_location, study_cells
 from flows.runners import LOCAL_CLUSTER
-from flows.server import prefect_server
+from flows.server import study_server
 from flows.stages import Stage
+from flows.verification import verify
 from gan.checkpoint import load_generator
 
 ROOT = Path(__file__).parent.parent.parent
@@ -116,24 +122,42 @@ def test_stage_record_cannot_lead_out_of_its_cell(tmp_path: Path) -> None:
         assert not stage.is_finished()
 
 
-def test_servers_bind_to_loopback_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["../../../../../secret", "{tmp_path}/secret"])
+def test_files_of_a_run_cannot_make_verification_or_report_read_outside(
+    name: str, tmp_path: Path, undisturbed: Path, tiny: StudyConfig
+) -> None:
+    (tmp_path / "secret").write_bytes((undisturbed / "config.toml").read_bytes())
+    name = name.format(tmp_path=tmp_path)
+    run = tmp_path / "run"
+    shutil.copytree(undisturbed, run)
+    cell = study_cells(tiny, run)[0]
+    record = cell.directory / "stages" / "subset.json"
+    record.write_text(json.dumps(read_json(record) | {"outputs": {name: digest_file(tmp_path / "secret")}}))
+    (broken,) = (link for link in verify(run) if link.name.endswith(f"{cell.name}: outputs of stage subset"))
+    assert "leads out of" in broken.detail
+    provenance = cell.synthetic_directory / "provenance.json"
+    provenance.write_text(json.dumps(read_json(provenance) | {"files": {name: digest_file(tmp_path / "secret")}}))
+    assert any("leads out of" in link.detail or "not in provenance" in link.detail for link in verify(run))
+    history = cell.generator_directory / "history.json"
+    history.write_text(json.dumps([record | {"grid": name} for record in read_json(history)]))
+    with pytest.raises(CorruptFileError, match="a picture outside"):
+        write_reports(run, tiny, test=None)
+
+
+def test_servers_bind_to_loopback_unless_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
     assert inspect.signature(serve).parameters["host"].default == "127.0.0.1"
-    bound: list[str] = []
-
-    class Recorder:
-        def __init__(self, command: list[str], **options: object) -> None:
-            bound.append(command[command.index("--host") + 1])
-            raise OSError("not started")
-
-    monkeypatch.setattr("flows.server.subprocess.Popen", Recorder)
-    with pytest.raises(OSError, match="not started"), prefect_server(host="127.0.0.1", port=0):
-        pass
-    assert bound == ["127.0.0.1"]
+    mine = psutil.Process().children(recursive=True)
+    with temporary_settings(restore_defaults={PREFECT_API_URL}), study_server():
+        started = [child for child in psutil.Process().children(recursive=True) if child not in mine]
+        sockets = [one.laddr.ip for child in started for one in child.net_connections("inet") if one.status == "LISTEN"]
+    assert sockets
+    assert set(sockets) == {"127.0.0.1"}
 
 
 def test_local_dask_cluster_listens_on_loopback_only() -> None:
     distributed = pytest.importorskip("distributed")
-    psutil = pytest.importorskip("psutil")
     with distributed.LocalCluster(n_workers=0, **LOCAL_CLUSTER):
         sockets = [one.laddr.ip for one in psutil.Process().net_connections("inet") if one.status == "LISTEN"]
     assert sockets

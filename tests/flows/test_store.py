@@ -1,5 +1,6 @@
 """Runs that lie in an object store: shared by workers that share nothing else, owned by one study, free of secrets."""
 
+import errno
 import json
 import logging
 import os
@@ -8,12 +9,16 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import fsspec
+import httpx
 import pytest
 from moto.server import ThreadedMotoServer
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
 from data.errors import AugmentError, CorruptFileError, UsageError
 from data.files import read_json
 from flows.config import RunnerConfig, StudyConfig
+from flows.retrying import may_pass
 from flows.schedule import augmentation_export
 from flows.store import OWNER_FILE, STALE_SECONDS, RunStore, StoreError, redact
 from flows.study import augmentation_study
@@ -144,17 +149,72 @@ def test_export_reads_the_generator_of_a_run_in_a_store(bucket: str, undisturbed
         augmentation_export(f"{store.location}/cells/none/generator", tmp_path / "none")
 
 
-def test_secrets_of_the_environment_are_redacted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MY_TOKEN", "abcd-efgh")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MY_TOKEN", "abcd-efgh"),
+        ("FSSPEC_S3", '{"endpoint_url": "http://inside", "client_kwargs": {"aws_secret_access_key": "abcd-efgh"}}'),
+        ("AWS_ENDPOINT_URL_S3", "https://somebody:abcd-efgh@inside:9000"),
+    ],
+)
+def test_secrets_of_the_environment_are_redacted(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
     assert redact("with abcd-efgh inside") == "with *** inside"
 
 
+def test_passwords_in_urls_are_redacted() -> None:
+    assert redact("no answer from http://me:my-word@proxy:80/x") == "no answer from http://***@proxy:80/x"
+
+
+def test_full_disk_of_this_machine_is_not_taken_for_a_failing_store(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "x"))
+
+    monkeypatch.setattr(RunStore, "_download", full)
+    with pytest.raises(AugmentError, match="No space left") as caught:
+        RunStore(f"{bucket}/full").pull(tmp_path, ["config.toml"])
+    assert not may_pass(caught.value)
+
+
+def test_of_two_that_replace_a_dead_owner_one_is_refused(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, dead = RunStore(f"{bucket}/raced"), {"token": "dead", "alive": 0}
+    files = fsspec.filesystem("s3")
+    files.pipe_file(f"{store.location}/{OWNER_FILE}", json.dumps(dead).encode())
+
+    def other_takes_it(seconds: float) -> None:
+        files.pipe_file(f"{store.location}/{OWNER_FILE}", json.dumps({"token": "other", "alive": time.time()}).encode())
+
+    monkeypatch.setattr("flows.store.time.sleep", other_takes_it)
+    with pytest.raises(AugmentError, match="just started"), store.owned():
+        pass
+
+
+def told_to_the_server(url: str) -> Iterator[str]:
+    """Yield what the server holds: runs with their parameters, log lines, artifacts."""
+    for kind in ("flow_runs", "task_runs", "logs", "artifacts"):
+        answer = httpx.post(f"{url}/{kind}/filter", json={"limit": 200}, timeout=30)
+        assert answer.json(), kind
+        yield answer.text
+
+
 def test_dask_workers_that_share_only_a_store_give_the_same_report(
-    tiny: StudyConfig, bucket: str, tmp_path: Path, expected: dict[str, object], caplog: pytest.LogCaptureFixture
+    tiny: StudyConfig,
+    bucket: str,
+    tmp_path: Path,
+    prefect_api: str,
+    expected: dict[str, object],
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     location = f"{bucket}/study"
     with caplog.at_level(logging.DEBUG):
         assert augmentation_study(tiny, location, runner=RunnerConfig(kind="dask", workers=2)) == location
+    printed = "".join(capfd.readouterr())  # of the workers too
+    assert "balanced-10/1" in printed
+    assert SECRET not in printed
+    assert SECRET not in "".join(told_to_the_server(prefect_api))
     store = RunStore(location)
     store.pull_folder(tmp_path, "")
     assert figures(tmp_path) == expected
@@ -168,22 +228,40 @@ def test_dask_workers_that_share_only_a_store_give_the_same_report(
     assert figures(tmp_path) == expected
 
 
-def test_stage_that_could_not_be_pushed_is_pushed_when_it_is_tried_again(
+def test_study_in_a_store_that_fails_now_and_then_ends_right(
     bucket: str, tiny: StudyConfig, undisturbed: Path, prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    push, failed = RunStore.push, []
+    """A stage is tried again by Prefect, and then pushed; what is no task of its own is tried again too."""
+    push, pull_folder = RunStore.push, RunStore.pull_folder
+    due = {"config.toml", "generator.json", "cell.json", "report.json", "pull"}
 
-    def push_that_fails_once(store: RunStore, workspace: Path, paths: Iterable[Path]) -> None:
-        paths = list(paths)
-        if not failed and any(path.name == "generator.json" for path in paths):
-            failed.append(store.location)
+    def away(name: str) -> None:
+        if name in due:
+            due.remove(name)
             raise StoreError("the store is away for a moment")
+
+    def push_that_fails(store: RunStore, workspace: Path, paths: Iterable[Path]) -> None:
+        paths = list(paths)
+        for path in paths:
+            away(path.name)
         push(store, workspace, paths)
 
-    monkeypatch.setattr(RunStore, "push", push_that_fails_once)
+    def pull_that_fails(store: RunStore, workspace: Path, folder: str) -> None:
+        away("pull")
+        pull_folder(store, workspace, folder)
+
+    monkeypatch.setattr(RunStore, "push", push_that_fails)
+    monkeypatch.setattr(RunStore, "pull_folder", pull_that_fails)
+    monkeypatch.setattr("flows.retrying.RETRY_SECONDS", (0.0, 0.0))
     location = f"{bucket}/flaky"
-    augmentation_study(tiny, location)
-    assert failed == [location]
+    state = augmentation_study(tiny, location, return_state=True)
+    assert state.is_completed()
+    assert not due
+    flow_run = state.state_details.flow_run_id
+    assert flow_run is not None
+    with get_client(sync_client=True) as client:
+        tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run])))
+    assert [task.name for task in tasks if task.run_count > 1] == ["generator balanced-10/0"]
     copy = tmp_path / "copy"
     RunStore(location).pull_folder(copy, "cells")
     pattern = "cells/*/*/stages/*.json"
