@@ -144,6 +144,11 @@ def scale_figures(measured: dict[int, list[Measurement]], ceilings: dict[int, li
     if 1 in measured:
         shares = [100 * (1 - run.stage_seconds / run.working_seconds) for run in measured[1]]
         add("time between stages (Prefect, files), % of the cells' time", shares)
+        around = [100 * (1 - run.stage_seconds / run.elapsed_seconds) for run in measured[1]]
+        add(
+            "all time outside of stages (the same, first questions to the server, report), % of the study's time",
+            around,
+        )
     return figures
 
 

@@ -15,3 +15,5 @@ def test_efficiency_is_each_repeats_rate_over_that_of_as_many_workers_alone():
     assert figures["2 workers, efficiency"] == "0.90 (0.80 to 1.00)"
     assert figures["2 workers, ceiling: independent trainings at once"] == "0.95 (0.90 to 1.00)"
     assert figures["time between stages (Prefect, files), % of the cells' time"] == "17.50 (10.00 to 25.00)"
+    (outside,) = (figure for what, figure in figures.items() if what.startswith("all time outside of stages"))
+    assert outside == "25.00 (25.00 to 25.00)"

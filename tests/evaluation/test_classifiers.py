@@ -55,6 +55,19 @@ def test_same_seed_gives_the_same_probabilities(halves, kind):
     np.testing.assert_array_equal(first, second)
 
 
+def test_added_images_that_fade_out_leave_real_ones_the_last_word(halves):
+    train, test = halves
+    mislabelled = replace(train, labels=(train.labels + 1) % train.num_classes)
+    training = TrainingSet(base=train, added=mislabelled, deformation=None)
+
+    def accuracy(first, last):
+        classifier = fit_classifier(training, replace(options(), added_shares=(first, last)))
+        return (classifier.predict_probabilities(test.images).argmax(1) == test.labels).mean()
+
+    assert accuracy(1.0, 0.0) > 0.8
+    assert accuracy(0.0, 1.0) < 0.2
+
+
 def test_other_seed_gives_other_probabilities(halves):
     train, test = halves
     training = TrainingSet(base=train, added=None, deformation=None)

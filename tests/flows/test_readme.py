@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
 COMMANDS = [
     line.split(" #")[0].strip()
-    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for block in re.findall(r"```(?:sh|bash)\n(.*?)```", README, re.DOTALL)
     for line in block.splitlines()
     if line.startswith("augment ")
 ]
