@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 from PIL import Image
+from pydantic import TypeAdapter, ValidationError
 
 from data.errors import CorruptFileError
 from data.files import read_json, write_text
@@ -262,9 +263,12 @@ def _sample_pictures(regime: RegimeReport, files: CellFiles) -> SamplePictures |
 
 def _read_history(path: Path) -> list[Epoch]:
     try:
-        return [Epoch(**record) for record in read_json(path)]
-    except TypeError as error:
-        raise CorruptFileError(f"{path} is not a generator's history ({error}); train this generator again") from error
+        return TypeAdapter(list[Epoch]).validate_python(read_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise CorruptFileError(
+            f"{path} is not a generator's history ({first['msg']}); train this generator again"
+        ) from error
 
 
 def _changes(

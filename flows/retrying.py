@@ -1,5 +1,6 @@
 """Which failures are worth another attempt: those of input and output, which may pass."""
 
+import errno
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -8,13 +9,17 @@ from prefect import Task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.logging import get_logger
 
-from data.errors import CorruptFileError, UsageError
-from flows.store import LASTING, StoreError
+from data.errors import AugmentError, CorruptFileError, UsageError
 
 Result = TypeVar("Result")
 
 RETRIES = 2
 RETRY_SECONDS = (2.0, 8.0)
+LASTING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}  # do not pass by themselves
+
+
+class StoreError(AugmentError):
+    """The store of a run cannot be read or written; trying again may help."""
 
 
 def may_pass(error: BaseException | None) -> bool:

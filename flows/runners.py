@@ -55,14 +55,16 @@ def run_tasks(
             away, or it has lost all its workers for good.
         UsageError: Dask is asked for and not installed.
     """
-    pending = list(calls)
-    for _ in range(MAX_LOST_WORKERS):
+    pending, losses = list(calls), 0
+    while losses < MAX_LOST_WORKERS:
+        before = len(pending)
         with _started(runner, workers=workers) as tasks:
             futures = [tasks.submit(task, dict(call)) for call in pending]
             watched = _watching_cluster(tasks, on_wait) if runner.kind == "dask" else on_wait
             pending = _collect(dict(zip(futures, pending, strict=True)), on_result=on_result, on_wait=watched)
         if not pending:
             return
+        losses = losses + 1 if len(pending) == before else 1
     raise AugmentError(
         f"worker processes were lost {MAX_LOST_WORKERS} times in a row (killed, or out of memory); "
         "go on with fewer --workers"

@@ -5,17 +5,19 @@ it emits the event `augmentation.study.finished`; when it is worse than the last
 `augmentation.study.regressed`, to which a Prefect automation can react.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import takewhile
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.events import emit_event
+from pydantic import BaseModel
 
 from data.device import resolve_compute
-from data.errors import AugmentError, RegressionError, UsageError
-from data.files import read_record, write_json
+from data.errors import AugmentError, CorruptFileError, RegressionError, UsageError
+from data.files import read_model, read_record, write_json
 from data.sources import Source
 from evaluation.comparison import NamedReport, compare_reports, incompatibilities
 from evaluation.comparison_page import write_comparison
@@ -25,14 +27,16 @@ from evaluation.statistics import paired_gains
 from flows.config import RunnerConfig, StudyConfig
 from flows.progress import artifact_key
 from flows.reporting import REPORT_HTML, REPORT_JSON
+from flows.retrying import patiently
 from flows.run_directory import DATASET_FILE, DEFAULT_RUNS_DIRECTORY, ENVIRONMENT_FILE, load_run_config, other_data_of
 from flows.store import RunStore, store_of
 from flows.study import SEQUENTIAL, augmentation_study, study_source
 from gan.export import GENERATOR_FILE, PROVENANCE_FILE, ExportRequest, export_dataset
 
 OnRegression = Literal["fail", "warn"]
+Found = TypeVar("Found")
 
-REGRESSION_FILE = "regression.json"
+JUDGEMENT_FILE = "judgement.json"
 COMPARISON_PAGE = "comparison.html"
 FINISHED_EVENT = "augmentation.study.finished"
 REGRESSED_EVENT = "augmentation.study.regressed"
@@ -42,6 +46,13 @@ FIDELITY: dict[str, Callable[[FidelityFigures], float | None]] = {  # larger is 
     "precision": lambda figures: figures.precision.value,
     "recall": lambda figures: figures.recall.value,
 }
+
+
+class Judgement(BaseModel, frozen=True):
+    """What came out when a run was held against the last good one; without one there was nothing to regress from."""
+
+    base: str | None
+    regressions: tuple[str, ...]
 
 
 @flow(name="scheduled_study", validate_parameters=True, persist_result=False)
@@ -57,7 +68,8 @@ def scheduled_study(
         RegressionError: the gain or a fidelity figure regressed beyond its interval, unless `on_regression` is "warn".
     """
     runs = store_of(runs_directory)
-    unfinished = unfinished_run(runs, config, study_source(config.data))
+    source = patiently(lambda: study_source(config.data))
+    unfinished = unfinished_run(runs, config, source)
     location = augmentation_study(config, unfinished, runs_directory=runs_directory, runner=runner)
     judge_run(store_of(location), runs, config=config, on_regression=on_regression)
     return location
@@ -104,8 +116,14 @@ def unfinished_run(runs: RunStore, config: StudyConfig, source: Source) -> str |
     newest = runs.child(names[-1])
     if _report(newest) is not None:
         return None
-    with newest.fetched(DATASET_FILE) as directory:
-        other = other_data_of(directory, source)
+
+    def other_data(directory: Path) -> str:
+        try:
+            return other_data_of(directory, source)
+        except CorruptFileError as error:
+            return str(error)
+
+    other = _reading(newest, DATASET_FILE, read=other_data)
     if other:
         get_run_logger().warning("%s is unfinished and began with other data (%s); left as it is", newest.name, other)
         return None
@@ -115,41 +133,69 @@ def unfinished_run(runs: RunStore, config: StudyConfig, source: Source) -> str |
 def judge_run(run: RunStore, runs: RunStore, *, config: StudyConfig, on_regression: OnRegression) -> None:
     """Hold a finished run against the last good one, leave a comparison page in it, and tell what came out.
 
+    Runs before it that nobody has judged (started by hand, or killed just before that) are judged first: one that is
+    worse itself is no base.
+
     Raises:
         RegressionError: it is worse beyond the interval, unless `on_regression` is "warn".
     """
     report = _report(run)
     if report is None:
         raise UsageError(f"{run.location} holds no finished report")
-    resource = {"prefect.resource.id": f"augmentation.run.{run.name}", "prefect.resource.name": run.name}
-    emit_event(FINISHED_EVENT, resource=resource, payload={"verdict": report.verdict, "sentence": report.sentence})
-    base = last_good_run(NamedReport(name=run.name, link=REPORT_HTML, report=report), runs, config)
-    if base is None:
-        get_run_logger().info("no earlier good run of this configuration; nothing to compare with")
-        return
-    regressions = compare_with(base, run, report)
-    if not regressions:
-        return
-    text = "; ".join(regressions)
-    emit_event(REGRESSED_EVENT, resource=resource, payload={"base": base.name, "regressions": regressions})
-    create_markdown_artifact(f"# Regression\n\n{text}\n", key=artifact_key(f"regression {run.name}"))
-    if on_regression == "fail":
-        raise RegressionError(text)
-    get_run_logger().warning(text)
+    earlier = list(takewhile(lambda name: name != run.name, _names(runs, config)))
+    for place in _unjudged(earlier, runs):
+        before = runs.child(earlier[place])
+        found = _report(before)
+        if found is not None:
+            _judge(before, found, runs, earlier[:place])
+    payload = {"verdict": report.verdict, "sentence": report.sentence}
+    emit_event(FINISHED_EVENT, resource=_resource(run), payload=payload)
+    regressions = _judge(run, report, runs, earlier)
+    if regressions and on_regression == "fail":
+        raise RegressionError("; ".join(regressions))
 
 
-def compare_with(base: NamedReport, run: RunStore, report: StudyReport) -> list[str]:
-    """Write the comparison into the run, mark the run where it is worse, and return in what."""
+def _unjudged(names: Sequence[str], runs: RunStore) -> list[int]:
+    """Return the places of the runs after the last judged one, oldest first."""
+    places = []
+    for place in reversed(range(len(names))):
+        if _judgement(runs.child(names[place])) is not None:
+            break
+        places.append(place)
+    return places[::-1]
+
+
+def _judge(run: RunStore, report: StudyReport, runs: RunStore, earlier: Sequence[str]) -> list[str]:
+    """Compare a run with the last good one of `earlier`, write down and tell what came out, and return the regressions.
+
+    The judgement is written last: a run that has one has its comparison, and its event is out.
+    """
     later = NamedReport(name=run.name, link=REPORT_HTML, report=report)
+    base = last_good_run(later, runs, earlier)
+    regressions: list[str] = []
+    if base is None:
+        get_run_logger().info("no good run of this configuration before %s; nothing to compare it with", run.name)
+    else:
+        regressions = compare_with(base, later, run)
+    if base is not None and regressions:
+        text = "; ".join(regressions)
+        emit_event(REGRESSED_EVENT, resource=_resource(run), payload={"base": base.name, "regressions": regressions})
+        create_markdown_artifact(f"# Regression\n\n{text}\n", key=artifact_key(f"regression {run.name}"))
+        get_run_logger().warning(text)
+    judgement = {"base": None if base is None else base.name, "regressions": regressions}
+    with run.workspace() as directory:
+        write_json(directory / JUDGEMENT_FILE, judgement)
+        patiently(lambda: run.push(directory, [directory / JUDGEMENT_FILE]))
+    return regressions
+
+
+def compare_with(base: NamedReport, later: NamedReport, run: RunStore) -> list[str]:
+    """Write the comparison into the run, and return in what it is worse."""
     comparison = compare_reports([base, later], force=False)
-    regressions = [*comparison.regressions, *fidelity_regressions(base, later)]
     with run.workspace() as directory:
         files = [directory / COMPARISON_PAGE, write_comparison(directory / COMPARISON_PAGE, comparison)]
-        if regressions:
-            write_json(directory / REGRESSION_FILE, {"base": base.name, "regressions": regressions})
-            files.append(directory / REGRESSION_FILE)
-        run.push(directory, files)
-    return regressions
+        patiently(lambda: run.push(directory, files))
+    return [*comparison.regressions, *fidelity_regressions(base, later)]
 
 
 def fidelity_regressions(base: NamedReport, run: NamedReport) -> list[str]:
@@ -168,16 +214,13 @@ def fidelity_regressions(base: NamedReport, run: NamedReport) -> list[str]:
     return sentences
 
 
-def last_good_run(run: NamedReport, runs: RunStore, config: StudyConfig) -> NamedReport | None:
-    """Return the newest run of this configuration beside `run` that is finished, did not regress itself, and used the
-    same data and protocol."""
-    for name in reversed(_names(runs, config)):
+def last_good_run(run: NamedReport, runs: RunStore, earlier: Sequence[str]) -> NamedReport | None:
+    """Return the newest of the `earlier` runs (oldest first) that was judged and found no worse than those before it,
+    and used the same data and protocol as `run`."""
+    for name in reversed(earlier):
         candidate = runs.child(name)
-        if name == run.name:
-            continue
-        with candidate.fetched(REGRESSION_FILE) as directory:
-            regressed = (directory / REGRESSION_FILE).exists()
-        report = None if regressed else _report(candidate)
+        judgement = _judgement(candidate)
+        report = _report(candidate) if judgement is not None and not judgement.regressions else None
         if report is None:
             continue
         base = NamedReport(name=name, link=f"../{name}/{REPORT_HTML}", report=report)
@@ -203,21 +246,50 @@ def _differences(
 
 
 def _names(runs: RunStore, config: StudyConfig) -> list[str]:
-    """Return the names of the runs of this configuration, oldest first; what cannot be read is left out."""
-    found = []
-    for name in runs.run_names():
+    """Return the names of the runs of this configuration, oldest first; one whose files cannot be read is left out."""
+
+    def created(directory: Path) -> str | None:
         try:
-            with runs.child(name).fetched("config.toml", ENVIRONMENT_FILE) as directory:
-                if load_run_config(directory) == config:
-                    found.append((str(read_record(directory / ENVIRONMENT_FILE).get("created", "")), name))
+            if load_run_config(directory) != config:
+                return None
+            return str(read_record(directory / ENVIRONMENT_FILE).get("created", ""))
         except AugmentError:
-            continue
-    return [name for _, name in sorted(found)]
+            return None
+
+    names = patiently(runs.run_names)
+    times = {name: _reading(runs.child(name), "config.toml", ENVIRONMENT_FILE, read=created) for name in names}
+    return [name for _, name in sorted((time, name) for name, time in times.items() if time is not None)]
 
 
 def _report(run: RunStore) -> StudyReport | None:
-    with run.fetched(REPORT_JSON) as directory:
+    def read(directory: Path) -> StudyReport | None:
         try:
             return read_report(directory / REPORT_JSON)
         except AugmentError:
             return None
+
+    return _reading(run, REPORT_JSON, read=read)
+
+
+def _judgement(run: RunStore) -> Judgement | None:
+    def read(directory: Path) -> Judgement | None:
+        try:
+            return read_model(directory / JUDGEMENT_FILE, Judgement)
+        except AugmentError:
+            return None
+
+    return _reading(run, JUDGEMENT_FILE, read=read)
+
+
+def _reading(run: RunStore, *names: str, read: Callable[[Path], Found]) -> Found:
+    """Return what `read` makes of the named files of a run; a store that is away for a moment is asked again."""
+
+    def fetch() -> Found:
+        with run.fetched(*names) as directory:
+            return read(directory)
+
+    return patiently(fetch)
+
+
+def _resource(run: RunStore) -> dict[str, str]:
+    return {"prefect.resource.id": f"augmentation.run.{run.name}", "prefect.resource.name": run.name}

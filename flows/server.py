@@ -190,7 +190,8 @@ def child_process(
 
 def _bindable_port(host: str, port: int) -> int:
     try:
-        with socket.create_server((host, port)) as probe:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.create_server((host, port), family=family) as probe:
             return int(probe.getsockname()[1])
     except OSError as error:
         raise AugmentError(f"cannot listen on {host}:{port} ({error.strerror}); choose another --port") from error

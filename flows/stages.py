@@ -81,7 +81,14 @@ class Stage:
                 and digest_file(self.cell.directory / name) == digest
                 for name, digest in files.items()
             )
-        except (CorruptFileError, KeyError, TypeError, AttributeError):
+        except (
+            CorruptFileError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            ValueError,
+            OSError,
+        ):  # such as a name with a NUL
             return False
 
     def run(self, on_update: OnUpdate) -> str:

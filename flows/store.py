@@ -28,20 +28,17 @@ from urllib.parse import urlsplit
 import fsspec
 
 from data.errors import AugmentError, CorruptFileError, UsageError
+from flows.retrying import LASTING, StoreError, patiently
 
 OWNER_FILE = ".owner.json"
 HEARTBEAT_SECONDS = 15.0
 STALE_SECONDS = 90.0  # without a sign of life for so long, an owner counts as dead
-SECRET_VARIABLE = re.compile(r"(SECRET|TOKEN|PASSWORD|ACCESS_KEY|_KEY$)", re.IGNORECASE)
-SECRET_NAME = re.compile(r"(secret|token|password|key)", re.IGNORECASE)  # in the JSON of an FSSPEC_ variable
+SECRET_VARIABLE = re.compile(r"SECRET|PASSWORD|ACCESS_KEY|CONNECTION_STRING|(TOKEN|KEY)$", re.IGNORECASE)
+SECRET_NAME = re.compile(r"secret|token|password|key|signature", re.IGNORECASE)  # of a part of such a variable
 URL_PASSWORD = re.compile(r"(?<=://)[^/@\s]+(?=@)")  # user:password of a URL
 MIN_SECRET_LENGTH = 4  # shorter values would blank out ordinary words
-LASTING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}  # do not pass by themselves
+FULL = {errno.ENOSPC, errno.EDQUOT}  # what a disk of this machine says, never an object store
 SETTLE_SECONDS = 2.0  # in which somebody who found the same dead owner would take the run too
-
-
-class StoreError(AugmentError):
-    """The store of a run cannot be read or written; trying again may help."""
 
 
 def redact(text: str) -> str:
@@ -57,6 +54,7 @@ def _secrets_of_environment() -> set[str]:
     for name, value in os.environ.items():
         if SECRET_VARIABLE.search(name):
             found.add(value)
+            found.update(_secrets_in(dict(part.partition("=")[::2] for part in value.split(";"))))  # connection string
         found.update(part for login in URL_PASSWORD.findall(value) for part in login.split(":")[1:])
         if name.startswith("FSSPEC_"):  # such as FSSPEC_S3='{"key": "…", "secret": "…"}'
             with suppress(ValueError):
@@ -148,9 +146,9 @@ class RunStore:
             yield scratch
         except AugmentError as error:  # people know the run by its URL
             text = str(error)
-            raise (
-                error if str(scratch) not in text else type(error)(text.replace(str(scratch), self.location))
-            ) from error
+            if str(scratch) not in text:
+                raise
+            raise type(error)(text.replace(str(scratch), self.location)) from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -246,16 +244,16 @@ class RunStore:
         if self.is_local:
             yield
             return
-        token = secrets.token_hex(8)
-        self._take(token)
-        stop = threading.Event()
+        token, stop = secrets.token_hex(8), threading.Event()
         beat = threading.Thread(target=self._keep, args=(token, stop), daemon=True, name="run-owner")
-        beat.start()
         try:
+            patiently(lambda: self._take(token))
+            beat.start()
             yield
         finally:
             stop.set()
-            beat.join()
+            if beat.is_alive():
+                beat.join()
             with suppress(AugmentError), self._reached() as (files, root):
                 if self._owner().get("token") == token:
                     files.rm_file(f"{root}/{OWNER_FILE}")
@@ -270,6 +268,8 @@ class RunStore:
                     break
                 except FileExistsError:
                     owner = self._owner()
+                    if owner.get("token") == token:  # taken by an attempt whose answer was lost
+                        break
                     if time.time() - float(owner.get("alive", 0)) <= STALE_SECONDS:
                         raise AugmentError(
                             f"another process is working in {self.location} (process {owner.get('process')} on "
@@ -314,7 +314,7 @@ class RunStore:
             raise
         except OSError as error:
             detail = redact(" ".join(str(error).split())) or type(error).__name__
-            if error.errno in LASTING and error.filename is not None:  # of this machine's disk
+            if error.errno in FULL or (error.errno in LASTING and error.filename is not None):  # of this machine
                 raise AugmentError(
                     f"cannot work with {self.location} here: {detail}; free or choose another place"
                 ) from None

@@ -7,17 +7,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from filelock import FileLock, Timeout
 from prefect import serve as prefect_serve
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import RunnerDeployment
-from prefect.settings import PREFECT_API_URL
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME
 from prefect.types.entrypoint import EntrypointType
 from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
 from data.errors import UsageError
+from data.names import safe_file_name
 from flows.commands.console import output_console
 from flows.commands.run import PRESET_HELP, Preset
 from flows.config import RunnerConfig, RunnerKind, StudyConfig, resolve_config, resolve_runner
@@ -70,7 +72,7 @@ def serve(
             f"serving scheduled_study/{name} ({when}); runs go to {job.runs_directory}\n"
             f"on request: augmentation_export/{name}, augmentation_comparison/{name}\n"
             f"user interface: {url.removesuffix('/api')}\n"
-            f"run it now: prefect deployment run scheduled_study/{name}",
+            f"run it now: PREFECT_API_URL={url} prefect deployment run scheduled_study/{name}",
             highlight=False,
             soft_wrap=True,
         )
@@ -89,10 +91,30 @@ def _server_of(name: str, *, host: str, port: int, console: Console) -> Iterator
         warning = f"whoever reaches {host} can start runs here: the server asks for no password"
         console.print(f"[bold black on yellow] WARNING [/] [yellow]{escape(warning)}[/]", highlight=False)
     console.print("starting a Prefect server …", highlight=False)
-    with prefect_server(host=host, port=port) as url, api_url_everywhere(url):
+    with alone(name), prefect_server(host=host, port=port) as url, api_url_everywhere(url):
         for run in end_dead_runs(name):
             console.print(f"{run} was under way when its server ended; it is marked as crashed", highlight=False)
         yield url
+
+
+@contextmanager
+def alone(name: str) -> Iterator[None]:
+    """Let no second process serve deployments of this name from the same database: it would end this one's runs.
+
+    Raises:
+        UsageError: one does already.
+    """
+    lock = FileLock(PREFECT_HOME.value() / f"serve-{safe_file_name(name)}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UsageError(
+            f"another augment serve --name {name} is running here; give this one another --name"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @dataclass(frozen=True, kw_only=True)

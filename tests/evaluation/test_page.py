@@ -1,5 +1,6 @@
 """report.html as text: what it says, how large it is, that it repeats and lets nothing through."""
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -165,9 +166,12 @@ def test_missing_predictions_leave_no_half_written_page(tmp_path: Path) -> None:
     assert not (tmp_path / "report.html").exists()
 
 
-def test_foreign_history_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("changes", [None, {"grid": 5}, {"step": "many"}, {"grid": None}])
+def test_foreign_history_is_named(changes: dict[str, object] | None, tmp_path: Path) -> None:
     run = fabricate_run(tmp_path, more_right={10: (5, 6)})
-    run.cell_files[0].history.write_text('[{"step": 1}]')
+    history = run.cell_files[0].history
+    changed = [{"step": 1}] if changes is None else [record | changes for record in json.loads(history.read_text())]
+    history.write_text(json.dumps(changed))
     with pytest.raises(CorruptFileError, match=r"history\.json"):
         run.write_page()
 

@@ -8,16 +8,18 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from data.errors import AugmentError, UsageError
 from flows.config import ComputeConfig, RunnerConfig, StudyConfig, resolve_runner
 from flows.progress import StageUpdate, listening, study_stages
+from flows.runners import run_tasks
 from flows.server import child_process
-from flows.study import augmentation_study
+from flows.study import augmentation_study, run_cell
 from tests.flows.reports import figures
 
 
@@ -178,6 +180,33 @@ def test_absent_scheduler_is_one_clear_line(tiny: StudyConfig, tmp_path: Path, p
     monkeypatch.setattr("flows.runners.DASK_CONNECT_SECONDS", 1)
     with pytest.raises(AugmentError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
         augmentation_study(tiny, tmp_path / "run", runner=RunnerConfig(kind="dask", address="tcp://127.0.0.1:9"))
+
+
+@pytest.mark.parametrize(("finished_by_round", "ends"), [([1, 0, 0], False), ([0, 0, 0], False), ([1, 0, 1, 1], True)])
+def test_only_workers_lost_in_a_row_end_a_study(
+    finished_by_round: list[int], ends: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds = iter(finished_by_round)
+    tasks = SimpleNamespace(submit=lambda task, call: object())
+    monkeypatch.setattr("flows.runners._started", lambda runner, *, workers: nullcontext(tasks))
+    monkeypatch.setattr("flows.runners._collect", lambda calls, **_: list(calls.values())[next(rounds) :])
+
+    def run() -> None:
+        run_tasks(
+            run_cell,
+            [{"cell": place} for place in range(3)],
+            runner=RunnerConfig(kind="processes"),
+            workers=1,
+            on_result=lambda _: None,
+            on_wait=lambda: None,
+        )
+
+    if ends:
+        run()
+    else:
+        with pytest.raises(AugmentError, match="lost 3 times in a row"):
+            run()
+    assert next(rounds, None) is None
 
 
 def test_workers_do_not_fight_over_cores(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,10 +21,16 @@ from evaluation.report import StudyReport, build_report, read_report
 from flows.commands.serve import ServedStudy, Timetable, deployments
 from flows.config import RunnerConfig, StudyConfig
 from flows.reporting import compute_report
-from flows.retrying import may_pass, patiently
+from flows.retrying import StoreError, may_pass, patiently
 from flows.run_directory import load_run_config
-from flows.schedule import REGRESSION_FILE, last_good_run, scheduled_study, unfinished_run
-from flows.store import RunStore, StoreError
+from flows.schedule import (
+    JUDGEMENT_FILE,
+    augmentation_comparison,
+    last_good_run,
+    scheduled_study,
+    unfinished_run,
+)
+from flows.store import RunStore
 from flows.study import study_source
 
 README = Path(__file__).parents[2] / "README.md"
@@ -79,8 +85,42 @@ def named(runs: RunStore, name: str) -> NamedReport:
     return NamedReport(name=name, link="", report=read_report(Path(runs.location) / name / "report.json"))
 
 
-def test_first_run_has_nothing_to_be_held_against(runs: RunStore, tiny: StudyConfig) -> None:
-    assert last_good_run(named(runs, "first"), runs, tiny) is None
+def judgement(run: Path) -> dict[str, object]:
+    found = json.loads((run / JUDGEMENT_FILE).read_text())
+    assert isinstance(found, dict)
+    return found
+
+
+def test_first_run_has_nothing_to_be_held_against(runs: RunStore, tiny: StudyConfig, prefect_api: str) -> None:
+    assert augmentation_comparison(tiny, runs.location) == f"{runs.location}/first"
+    assert judgement(Path(runs.location) / "first") == {"base": None, "regressions": []}
+
+
+def test_comparison_without_a_finished_run_is_refused(tiny: StudyConfig, tmp_path: Path, prefect_api: str) -> None:
+    with pytest.raises(UsageError, match="no finished run of this configuration"):
+        augmentation_comparison(tiny, tmp_path)
+
+
+def test_comparison_judges_the_newest_finished_run(runs: RunStore, tiny: StudyConfig, prefect_api: str) -> None:
+    good = read_report(Path(runs.location) / "first" / "report.json")
+    bad = add_run(runs, "second", worse(good, points=20), created="9997")
+    add_run(runs, "third", None, created="9998")
+    with pytest.raises(RegressionError, match="second is worse than first"):
+        augmentation_comparison(tiny, runs.location)
+    assert (bad / "comparison.html").exists()
+
+
+def test_worse_run_that_was_killed_before_its_judgement_is_no_base(
+    runs: RunStore, tiny: StudyConfig, prefect_api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = read_report(Path(runs.location) / "first" / "report.json")
+    bad = add_run(runs, "second", worse(good, points=20), created="9997")
+    later = add_run(runs, "third", good, created="9998")
+    monkeypatch.setattr("flows.schedule.augmentation_study", lambda *arguments, **options: str(later))
+    assert scheduled_study(tiny, runs.location) == str(later)
+    assert judgement(bad)["base"] == "first"
+    assert "second is worse than first" in str(judgement(bad)["regressions"])
+    assert judgement(later) == {"base": "first", "regressions": []}
 
 
 def test_run_whose_samples_are_less_faithful_fails(
@@ -91,7 +131,7 @@ def test_run_whose_samples_are_less_faithful_fails(
     monkeypatch.setattr("flows.schedule.augmentation_study", lambda *arguments, **options: str(bad))
     with pytest.raises(RegressionError, match=r"second is worse than first in .*negative KID.* changed by -0\.5"):
         scheduled_study(tiny, runs.location)
-    assert "negative KID" in json.loads((bad / REGRESSION_FILE).read_text())["regressions"][0]
+    assert "negative KID" in str(judgement(bad)["regressions"])
 
 
 def test_run_on_other_data_is_no_base(
@@ -103,7 +143,7 @@ def test_run_on_other_data_is_no_base(
     (Path(runs.location) / "first" / "report.json").write_text(other.model_dump_json())
     monkeypatch.setattr("flows.schedule.augmentation_study", lambda *arguments, **options: str(later))
     assert scheduled_study(tiny, runs.location) == str(later)
-    assert not (later / REGRESSION_FILE).exists()
+    assert judgement(later) == {"base": None, "regressions": []}
 
 
 def test_regressed_run_fails_and_is_no_base_for_later_ones(
@@ -118,10 +158,10 @@ def test_regressed_run_fails_and_is_no_base_for_later_ones(
         scheduled_study(tiny, runs.location)
     assert [name for name, _ in events] == ["augmentation.study.finished", "augmentation.study.regressed"]
     assert "second is worse than first" in events[1][1]["regressions"][0]
-    assert (bad / REGRESSION_FILE).exists()
+    assert "second is worse than first" in str(judgement(bad)["regressions"])
     assert (bad / "comparison.html").exists()
     add_run(runs, "third", good, created="9999")
-    base = last_good_run(named(runs, "third"), runs, tiny)
+    base = last_good_run(named(runs, "third"), runs, ["first", "second"])
     assert base is not None
     assert base.name == "first"
 
@@ -177,7 +217,7 @@ def test_equal_run_passes(runs: RunStore, tiny: StudyConfig, prefect_api: str, m
     same = add_run(runs, "second", read_report(Path(runs.location) / "first" / "report.json"), created="9998")
     monkeypatch.setattr("flows.schedule.augmentation_study", lambda *arguments, **options: str(same))
     assert scheduled_study(tiny, runs.location) == str(same)
-    assert not (same / REGRESSION_FILE).exists()
+    assert judgement(same) == {"base": "first", "regressions": []}
 
 
 def test_cut_off_run_is_gone_on_with(runs: RunStore, tiny: StudyConfig) -> None:
@@ -188,12 +228,12 @@ def test_cut_off_run_is_gone_on_with(runs: RunStore, tiny: StudyConfig) -> None:
     assert unfinished_run(runs, tiny.model_copy(update={"seed": 5}), source) is None
 
 
-def test_cut_off_run_whose_data_have_changed_is_left_alone(
-    runs: RunStore, tiny: StudyConfig, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.mark.parametrize("damaged", [False, True])
+def test_cut_off_run_whose_data_have_changed_is_left_alone(runs: RunStore, tiny: StudyConfig, *, damaged: bool) -> None:
     cut = add_run(runs, "second", None, created="9998")
     facts = json.loads((cut / "dataset.json").read_text())
-    (cut / "dataset.json").write_text(json.dumps(facts | {"name": "older digits", "train_digest": "0" * 64}))
+    changed = json.dumps(facts | {"name": "older digits", "train_digest": "0" * 64})
+    (cut / "dataset.json").write_text("{" if damaged else changed)
     with disable_run_logger():
         assert unfinished_run(runs, tiny, study_source(tiny.data)) is None
 

@@ -16,8 +16,10 @@ import psutil
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
+from data.errors import UsageError
+from flows.commands.serve import alone
 from flows.config import StudyConfig, to_toml
 from flows.progress import SERVER_ERRORS
 from flows.server import child_process, is_loopback, reachable_host
@@ -151,6 +153,14 @@ def test_runs_do_not_overlap_and_go_on_after_everything_was_killed(
     assert "with one replicate" in text
     (run,) = (tmp_path / "runs").iterdir()
     assert (run / "report.json").exists()
+
+
+def test_second_process_cannot_serve_the_same_deployments(tmp_path: Path) -> None:
+    with temporary_settings({PREFECT_HOME: tmp_path}):
+        with alone("nightly"), pytest.raises(UsageError, match="--name nightly is running here"), alone("nightly"):
+            pass
+        with alone("nightly"), alone("other"):  # free again
+            pass
 
 
 @pytest.mark.parametrize(

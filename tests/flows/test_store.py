@@ -2,8 +2,9 @@
 
 import errno
 import json
-import logging
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,10 +18,10 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
 from data.errors import AugmentError, CorruptFileError, UsageError
 from data.files import read_json
-from flows.config import RunnerConfig, StudyConfig
-from flows.retrying import may_pass
+from flows.config import StudyConfig
+from flows.retrying import StoreError, may_pass
 from flows.schedule import augmentation_export
-from flows.store import OWNER_FILE, STALE_SECONDS, RunStore, StoreError, redact
+from flows.store import OWNER_FILE, STALE_SECONDS, RunStore, redact
 from flows.study import augmentation_study
 from tests.flows.reports import figures
 
@@ -153,6 +154,7 @@ def test_export_reads_the_generator_of_a_run_in_a_store(bucket: str, undisturbed
     ("name", "value"),
     [
         ("MY_TOKEN", "abcd-efgh"),
+        ("AZURE_STORAGE_CONNECTION_STRING", "AccountName=me;AccountKey=abcd-efgh;EndpointSuffix=inside"),
         ("FSSPEC_S3", '{"endpoint_url": "http://inside", "client_kwargs": {"aws_secret_access_key": "abcd-efgh"}}'),
         ("AWS_ENDPOINT_URL_S3", "https://somebody:abcd-efgh@inside:9000"),
     ],
@@ -160,6 +162,29 @@ def test_export_reads_the_generator_of_a_run_in_a_store(bucket: str, undisturbed
 def test_secrets_of_the_environment_are_redacted(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, value)
     assert redact("with abcd-efgh inside") == "with *** inside"
+
+
+def test_ordinary_words_of_the_environment_are_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
+    assert redact("--set gan.differentiable_augmentation=false") == "--set gan.differentiable_augmentation=false"
+
+
+def test_owner_whose_record_was_written_but_not_confirmed_goes_on(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, asked = RunStore(f"{bucket}/unconfirmed"), []
+    owner = RunStore._owner
+
+    def away_at_first(store: RunStore) -> dict[str, object]:
+        asked.append(True)
+        if len(asked) == 1:
+            raise StoreError("the store is away for a moment")
+        return owner(store)
+
+    monkeypatch.setattr(RunStore, "_owner", away_at_first)
+    monkeypatch.setattr("flows.retrying.RETRY_SECONDS", (0.0, 0.0))
+    with store.owned():
+        assert fsspec.filesystem("s3").exists(f"runs/unconfirmed/{OWNER_FILE}")
+    assert len(asked) > 1
+    assert not fsspec.filesystem("s3").exists(f"runs/unconfirmed/{OWNER_FILE}")
 
 
 def test_passwords_in_urls_are_redacted() -> None:
@@ -170,7 +195,7 @@ def test_full_disk_of_this_machine_is_not_taken_for_a_failing_store(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*arguments: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "x"))
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(RunStore, "_download", full)
     with pytest.raises(AugmentError, match="No space left") as caught:
@@ -199,28 +224,39 @@ def told_to_the_server(url: str) -> Iterator[str]:
         yield answer.text
 
 
+STUDY_ON_DASK = """
+import sys
+from flows.config import RunnerConfig, StudyConfig
+from flows.study import augmentation_study
+
+config = StudyConfig.model_validate_json(sys.argv[1])
+augmentation_study(config, sys.argv[2], runner=RunnerConfig(kind="dask", workers=2))
+"""
+
+
 def test_dask_workers_that_share_only_a_store_give_the_same_report(
-    tiny: StudyConfig,
-    bucket: str,
-    tmp_path: Path,
-    prefect_api: str,
-    expected: dict[str, object],
-    caplog: pytest.LogCaptureFixture,
-    capfd: pytest.CaptureFixture[str],
+    tiny: StudyConfig, bucket: str, tmp_path: Path, prefect_api: str, expected: dict[str, object]
 ) -> None:
     location = f"{bucket}/study"
-    with caplog.at_level(logging.DEBUG):
-        assert augmentation_study(tiny, location, runner=RunnerConfig(kind="dask", workers=2)) == location
-    printed = "".join(capfd.readouterr())  # of the workers too
-    assert "balanced-10/1" in printed
-    assert SECRET not in printed
+    finished = subprocess.run(
+        [sys.executable, "-c", STUDY_ON_DASK, tiny.model_dump_json(), location],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=os.environ | {"PREFECT_LOGGING_LEVEL": "DEBUG", "PREFECT_LOGGING_ROOT_LEVEL": "DEBUG"},
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stdout
+    assert "| DEBUG   | botocore" in finished.stdout
+    assert "balanced-10/1" in finished.stdout  # what the workers print too
+    assert SECRET not in finished.stdout
     assert SECRET not in "".join(told_to_the_server(prefect_api))
     store = RunStore(location)
     store.pull_folder(tmp_path, "")
     assert figures(tmp_path) == expected
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or SECRET.encode() not in path.read_bytes()
-    assert SECRET not in caplog.text
     (tmp_path / "report.json").unlink()
     fsspec.filesystem("s3").rm_file("runs/study/report.json")
     augmentation_study(tiny, location)  # nothing to do but the report; by another runner
