@@ -224,6 +224,7 @@ def told_to_the_server(url: str) -> Iterator[str]:
         yield answer.text
 
 
+LEVELS = ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_ROOT_LEVEL", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL")
 STUDY_ON_DASK = """
 import sys
 from flows.config import RunnerConfig, StudyConfig
@@ -242,7 +243,7 @@ def test_dask_workers_that_share_only_a_store_give_the_same_report(
         [sys.executable, "-c", STUDY_ON_DASK, tiny.model_dump_json(), location],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=os.environ | {"PREFECT_LOGGING_LEVEL": "DEBUG", "PREFECT_LOGGING_ROOT_LEVEL": "DEBUG"},
+        env=os.environ | dict.fromkeys(LEVELS, "DEBUG"),
         text=True,
         timeout=240,
         check=False,
