@@ -142,17 +142,26 @@ def judge_run(run: RunStore, runs: RunStore, *, config: StudyConfig, on_regressi
     report = _report(run)
     if report is None:
         raise UsageError(f"{run.location} holds no finished report")
+    payload = {"verdict": report.verdict, "sentence": report.sentence}
+    emit_event(FINISHED_EVENT, resource=_resource(run), payload=payload)
     earlier = list(takewhile(lambda name: name != run.name, _names(runs, config)))
     for place in _unjudged(earlier, runs):
         before = runs.child(earlier[place])
         found = _report(before)
-        if found is not None:
+        if found is None:
+            continue
+        try:
             _judge(before, found, runs, earlier[:place])
-    payload = {"verdict": report.verdict, "sentence": report.sentence}
-    emit_event(FINISHED_EVENT, resource=_resource(run), payload=payload)
-    regressions = _judge(run, report, runs, earlier)
-    if regressions and on_regression == "fail":
-        raise RegressionError("; ".join(regressions))
+        except AugmentError as error:  # such as a run that is somebody else's to write to
+            get_run_logger().warning("%s cannot be judged, so it is no base: %s", before.name, error)
+    judgement = _judge(run, report, runs, earlier)
+    if not judgement.regressions:
+        return
+    text = "; ".join(judgement.regressions)
+    emit_event(REGRESSED_EVENT, resource=_resource(run), payload=judgement.model_dump(mode="json"))
+    create_markdown_artifact(f"# Regression\n\n{text}\n", key=artifact_key(f"regression {run.name}"))
+    if on_regression == "fail":
+        raise RegressionError(text)
 
 
 def _unjudged(names: Sequence[str], runs: RunStore) -> list[int]:
@@ -165,28 +174,21 @@ def _unjudged(names: Sequence[str], runs: RunStore) -> list[int]:
     return places[::-1]
 
 
-def _judge(run: RunStore, report: StudyReport, runs: RunStore, earlier: Sequence[str]) -> list[str]:
-    """Compare a run with the last good one of `earlier`, write down and tell what came out, and return the regressions.
-
-    The judgement is written last: a run that has one has its comparison, and its event is out.
-    """
+def _judge(run: RunStore, report: StudyReport, runs: RunStore, earlier: Sequence[str]) -> Judgement:
+    """Compare a run with the last good one of `earlier`, and write down what came out, the comparison first."""
     later = NamedReport(name=run.name, link=REPORT_HTML, report=report)
     base = last_good_run(later, runs, earlier)
-    regressions: list[str] = []
     if base is None:
         get_run_logger().info("no good run of this configuration before %s; nothing to compare it with", run.name)
+        judgement = Judgement(base=None, regressions=())
     else:
-        regressions = compare_with(base, later, run)
-    if base is not None and regressions:
-        text = "; ".join(regressions)
-        emit_event(REGRESSED_EVENT, resource=_resource(run), payload={"base": base.name, "regressions": regressions})
-        create_markdown_artifact(f"# Regression\n\n{text}\n", key=artifact_key(f"regression {run.name}"))
-        get_run_logger().warning(text)
-    judgement = {"base": None if base is None else base.name, "regressions": regressions}
+        judgement = Judgement(base=base.name, regressions=tuple(compare_with(base, later, run)))
+    for regression in judgement.regressions:
+        get_run_logger().warning(regression)
     with run.workspace() as directory:
-        write_json(directory / JUDGEMENT_FILE, judgement)
+        write_json(directory / JUDGEMENT_FILE, judgement.model_dump(mode="json"))
         patiently(lambda: run.push(directory, [directory / JUDGEMENT_FILE]))
-    return regressions
+    return judgement
 
 
 def compare_with(base: NamedReport, later: NamedReport, run: RunStore) -> list[str]:
@@ -253,7 +255,8 @@ def _names(runs: RunStore, config: StudyConfig) -> list[str]:
             if load_run_config(directory) != config:
                 return None
             return str(read_record(directory / ENVIRONMENT_FILE).get("created", ""))
-        except AugmentError:
+        except AugmentError as error:
+            _raise_if_it_may_pass(error)
             return None
 
     names = patiently(runs.run_names)
@@ -265,7 +268,8 @@ def _report(run: RunStore) -> StudyReport | None:
     def read(directory: Path) -> StudyReport | None:
         try:
             return read_report(directory / REPORT_JSON)
-        except AugmentError:
+        except AugmentError as error:
+            _raise_if_it_may_pass(error)
             return None
 
     return _reading(run, REPORT_JSON, read=read)
@@ -275,7 +279,8 @@ def _judgement(run: RunStore) -> Judgement | None:
     def read(directory: Path) -> Judgement | None:
         try:
             return read_model(directory / JUDGEMENT_FILE, Judgement)
-        except AugmentError:
+        except AugmentError as error:
+            _raise_if_it_may_pass(error)
             return None
 
     return _reading(run, JUDGEMENT_FILE, read=read)
@@ -289,6 +294,13 @@ def _reading(run: RunStore, *names: str, read: Callable[[Path], Found]) -> Found
             return read(directory)
 
     return patiently(fetch)
+
+
+def _raise_if_it_may_pass(error: AugmentError) -> None:
+    """Raise `error` where a disk or network failed: a file that is absent or of another form stays so."""
+    cause = error.__cause__
+    if isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError | NotADirectoryError | IsADirectoryError):
+        raise error
 
 
 def _resource(run: RunStore) -> dict[str, str]:

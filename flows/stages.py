@@ -4,6 +4,7 @@ A stage is finished when its record holds the same digest of (configuration, inp
 outputs are as it left them. So a killed run goes on behind the last finished stage, and an edited file is made again.
 """
 
+import errno
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -81,15 +82,12 @@ class Stage:
                 and digest_file(self.cell.directory / name) == digest
                 for name, digest in files.items()
             )
-        except (
-            CorruptFileError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            ValueError,
-            OSError,
-        ):  # such as a name with a NUL
+        except (CorruptFileError, KeyError, TypeError, AttributeError, ValueError):  # such as a name with a NUL
             return False
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                return False
+            raise  # it may pass, and what is finished must not be made again for it
 
     def run(self, on_update: OnUpdate) -> str:
         """Do the work and record it; return the work's line."""

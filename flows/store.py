@@ -33,7 +33,7 @@ from flows.retrying import LASTING, StoreError, patiently
 OWNER_FILE = ".owner.json"
 HEARTBEAT_SECONDS = 15.0
 STALE_SECONDS = 90.0  # without a sign of life for so long, an owner counts as dead
-SECRET_VARIABLE = re.compile(r"SECRET|PASSWORD|ACCESS_KEY|CONNECTION_STRING|(TOKEN|KEY)$", re.IGNORECASE)
+SECRET_VARIABLE = re.compile(r"SECRET|PASSWORD|ACCESS_KEY|CONNECTION_STRING|TOKEN(?!IZER)|_KEY$|APIKEY$", re.IGNORECASE)
 SECRET_NAME = re.compile(r"secret|token|password|key|signature", re.IGNORECASE)  # of a part of such a variable
 URL_PASSWORD = re.compile(r"(?<=://)[^/@\s]+(?=@)")  # user:password of a URL
 MIN_SECRET_LENGTH = 4  # shorter values would blank out ordinary words

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
-from data.errors import UsageError
+from data.errors import AugmentError, UsageError
 from data.names import safe_file_name
 from flows.commands.console import output_console
 from flows.commands.run import PRESET_HELP, Preset
@@ -46,7 +46,9 @@ def serve(
     runner: Annotated[RunnerKind | None, typer.Option(help="Where the cells run; changes no result.")] = None,
     name: Annotated[str, typer.Option(help="Name of the deployment.")] = "scheduled",
     host: Annotated[str, typer.Option(help="Address that the server binds to.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port of the server and its user interface; 0 takes a free one.")] = 4200,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the server and its user interface; 0 takes a free one.")
+    ] = 4200,
 ) -> None:
     """Run studies on a schedule, with Prefect's user interface beside them; stays until interrupted.
 
@@ -110,6 +112,10 @@ def alone(name: str) -> Iterator[None]:
     except Timeout as error:
         raise UsageError(
             f"another augment serve --name {name} is running here; give this one another --name"
+        ) from error
+    except OSError as error:
+        raise AugmentError(
+            f"cannot write {lock.lock_file}: {error.strerror}; set PREFECT_HOME to a folder of yours"
         ) from error
     try:
         yield

@@ -79,7 +79,7 @@ def test_report_is_the_same_after_a_kill_in_each_stage_at_random_moments(
         process, give_up = start_study(run), time.monotonic() + 60
         while not is_reached(run, place) and process.is_alive() and time.monotonic() < give_up:
             time.sleep(0.002)
-        process.join(rng.uniform(0, 0.01 if stages[place] == "subset" else 0.1))  # a subset is drawn in a moment
+        process.join(rng.uniform(0, 0.01 if stages[place] == "subset" else 0.03))  # a subset is drawn in a moment
         if num_finished_stages(run) == len(stages):
             break
         assert process.is_alive()

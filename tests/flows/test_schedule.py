@@ -1,5 +1,6 @@
 """Unattended runs: held against the last good one, resumed after a crash, and loud when they are worse."""
 
+import errno
 import json
 import os
 import re
@@ -121,6 +122,35 @@ def test_worse_run_that_was_killed_before_its_judgement_is_no_base(
     assert judgement(bad)["base"] == "first"
     assert "second is worse than first" in str(judgement(bad)["regressions"])
     assert judgement(later) == {"base": "first", "regressions": []}
+
+
+def test_run_that_cannot_be_judged_is_no_base_and_stops_nothing(
+    runs: RunStore, tiny: StudyConfig, prefect_api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = read_report(Path(runs.location) / "first" / "report.json")
+    foreign = add_run(runs, "second", good, created="9997")
+    (foreign / JUDGEMENT_FILE).mkdir()  # as unwritable as somebody else's, for root too
+    later = add_run(runs, "third", good, created="9998")
+    monkeypatch.setattr("flows.schedule.augmentation_study", lambda *arguments, **options: str(later))
+    assert scheduled_study(tiny, runs.location) == str(later)
+    assert judgement(later)["base"] == "first"
+
+
+def test_disk_that_fails_for_a_moment_does_not_make_a_finished_run_unfinished(
+    runs: RunStore, tiny: StudyConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    due = [OSError(errno.EIO, "Input/output error")]
+    read_text = Path.read_text
+
+    def failing_once(path: Path, *arguments: object, **options: object) -> str:
+        if path.name == "report.json" and due:
+            raise due.pop()
+        return read_text(path, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Path, "read_text", failing_once)
+    monkeypatch.setattr("flows.retrying.RETRY_SECONDS", (0.0, 0.0))
+    assert unfinished_run(runs, tiny, study_source(tiny.data)) is None
+    assert not due
 
 
 def test_run_whose_samples_are_less_faithful_fails(
