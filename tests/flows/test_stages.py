@@ -1,4 +1,4 @@
-"""What stages read, and when they count as finished: the synthetic images are decoded once a cell, and again when they were made again."""
+"""What stages read, and when they count as finished: synthetic images are decoded once, and again when made again."""
 
 import errno
 import shutil
