@@ -9,12 +9,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 
 from data.errors import AugmentError, CorruptFileError
 
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model")
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -68,13 +68,13 @@ def read_json(path: Path) -> Any:
 
 
 def read_model(path: Path, model: type[Model]) -> Model:
-    """Read a JSON file that has the form of `model`.
+    """Read a JSON file that has the form of `model`: anything that pydantic can validate.
 
     Raises:
         CorruptFileError: the file is missing, not JSON, or of another form.
     """
     try:
-        return model.model_validate(read_json(path))
+        return TypeAdapter(model).validate_python(read_json(path))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the whole"

@@ -12,10 +12,8 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 from PIL import Image
-from pydantic import TypeAdapter, ValidationError
 
-from data.errors import CorruptFileError
-from data.files import read_json, write_text
+from data.files import read_model, write_text
 from data.images import LabelledImages
 from evaluation.arms import ARM_DESCRIPTIONS, HEADLINE_ARM, HEADLINE_REFERENCE, REFERENCE_ARMS
 from evaluation.changes import ConfusionChange, Flip, Pair, class_changes, confusion_changes, flips
@@ -225,7 +223,7 @@ def _training(
     shape: tuple[int, int, int],
     budget_bytes: int,
 ) -> TrainingView:
-    histories = [_read_history(cell.history) for cell in files]
+    histories = [read_model(cell.history, list[Epoch]) for cell in files]
     first = histories[0]
     chart = None
     if first:
@@ -259,16 +257,6 @@ def _sample_pictures(regime: RegimeReport, files: CellFiles) -> SamplePictures |
         suspicious_pairs=file_uri(pairs) if pairs.exists() else None,
         worst_labels=file_uri(labels) if labels.exists() else None,
     )
-
-
-def _read_history(path: Path) -> list[Epoch]:
-    try:
-        return TypeAdapter(list[Epoch]).validate_python(read_json(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise CorruptFileError(
-            f"{path} is not a generator's history ({first['msg']}); train this generator again"
-        ) from error
 
 
 def _changes(

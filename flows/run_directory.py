@@ -110,6 +110,31 @@ def load_config_at(location: str | Path) -> StudyConfig:
 
 
 @contextmanager
+def locked(file: Path, *, busy: AugmentError, advice: str) -> Iterator[None]:
+    """Hold a lock file while the block runs; it is free again when this process ends, even a killed one.
+
+    Args:
+        busy: raised where another process holds it.
+        advice: what to do where its folder cannot be written.
+
+    Raises:
+        AugmentError: its folder cannot be written.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(file)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise busy from error
+    except OSError as error:
+        raise AugmentError(f"cannot write {file.parent}: {error.strerror or error}; {advice}") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
 def open_run(run_directory: Path, config: StudyConfig) -> Iterator[Compute]:
     """Lock the run directory, write or check its configuration and environment, and resolve the device.
 
@@ -117,19 +142,10 @@ def open_run(run_directory: Path, config: StudyConfig) -> Iterator[Compute]:
         UsageError: the directory belongs to another configuration or another version.
         AugmentError: it cannot be written, or another process works in it.
     """
-    try:
-        run_directory.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(run_directory / ".lock")
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise AugmentError(
-            f"another process is working in {run_directory}; wait for it, or start a run of its own with --run-dir"
-        ) from error
-    except OSError as error:
-        raise AugmentError(
-            f"cannot write {run_directory}: {error.strerror or error}; choose another place with --run-dir"
-        ) from error
-    try:
+    busy = AugmentError(
+        f"another process is working in {run_directory}; wait for it, or start a run of its own with --run-dir"
+    )
+    with locked(run_directory / ".lock", busy=busy, advice="choose another place with --run-dir"):
         if (run_directory / "config.toml").exists():
             if load_run_config(run_directory) != config:
                 raise UsageError(f"{run_directory} belongs to another configuration; choose another --run-dir")
@@ -139,8 +155,6 @@ def open_run(run_directory: Path, config: StudyConfig) -> Iterator[Compute]:
         if not (run_directory / ENVIRONMENT_FILE).exists():
             write_json(run_directory / ENVIRONMENT_FILE, describe_environment(config, compute))
         yield compute
-    finally:
-        lock.release()
 
 
 def load_run_config(run_directory: Path) -> StudyConfig:

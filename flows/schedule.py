@@ -35,6 +35,7 @@ from gan.export import GENERATOR_FILE, PROVENANCE_FILE, ExportRequest, export_da
 
 OnRegression = Literal["fail", "warn"]
 Found = TypeVar("Found")
+ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)  # and not a disk or network that failed
 
 JUDGEMENT_FILE = "judgement.json"
 COMPARISON_PAGE = "comparison.html"
@@ -86,11 +87,12 @@ def augmentation_comparison(
         RegressionError: the gain or a fidelity figure regressed beyond its interval, unless `on_regression` is "warn".
     """
     runs = store_of(runs_directory)
-    finished = [name for name in _names(runs, config) if _report(runs.child(name)) is not None]
-    if not finished:
+    newest_first = (runs.child(name) for name in reversed(_names(runs, config)))
+    newest = next((run for run in newest_first if _report(run) is not None), None)
+    if newest is None:
         raise UsageError(f"{runs.location} holds no finished run of this configuration; run the study first")
-    judge_run(runs.child(finished[-1]), runs, config=config, on_regression=on_regression)
-    return runs.child(finished[-1]).location
+    judge_run(newest, runs, config=config, on_regression=on_regression)
+    return newest.location
 
 
 @flow(name="augmentation_export", validate_parameters=True, persist_result=False)
@@ -251,13 +253,9 @@ def _names(runs: RunStore, config: StudyConfig) -> list[str]:
     """Return the names of the runs of this configuration, oldest first; one whose files cannot be read is left out."""
 
     def created(directory: Path) -> str | None:
-        try:
-            if load_run_config(directory) != config:
-                return None
-            return str(read_record(directory / ENVIRONMENT_FILE).get("created", ""))
-        except AugmentError as error:
-            _raise_if_it_may_pass(error)
+        if load_run_config(directory) != config:
             return None
+        return str(read_record(directory / ENVIRONMENT_FILE).get("created", ""))
 
     names = patiently(runs.run_names)
     times = {name: _reading(runs.child(name), "config.toml", ENVIRONMENT_FILE, read=created) for name in names}
@@ -265,42 +263,29 @@ def _names(runs: RunStore, config: StudyConfig) -> list[str]:
 
 
 def _report(run: RunStore) -> StudyReport | None:
-    def read(directory: Path) -> StudyReport | None:
-        try:
-            return read_report(directory / REPORT_JSON)
-        except AugmentError as error:
-            _raise_if_it_may_pass(error)
-            return None
-
-    return _reading(run, REPORT_JSON, read=read)
+    return _reading(run, REPORT_JSON, read=lambda directory: read_report(directory / REPORT_JSON))
 
 
 def _judgement(run: RunStore) -> Judgement | None:
-    def read(directory: Path) -> Judgement | None:
-        try:
-            return read_model(directory / JUDGEMENT_FILE, Judgement)
-        except AugmentError as error:
-            _raise_if_it_may_pass(error)
-            return None
-
-    return _reading(run, JUDGEMENT_FILE, read=read)
+    return _reading(run, JUDGEMENT_FILE, read=lambda directory: read_model(directory / JUDGEMENT_FILE, Judgement))
 
 
-def _reading(run: RunStore, *names: str, read: Callable[[Path], Found]) -> Found:
-    """Return what `read` makes of the named files of a run; a store that is away for a moment is asked again."""
+def _reading(run: RunStore, *names: str, read: Callable[[Path], Found]) -> Found | None:
+    """Return what `read` makes of the named files of a run, None where they are absent or of another form.
 
-    def fetch() -> Found:
+    A store or a disk that fails for a moment is asked again.
+    """
+
+    def fetch() -> Found | None:
         with run.fetched(*names) as directory:
-            return read(directory)
+            try:
+                return read(directory)
+            except AugmentError as error:
+                if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, ABSENT):
+                    raise
+                return None
 
     return patiently(fetch)
-
-
-def _raise_if_it_may_pass(error: AugmentError) -> None:
-    """Raise `error` where a disk or network failed: a file that is absent or of another form stays so."""
-    cause = error.__cause__
-    if isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError | NotADirectoryError | IsADirectoryError):
-        raise error
 
 
 def _resource(run: RunStore) -> dict[str, str]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from filelock import FileLock, Timeout
 from prefect import serve as prefect_serve
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.client.schemas.schedules import CronSchedule
@@ -18,12 +17,12 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
-from data.errors import AugmentError, UsageError
+from data.errors import UsageError
 from data.names import safe_file_name
 from flows.commands.console import output_console
 from flows.commands.run import PRESET_HELP, Preset
 from flows.config import RunnerConfig, RunnerKind, StudyConfig, resolve_config, resolve_runner
-from flows.run_directory import DEFAULT_RUNS_DIRECTORY
+from flows.run_directory import DEFAULT_RUNS_DIRECTORY, locked
 from flows.schedule import OnRegression, augmentation_comparison, augmentation_export, scheduled_study
 from flows.server import api_url_everywhere, end_dead_runs, is_loopback, prefect_server
 from flows.store import store_of
@@ -105,22 +104,12 @@ def alone(name: str) -> Iterator[None]:
 
     Raises:
         UsageError: one does already.
+        AugmentError: PREFECT_HOME cannot be written.
     """
-    lock = FileLock(PREFECT_HOME.value() / f"serve-{safe_file_name(name)}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise UsageError(
-            f"another augment serve --name {name} is running here; give this one another --name"
-        ) from error
-    except OSError as error:
-        raise AugmentError(
-            f"cannot write {lock.lock_file}: {error.strerror}; set PREFECT_HOME to a folder of yours"
-        ) from error
-    try:
+    file = PREFECT_HOME.value() / f"serve-{safe_file_name(name)}.lock"
+    busy = UsageError(f"another augment serve --name {name} is running here; give this one another --name")
+    with locked(file, busy=busy, advice="set PREFECT_HOME to a folder of yours"):
         yield
-    finally:
-        lock.release()
 
 
 @dataclass(frozen=True, kw_only=True)
