@@ -89,14 +89,14 @@ def trained_samples(
 
 def repeated_step(subset: LabelledImages, *, config: GanConfig, compute: Compute) -> Callable[[], None]:
     """Return work that trains a new GAN on `subset` by one step each time it is called: what benchmarks time."""
-    state = new_state(config, image_shape=subset.shape, num_classes=subset.num_classes, seed=0, compute=compute)
-    images = to_unit_range(subset.images).to(compute.device).contiguous(memory_format=torch.channels_last)
     labels = torch.from_numpy(subset.labels).to(compute.device)
+    state = new_state(config, labels, image_shape=subset.shape, num_classes=subset.num_classes, seed=0, compute=compute)
+    images = to_unit_range(subset.images).to(compute.device).contiguous(memory_format=torch.channels_last)
     batches = Batches(subset.labels, batch_size=config.batch_size, seed=0, class_balanced=False)
 
     def step() -> None:
         rows = batches.of_step(state.step).to(compute.device)
-        train_step(state, images[rows], labels[rows], config=config, compute=compute, rng=state.rng)
+        train_step(state, images[rows], labels[rows], rows, config=config, compute=compute, rng=state.rng)
         state.step += 1
 
     return step

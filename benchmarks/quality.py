@@ -42,14 +42,16 @@ def train_by_the_clock(
     config = config.for_subset(len(images))
     kept: dict[int, Generator] = {}
     spent, started = 0.0, time.perf_counter()
-    state = new_state(config, image_shape=images.shape, num_classes=images.num_classes, seed=seed, compute=compute)
-    pixels = to_unit_range(images.images).to(compute.device).contiguous(memory_format=torch.channels_last)
     labels = torch.from_numpy(images.labels).to(compute.device)
+    state = new_state(
+        config, labels, image_shape=images.shape, num_classes=images.num_classes, seed=seed, compute=compute
+    )
+    pixels = to_unit_range(images.images).to(compute.device).contiguous(memory_format=torch.channels_last)
     batches = Batches(images.labels, batch_size=config.batch_size, seed=seed, class_balanced=False)
     for due in report_seconds:
         while spent + time.perf_counter() - started < due:
             rows = batches.of_step(state.step).to(compute.device)
-            train_step(state, pixels[rows], labels[rows], config=config, compute=compute, rng=state.rng)
+            train_step(state, pixels[rows], labels[rows], rows, config=config, compute=compute, rng=state.rng)
             state.step += 1
             if state.step % 20 == 0:
                 synchronise(compute)  # or the clock would run ahead of the device

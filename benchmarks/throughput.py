@@ -29,6 +29,7 @@ from gan.networks import Discriminator, Generator, GeneratorEnsemble
 from gan.sampling import draw_images
 from gan.training import new_state, train_step
 
+FEW_IMAGES = 1000
 GENERATED = 10_000
 ROUNDS = 5  # of alternating measurements
 
@@ -87,12 +88,14 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=60, help="timed steps of each")
     arguments = parser.parse_args()
     compute = resolve_compute(device=arguments.device, precision="auto")
-    train = load_source("mnist").train
-    config = GanConfig().for_subset(1000)  # the dearer recipe, for few images
+    train = load_source("mnist").train.take(np.arange(FEW_IMAGES))
+    config = GanConfig().for_subset(FEW_IMAGES)  # the dearer recipe
     batch = config.batch_size
     all_images, all_labels = to_unit_range(train.images).to(compute.device), torch.from_numpy(train.labels)
     all_labels = all_labels.to(compute.device)
-    state = new_state(config, image_shape=train.shape, num_classes=train.num_classes, seed=0, compute=compute)
+    state = new_state(
+        config, all_labels, image_shape=train.shape, num_classes=train.num_classes, seed=0, compute=compute
+    )
     plain = PlainPlayers(config, image_shape=train.shape, num_classes=train.num_classes, device=compute.device)
     rng = torch_stream(0, "benchmark")
     batches = Batches(train.labels, batch_size=batch, seed=0, class_balanced=False)
@@ -102,7 +105,7 @@ def main() -> None:
 
     def ours() -> None:
         here = rows()
-        train_step(state, all_images[here], all_labels[here], config=config, compute=compute, rng=rng)
+        train_step(state, all_images[here], all_labels[here], here, config=config, compute=compute, rng=rng)
         state.step += 1
 
     def theirs() -> None:

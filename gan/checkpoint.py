@@ -21,7 +21,7 @@ from gan.config import GanConfig
 from gan.networks import Generator, GeneratorEnsemble
 from gan.state import EpochRecord, TrainState
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 
 def _write(path: Path, tensors: dict[str, Tensor], facts: dict[str, object]) -> None:
@@ -60,11 +60,14 @@ def _digest(tensors: dict[str, Tensor]) -> str:
 
 
 def _networks(state: TrainState) -> dict[str, torch.nn.Module]:
-    return {
+    networks: dict[str, torch.nn.Module] = {
         "generator": state.generator,
         "discriminator": state.discriminator,
         "ema_generator": state.ema_generator,
     }
+    if state.code_optimizer is not None:
+        networks["code_optimizer"] = state.code_optimizer
+    return networks
 
 
 def _optimizers(state: TrainState) -> dict[str, torch.optim.Adam]:
@@ -167,8 +170,9 @@ def load_generator(path: Path) -> tuple[GeneratorEnsemble, tuple[str, ...]]:
         config = GanConfig.model_validate(facts["config"])
         shape = (channels, height, width)
         num_members = len({name.split(".")[1] for name in tensors})
+        labels = tensors.get("members.0.codes.labels")
         generator = GeneratorEnsemble(
-            [Generator(config, image_shape=shape, num_classes=len(names)) for _ in range(num_members)]
+            [Generator(config, image_shape=shape, num_classes=len(names), labels=labels) for _ in range(num_members)]
         )
         generator.load_state_dict(tensors)
     except (RuntimeError, KeyError, IndexError, TypeError, ValueError) as error:

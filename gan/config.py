@@ -26,6 +26,16 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
     diversity_weight: float = Field(
         default=1.0, ge=0, description="cost to the generator of samples of a class that differ less than real ones do"
     )
+    reconstruction_weight: float = Field(
+        default=3.0,
+        ge=0,
+        description=f"cost to the generator of training images it cannot make; none from {MANY_IMAGES:,} images on",
+    )
+    code_learning_rate: float = Field(default=0.05, gt=0, description="of the codes that it makes them from")
+    code_noise: float = Field(default=0.3, ge=0, description="added to codes in training, in standard deviations")
+    sample_spread: float = Field(
+        default=2.0, ge=0, description="noise about the middle of two codes from which a sample is made, to that middle"
+    )
     ema_decay: float = Field(default=0.995, ge=0, lt=1)
 
     snapshots: int = Field(
@@ -49,12 +59,14 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
     def for_subset(self, num_images: int) -> "GanConfig":
         """Return the configuration with "auto" decided for a subset of `num_images`.
 
-        Where images are many, undistorted ones teach more, and there is no lost diversity to pay for.
+        Where images are many, undistorted ones teach more, there is no lost diversity to pay for, and every image is
+        seen too rarely to learn a code for it.
         """
-        if self.differentiable_augmentation != "auto":
-            return self
-        few = num_images < MANY_IMAGES
-        changes = {"differentiable_augmentation": few, "diversity_weight": self.diversity_weight if few else 0.0}
+        many = num_images >= MANY_IMAGES
+        changes: dict[str, object] = {"reconstruction_weight": 0.0} if many else {}
+        if self.differentiable_augmentation == "auto":
+            changes["differentiable_augmentation"] = not many
+            changes |= {"diversity_weight": 0.0} if many else {}
         return self.model_copy(update=changes)
 
     @model_validator(mode="after")
@@ -69,8 +81,8 @@ def chapter_dcgan(*, steps: int) -> GanConfig:
 
     Minimax loss (equations 7.1 to 7.4) with the hyper-parameters of PyTorch's DCGAN tutorial (Adam 2e-4, beta1 0.5,
     batch 128, 100 latent numbers, width 64, weights from N(0, 0.02)): no moving average, no snapshots, no augmentation,
-    no price on lost diversity. It is made conditional as the other configurations are. Train it in float32, as the
-    tutorial does.
+    no price on lost diversity, no codes. It is made conditional as the other configurations are. Train it in float32,
+    as the tutorial does.
     """
     return GanConfig(
         loss="minimax",
@@ -87,4 +99,5 @@ def chapter_dcgan(*, steps: int) -> GanConfig:
         discriminator_width=64,
         differentiable_augmentation=False,
         diversity_weight=0.0,
+        reconstruction_weight=0.0,
     )

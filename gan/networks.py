@@ -17,6 +17,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import is_parametrized
 
 from data.errors import UsageError
+from gan.codes import ImageCodes
 from gan.config import GanConfig
 
 Layer = TypeVar("Layer", bound=nn.Module)
@@ -49,16 +50,23 @@ class Generator(nn.Module):
 
     Args:
         image_shape: (C, H, W) to generate; H and W are multiples of 4.
+        labels: (N,) int64, of the subset: where the configuration asks for codes, each of its images has one.
 
     Raises:
         UsageError: an image shape that two doublings do not reach.
     """
 
-    def __init__(self, config: GanConfig, *, image_shape: tuple[int, int, int], num_classes: int) -> None:
+    def __init__(
+        self, config: GanConfig, *, image_shape: tuple[int, int, int], num_classes: int, labels: Tensor | None = None
+    ) -> None:
         super().__init__()
         check_image_shape(image_shape)
         channels, height, width = image_shape
         self.image_shape = image_shape
+        self.sample_spread = config.sample_spread
+        self.codes: ImageCodes | None = None
+        if labels is not None and config.reconstruction_weight > 0:
+            self.codes = ImageCodes(labels, num_classes=num_classes, latent_dim=config.latent_dim)
         fine = config.generator_width
         coarse = 2 * fine
         self.coarse_shape = (height // 4, width // 4, coarse)
@@ -79,9 +87,13 @@ class Generator(nn.Module):
         images: Tensor = self.up2(features).tanh()  # (B, C, H, W)
         return images
 
+    def latent_of(self, noise: Tensor, labels: Tensor) -> Tensor:
+        """Map noise (B, latent_dim) from N(0, I) to latent vectors of samples, as many: itself without codes."""
+        return noise if self.codes is None else self.codes.between(noise, labels, spread=self.sample_spread)
+
 
 class GeneratorEnsemble(nn.Module):
-    """Snapshots of one training as one generator: each latent vector is shown by one of them, all alike often.
+    """Snapshots of one training as one generator: each noise vector is shown by one of them, all alike often.
 
     What a GAN leaves out changes while it trains, so its snapshots together vary more than the last one
     (self-ensembles: Wang et al. 2016, arXiv 1612.00991).
@@ -96,18 +108,22 @@ class GeneratorEnsemble(nn.Module):
         self.image_shape = members[0].image_shape
         self.latent_dim = members[0].latent_dim
 
-    def forward(self, latent: Tensor, labels: Tensor) -> Tensor:
-        """Map latent (B, latent_dim) float32 and labels (B,) int64 to images (B, C, H, W) in [-1, 1]."""
-        chosen = self.members_of(latent)
-        rows = [(chosen == place).nonzero().squeeze(1) for place in range(len(self.members))]
-        parts = [member(latent[mine], labels[mine]) for member, mine in zip(self.members, rows, strict=True)]
+    def forward(self, noise: Tensor, labels: Tensor) -> Tensor:
+        """Map noise (B, latent_dim) float32 from N(0, I) and labels (B,) int64 to images (B, C, H, W) in [-1, 1]."""
+        chosen = self.members_of(noise)
+        parts, rows = [], []
+        for place, member in enumerate(self.members):
+            assert isinstance(member, Generator)
+            mine = (chosen == place).nonzero().squeeze(1)
+            rows.append(mine)
+            parts.append(member(member.latent_of(noise[mine], labels[mine]), labels[mine]))
         images: Tensor = torch.cat(parts)[torch.cat(rows).argsort()]
         return images
 
-    def members_of(self, latent: Tensor) -> Tensor:
-        """Return which member shows each latent vector, (B,) int64: by low digits of its first number, which are spread
-        evenly and in no image to be seen, so that an image depends on nothing but its own latent vector and label."""
-        return (latent[:, 0].double().abs() * 2**20).long() % 2**10 % len(self.members)
+    def members_of(self, noise: Tensor) -> Tensor:
+        """Return which member shows each noise vector, (B,) int64: by low digits of its first number, which are spread
+        evenly and in no image to be seen, so that an image depends on nothing but its own noise and label."""
+        return (noise[:, 0].double().abs() * 2**20).long() % 2**10 % len(self.members)
 
 
 class Discriminator(nn.Module):
@@ -171,6 +187,8 @@ def initialise(network: nn.Module, *, config: GanConfig, rng: torch.Generator) -
         elif isinstance(module, nn.Embedding):
             spread = CLASS_EMBEDDING_STD if isinstance(network, Generator) else 0.02
             nn.init.normal_(_raw_weight(module), 0.0, spread, generator=rng)
+        elif isinstance(module, ImageCodes):
+            nn.init.normal_(module.vectors, 0.0, 1.0, generator=rng)
         if is_parametrized(module):
             _restart_power_iteration(module, rng=rng)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
+from gan.codes import CodeOptimizer
 from gan.networks import Discriminator, Generator
 
 
@@ -30,5 +31,6 @@ class TrainState:
     snapshots: list[Generator]
     generator_optimizer: torch.optim.Adam
     discriminator_optimizer: torch.optim.Adam
+    code_optimizer: CodeOptimizer | None  # where the generator has codes
     rng: torch.Generator
     history: list[EpochRecord]

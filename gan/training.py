@@ -25,9 +25,10 @@ from data.randomness import torch_stream
 from gan.batches import Batches
 from gan.checkpoint import load_checkpoint, save_checkpoint, save_generator
 from gan.closeness import kernel_distance
+from gan.codes import CodeOptimizer
 from gan.config import GanConfig
 from gan.grid import write_grid
-from gan.losses import LOSSES, gradient_penalty, lost_diversity
+from gan.losses import LOSSES, gradient_penalty, lost_diversity, reconstruction_error
 from gan.networks import Discriminator, Generator, GeneratorEnsemble, initialise
 from gan.sampling import generate
 from gan.state import EpochRecord, TrainState
@@ -69,13 +70,22 @@ class TrainingProgress:
 
 
 def train_step(
-    state: TrainState, images: Tensor, labels: Tensor, *, config: GanConfig, compute: Compute, rng: torch.Generator
+    state: TrainState,
+    images: Tensor,
+    labels: Tensor,
+    rows: Tensor,
+    *,
+    config: GanConfig,
+    compute: Compute,
+    rng: torch.Generator,
 ) -> StepMetrics:
     """Update discriminator, generator and moving average once.
 
     Args:
         images: (B, C, H, W) float32 in [-1, 1], real.
         labels: (B,) int64; the fake images carry the same labels.
+        rows: (B,) int64, the images' positions in the subset. Where the generator has codes, half of the fake images
+            are made from codes of real ones and must also look like them.
         rng: CPU generator of latent noise and augmentation.
     """
     assert config.differentiable_augmentation != "auto", "see GanConfig.for_subset"
@@ -87,6 +97,11 @@ def train_step(
         return deform(images, config=config.deformation, rng=rng) if config.differentiable_augmentation else images
 
     latent = torch.randn(batch, config.latent_dim, generator=rng).to(device)
+    codes = state.generator.codes
+    num_coded = batch // 2 if codes is not None else 0
+    coded = latent[:0] if codes is None else codes.vectors[rows[:num_coded]]
+    coded = coded.requires_grad_(codes is not None)
+    latent = torch.cat([coded + config.code_noise * latent[:num_coded], latent[num_coded:]])
     with compute.autocast():
         fake_images = state.generator(latent, labels).float()  # the same ones play in both updates
 
@@ -113,9 +128,14 @@ def train_step(
     generator_loss = loss.generator(real_logits.float(), fake_logits.float()).mean()
     if config.diversity_weight > 0:
         generator_loss = generator_loss + config.diversity_weight * lost_diversity(images, fake_images, labels)
+    if num_coded:
+        errors = reconstruction_error(fake_images[:num_coded], images[:num_coded])
+        generator_loss = generator_loss + config.reconstruction_weight * errors.mean()
     state.generator_optimizer.zero_grad(set_to_none=True)
     generator_loss.backward()  # type: ignore[no-untyped-call]
     state.generator_optimizer.step()
+    if codes is not None and state.code_optimizer is not None and coded.grad is not None:
+        state.code_optimizer.step(codes, rows[:num_coded], coded.grad)
     state.discriminator.requires_grad_(True)
 
     update_average(state.ema_generator, state.generator, decay=config.ema_decay)
@@ -131,16 +151,28 @@ def update_average(average: nn.Module, network: nn.Module, *, decay: float) -> N
 
 
 def new_state(
-    config: GanConfig, *, image_shape: tuple[int, int, int], num_classes: int, seed: int, compute: Compute
+    config: GanConfig,
+    labels: Tensor,
+    *,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    seed: int,
+    compute: Compute,
 ) -> TrainState:
-    """Build both networks, the average and the optimisers at step 0, all drawn from `seed`."""
-    generator = Generator(config, image_shape=image_shape, num_classes=num_classes)
+    """Build both networks, the average and the optimisers at step 0, all drawn from `seed`.
+
+    Args:
+        labels: (N,) int64, of the subset.
+    """
+    generator = Generator(config, image_shape=image_shape, num_classes=num_classes, labels=labels.cpu())
     discriminator = Discriminator(config, image_shape=image_shape, num_classes=num_classes)
     rng = torch_stream(seed, "gan initialisation")
     initialise(generator, config=config, rng=rng)
     initialise(discriminator, config=config, rng=rng)
     generator.to(compute.device).to(memory_format=torch.channels_last)
     discriminator.to(compute.device).to(memory_format=torch.channels_last)
+    codes = generator.codes
+    code_optimizer = None if codes is None else CodeOptimizer(codes, learning_rate=config.code_learning_rate)
     betas = (config.adam_beta1, config.adam_beta2)
     return TrainState(
         step=0,
@@ -151,6 +183,7 @@ def new_state(
         discriminator_optimizer=torch.optim.Adam(
             discriminator.parameters(), lr=config.discriminator_learning_rate, betas=betas
         ),
+        code_optimizer=None if code_optimizer is None else code_optimizer.to(compute.device),
         snapshots=[],
         rng=torch_stream(seed, "gan training"),
         history=[],
@@ -186,11 +219,14 @@ def train(
     config = config.for_subset(len(subset))
     checkpoint = directory / "state.safetensors"
     identity = digest_json([config.model_dump(mode="json"), subset.digest(), seed, compute.as_dict()])
-    state = new_state(config, image_shape=subset.shape, num_classes=subset.num_classes, seed=seed, compute=compute)
+    labels = torch.from_numpy(subset.labels)
+    state = new_state(
+        config, labels, image_shape=subset.shape, num_classes=subset.num_classes, seed=seed, compute=compute
+    )
     if not (checkpoint.exists() and load_checkpoint(checkpoint, state, identity=identity)):
         shutil.rmtree(directory / "epochs", ignore_errors=True)
     images = to_unit_range(subset.images).to(compute.device).contiguous(memory_format=torch.channels_last)
-    labels = torch.from_numpy(subset.labels).to(compute.device)
+    labels = labels.to(compute.device)
     batches = Batches(
         subset.labels, batch_size=config.batch_size, seed=seed, class_balanced=config.class_balanced_batches
     )
@@ -203,7 +239,9 @@ def train(
         module.train()
     while state.step < config.steps:
         rows = batches.of_step(state.step).to(compute.device)
-        unread.append(train_step(state, images[rows], labels[rows], config=config, compute=compute, rng=state.rng))
+        unread.append(
+            train_step(state, images[rows], labels[rows], rows, config=config, compute=compute, rng=state.rng)
+        )
         state.step += 1
         if state.step in due_snapshots:
             state.snapshots.append(copy.deepcopy(state.ema_generator))
@@ -329,7 +367,8 @@ def look_at_samples(
     measured = order[:CLOSENESS_SAMPLES]
     rows = np.concatenate([grid_rows, measured])
     latent = torch.randn(len(rows), config.latent_dim, generator=rng)
-    fake = generate(state.ema_generator, latent, torch.from_numpy(subset.labels[rows]), compute=compute)
+    generator = GeneratorEnsemble([state.ema_generator])
+    fake = generate(generator, latent, torch.from_numpy(subset.labels[rows]), compute=compute)
     distance = kernel_distance(to_unit_range(subset.images[measured]), fake[len(grid_rows) :])
     name = f"epochs/step-{state.step:06d}.png"
     write_grid(

@@ -16,18 +16,19 @@ from gan.state import EpochRecord, TrainState
 from gan.training import new_state, train_step
 
 CPU = Compute(device="cpu", precision="float32")
+LABELS = torch.arange(6) % 3
 CONFIG = GanConfig(generator_width=4, discriminator_width=4, latent_dim=8, batch_size=6).for_subset(60)
 
 
 def fresh(seed: int = 0, config: GanConfig = CONFIG) -> TrainState:
-    return new_state(config, image_shape=(1, 8, 8), num_classes=3, seed=seed, compute=CPU)
+    return new_state(config, LABELS, image_shape=(1, 8, 8), num_classes=3, seed=seed, compute=CPU)
 
 
 def trained(steps: int = 2, config: GanConfig = CONFIG) -> TrainState:
     state = fresh(config=config)
     for _ in range(steps):
         images = torch.rand(6, 1, 8, 8, generator=state.rng) * 2 - 1
-        train_step(state, images, torch.arange(6) % 3, config=config, compute=CPU, rng=state.rng)
+        train_step(state, images, LABELS, torch.arange(6), config=config, compute=CPU, rng=state.rng)
         state.step += 1
         state.snapshots.append(copy.deepcopy(state.ema_generator))
     state.history.append(

@@ -13,7 +13,7 @@ from PIL import Image
 import gan.training
 from data.device import Compute
 from data.errors import CorruptFileError, UsageError
-from data.images import LabelledImages
+from data.images import LabelledImages, to_unit_range
 from gan.checkpoint import load_generator
 from gan.config import GanConfig, chapter_dcgan
 from gan.losses import same_class_distance
@@ -31,6 +31,8 @@ from gan.training import (
 )
 
 CPU = Compute(device="cpu", precision="float32")
+ROWS = torch.arange(8)
+LABELS = ROWS % 3
 CONFIG = GanConfig(
     steps=12, batch_size=8, generator_width=4, discriminator_width=4, latent_dim=8, grid_every=5, checkpoint_every=4
 ).for_subset(60)
@@ -192,8 +194,8 @@ def poison(monkeypatch, *, step: int, discriminator: float = 0.5, generator: flo
     """From `step` on, let `train_step` report these losses."""
     real_step = gan.training.train_step
 
-    def poisoned(state, images, labels, **options):
-        metrics = real_step(state, images, labels, **options)
+    def poisoned(state, images, labels, rows, **options):
+        metrics = real_step(state, images, labels, rows, **options)
         if state.step + 1 < step:
             return metrics
         return StepMetrics(torch.tensor(discriminator), torch.tensor(generator))
@@ -236,8 +238,8 @@ def test_weights_broken_by_an_update_are_not_kept(striped, tmp_path, monkeypatch
     # The loss of step 8 is finite, its update is not: only the loss of step 9 would show it.
     real_step = gan.training.train_step
 
-    def breaking(state, images, labels, **options):
-        metrics = real_step(state, images, labels, **options)
+    def breaking(state, images, labels, rows, **options):
+        metrics = real_step(state, images, labels, rows, **options)
         if state.step + 1 == 8:
             with torch.no_grad():
                 state.generator.up2.weight[0, 0, 0, 0] = math.nan
@@ -286,7 +288,7 @@ def test_every_record_has_its_picture_and_its_closeness(striped, tmp_path):
 
 
 def test_the_grid_shows_real_images_of_each_class_on_the_left(striped, tmp_path):
-    state = new_state(CONFIG, image_shape=(1, 8, 8), num_classes=3, seed=0, compute=CPU)
+    state = new_state(CONFIG, LABELS, image_shape=(1, 8, 8), num_classes=3, seed=0, compute=CPU)
     record = look_at_samples(
         state,
         striped,
@@ -311,10 +313,12 @@ def test_training_brings_the_samples_closer_to_real(striped, tmp_path):
     assert records[-1]["kernel_distance"] < 0.5 * records[0]["kernel_distance"]
 
 
-def test_samples_have_the_class_they_were_asked_for(striped, tmp_path):
+@pytest.mark.parametrize(("reconstruction_weight", "steps"), [(0.0, 150), (3.0, 250)])
+def test_samples_have_the_class_they_were_asked_for(striped, tmp_path, reconstruction_weight, steps):
     # Without augmentation, which blurs stripes as fine as these; the discriminator then needs a slower pace.
     options = {"differentiable_augmentation": False, "diversity_weight": 0, "discriminator_learning_rate": 2e-4}
-    config = changed(steps=150, batch_size=32, generator_width=8, ema_decay=0.9, snapshots=1, **options)
+    options |= {"reconstruction_weight": reconstruction_weight, "steps": steps}
+    config = changed(batch_size=32, generator_width=8, ema_decay=0.9, snapshots=1, **options)
     run(striped, tmp_path, config)
     generator, _ = load_generator(tmp_path / "generator.safetensors")
     labels = torch.arange(60) % 3
@@ -328,7 +332,7 @@ def test_samples_have_the_class_they_were_asked_for(striped, tmp_path):
 def test_the_price_on_lost_diversity_keeps_samples_of_a_class_apart(striped, tmp_path):
     distances = {}
     for weight in (0.0, 5.0):
-        options = {"diversity_weight": weight, "discriminator_learning_rate": 2e-4}
+        options = {"diversity_weight": weight, "discriminator_learning_rate": 2e-4, "reconstruction_weight": 0}
         config = changed(steps=60, batch_size=32, generator_width=8, ema_decay=0.9, **options)
         run(striped, tmp_path / str(weight), config)
         generator, _ = load_generator(tmp_path / str(weight) / "generator.safetensors")
@@ -336,6 +340,26 @@ def test_the_price_on_lost_diversity_keeps_samples_of_a_class_apart(striped, tmp
         images = generator(torch.randn(60, 8, generator=torch.Generator().manual_seed(0)), labels)
         distances[weight] = float(same_class_distance(images, labels))
     assert distances[5.0] > 1.5 * distances[0.0]
+
+
+def test_the_generator_learns_to_make_each_training_image_from_its_code(striped, tmp_path):
+    blocks = np.random.default_rng(0).integers(0, 256, (12, 1, 2, 2), dtype=np.uint8)  # no two images alike
+    few = dataclasses.replace(striped.take(np.arange(12)), images=blocks.repeat(4, 2).repeat(4, 3))
+    options = {"differentiable_augmentation": False, "diversity_weight": 0}
+    run(few, tmp_path, changed(steps=300, batch_size=24, generator_width=8, ema_decay=0.9, snapshots=1, **options))
+    ensemble, _ = load_generator(tmp_path / "generator.safetensors")
+    generator = ensemble.members[0]
+    made = generator(generator.codes.vectors, generator.codes.labels)
+    real = to_unit_range(few.images)
+    distances = (made[:, None] - real[None]).square().flatten(2).mean(2)  # (made, real)
+    assert torch.equal(generator.codes.labels, torch.from_numpy(few.labels))
+    assert float((distances.argmin(1) == torch.arange(12)).float().mean()) > 0.8
+
+
+def test_without_a_weight_on_reconstruction_there_are_no_codes(striped, tmp_path):
+    run(striped, tmp_path, changed(reconstruction_weight=0))
+    generator, _ = load_generator(tmp_path / "generator.safetensors")
+    assert generator.members[0].codes is None
 
 
 def test_samples_come_from_snapshots_of_the_second_half(striped, tmp_path):
@@ -366,8 +390,14 @@ def test_many_images_are_seen_undistorted_and_few_are_not():
     assert many.diversity_weight == 0
 
 
+def test_many_images_have_no_codes_and_few_have():
+    asked = GanConfig(differentiable_augmentation=True, diversity_weight=2, reconstruction_weight=1.5)
+    assert asked.for_subset(9_999).reconstruction_weight == 1.5
+    assert asked.for_subset(10_000).reconstruction_weight == 0
+
+
 def test_what_was_asked_for_stays_whatever_the_subset():
-    asked = GanConfig(differentiable_augmentation=True, diversity_weight=2)
+    asked = GanConfig(differentiable_augmentation=True, diversity_weight=2, reconstruction_weight=0)
     assert asked.for_subset(60_000) == asked
 
 
@@ -403,22 +433,22 @@ def test_average_without_decay_is_the_network_itself():
 
 
 def test_averaged_generator_follows_the_exponential_average_of_the_generators(striped):
-    state = new_state(CONFIG, image_shape=(1, 8, 8), num_classes=3, seed=0, compute=CPU)
-    images, labels = torch.rand(8, 1, 8, 8), torch.arange(8) % 3
+    state = new_state(CONFIG, LABELS, image_shape=(1, 8, 8), num_classes=3, seed=0, compute=CPU)
+    images, labels = torch.rand(8, 1, 8, 8), LABELS
     expected = state.generator.up2.weight.detach().clone()
     for _ in range(3):
-        train_step(state, images, labels, config=CONFIG, compute=CPU, rng=state.rng)
+        train_step(state, images, labels, ROWS, config=CONFIG, compute=CPU, rng=state.rng)
         expected = CONFIG.ema_decay * expected + (1 - CONFIG.ema_decay) * state.generator.up2.weight.detach()
     torch.testing.assert_close(state.ema_generator.up2.weight.detach(), expected)
 
 
 @pytest.mark.parametrize("frozen", ["generator_optimizer", "discriminator_optimizer"])
 def test_each_player_is_moved_by_its_own_optimiser_only(frozen):
-    state = new_state(CONFIG, image_shape=(1, 8, 8), num_classes=3, seed=0, compute=CPU)
+    state = new_state(CONFIG, LABELS, image_shape=(1, 8, 8), num_classes=3, seed=0, compute=CPU)
     getattr(state, frozen).param_groups[0]["lr"] = 0.0
     players = {"generator_optimizer": state.generator, "discriminator_optimizer": state.discriminator}
     before = {name: [p.detach().clone() for p in player.parameters()] for name, player in players.items()}
-    train_step(state, torch.rand(8, 1, 8, 8), torch.arange(8) % 3, config=CONFIG, compute=CPU, rng=torch.Generator())
+    train_step(state, torch.rand(8, 1, 8, 8), LABELS, ROWS, config=CONFIG, compute=CPU, rng=torch.Generator())
     for name, player in players.items():
         stayed = all(torch.equal(a, b) for a, b in zip(before[name], player.parameters(), strict=True))
         assert stayed == (name == frozen)
@@ -428,15 +458,15 @@ def test_gradient_penalties_enter_the_discriminators_loss():
     losses = []
     for gamma in (0.0, 10.0):
         config = changed(r1_gamma=gamma, discriminator_norm="none", initialisation="default")
-        state = new_state(config, image_shape=(1, 8, 8), num_classes=3, seed=0, compute=CPU)
+        state = new_state(config, LABELS, image_shape=(1, 8, 8), num_classes=3, seed=0, compute=CPU)
         images = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(1))
-        metrics = train_step(state, images, torch.arange(8) % 3, config=config, compute=CPU, rng=state.rng)
+        metrics = train_step(state, images, LABELS, ROWS, config=config, compute=CPU, rng=state.rng)
         losses.append(float(metrics.discriminator_loss))
     assert losses[1] > losses[0]
 
 
 def test_a_settled_generators_image_does_not_depend_on_its_batch():
-    state = new_state(CONFIG, image_shape=(1, 8, 8), num_classes=3, seed=0, compute=CPU)
+    state = new_state(CONFIG, LABELS, image_shape=(1, 8, 8), num_classes=3, seed=0, compute=CPU)
     generator = state.ema_generator
     settle_batch_norm(generator, config=CONFIG, num_classes=3, seed=0, compute=CPU)
     latent, labels = torch.randn(9, 8), torch.arange(9) % 3
@@ -446,7 +476,7 @@ def test_a_settled_generators_image_does_not_depend_on_its_batch():
 
 
 def test_settled_statistics_are_those_of_the_generators_own_activations():
-    state = new_state(CONFIG, image_shape=(1, 8, 8), num_classes=3, seed=0, compute=CPU)
+    state = new_state(CONFIG, LABELS, image_shape=(1, 8, 8), num_classes=3, seed=0, compute=CPU)
     generator = state.ema_generator
     torch.nn.init.constant_(generator.norm1.running_mean, 100.0)
     settle_batch_norm(generator, config=CONFIG, num_classes=3, seed=0, compute=CPU)
