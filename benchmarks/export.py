@@ -110,7 +110,10 @@ def random_generator(directory: Path, image_shape: tuple[int, int, int]) -> Path
     """Write an untrained generator of ten classes."""
     config = GanConfig()
     rng = torch.Generator().manual_seed(0)
-    members = [Generator(config, image_shape=image_shape, num_classes=10) for _ in range(config.snapshots)]
+    labels = torch.arange(1000) % 10
+    members = [
+        Generator(config, image_shape=image_shape, num_classes=10, labels=labels) for _ in range(config.snapshots)
+    ]
     for member in members:
         initialise(member, config=config, rng=rng)
     generator = GeneratorEnsemble(members)

@@ -171,6 +171,8 @@ def load_generator(path: Path) -> tuple[GeneratorEnsemble, tuple[str, ...]]:
         shape = (channels, height, width)
         num_members = len({name.split(".")[1] for name in tensors})
         labels = tensors.get("members.0.codes.labels")
+        if labels is not None and not (labels.numel() and 0 <= int(labels.min()) <= int(labels.max()) < len(names)):
+            raise ValueError("its codes belong to no class")
         generator = GeneratorEnsemble(
             [Generator(config, image_shape=shape, num_classes=len(names), labels=labels) for _ in range(num_members)]
         )

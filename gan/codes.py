@@ -31,7 +31,7 @@ class ImageCodes(nn.Module):
     def __init__(self, labels: Tensor, *, num_classes: int, latent_dim: int) -> None:
         super().__init__()
         self.register_buffer("vectors", torch.zeros(len(labels), latent_dim))
-        self.register_buffer("labels", labels)
+        self.register_buffer("labels", labels.clone())
         self.register_buffer("by_class", labels.argsort(stable=True), persistent=False)
         self.register_buffer("counts", torch.bincount(labels, minlength=num_classes), persistent=False)
 
@@ -39,8 +39,9 @@ class ImageCodes(nn.Module):
         """Map noise (B, latent_dim) from N(0, I) and labels (B,) int64 to latent vectors (B, latent_dim).
 
         Two different codes of the class are chosen by the noise itself, its first and last number, so that a sample
-        depends on nothing but its noise and label; the noise is added to their middle, `spread` times as large as
-        the middle is. Classes of one image have that code alone, classes of none the noise as it is.
+        depends on nothing but its noise and label (two numbers in `latent_dim` are bound by the choice); the noise is
+        added to their middle, `spread` times as large as that. Classes of one image have that code alone, classes of
+        none the noise as it is.
         """
         counts, starts = self.counts[labels], (self.counts.cumsum(0) - self.counts)[labels]  # (B,), (B,)
         even = torch.special.ndtr(noise[:, [0, -1]].double())  # (B, 2), from U(0, 1)
@@ -49,7 +50,8 @@ class ImageCodes(nn.Module):
         second = (first + step) % counts.clamp(min=1)
         last = len(self.by_class) - 1
         one, other = (self.vectors[self.by_class[(starts + place).clamp(max=last)]] for place in (first, second))
-        blended = ((one + other) / 2**0.5 + spread * noise) / (1 + spread**2) ** 0.5  # as large as N(0, I)
+        middle = torch.where((counts > 1)[:, None], (one + other) / 2**0.5, one)
+        blended = (middle + spread * noise) / (1 + spread**2) ** 0.5  # as large as N(0, I), where codes are independent
         return torch.where((counts > 0)[:, None], blended, noise)
 
 
@@ -75,7 +77,7 @@ class CodeOptimizer(nn.Module):
 
         A row that comes twice is moved once, by the sum of its gradients.
         """
-        gradient = torch.zeros_like(codes.vectors).index_add_(0, rows, gradient)[rows]
+        gradient = (rows[:, None] == rows).to(gradient.dtype) @ gradient
         momentum = self.momentum[rows].lerp(gradient, 1 - MOMENTUM)
         square = self.square[rows].lerp(gradient.square().mean(1, keepdim=True), 1 - SQUARE_MOMENTUM)
         moved = codes.vectors[rows] - self.learning_rate * momentum / (square.sqrt() + TINY)

@@ -25,7 +25,8 @@ Pixels = npt.NDArray[np.uint8]
 def generate(generator: AnyGenerator, latent: Tensor, labels: Tensor, *, compute: Compute) -> Tensor:
     """Map latent (N, latent_dim) and labels (N,) to images (N, C, H, W) float32 in [-1, 1] on the CPU, in batches.
 
-    The generator is in evaluation mode, so an image depends on its own latent and label only.
+    The generator is in evaluation mode, so an image depends on its own latent and label only. An ensemble
+    takes noise, of which it makes its members' latent vectors (`Generator.latent_of`); a member takes latent vectors.
     """
     parts = []
     for start in range(0, len(latent), SAMPLE_BATCH):

@@ -1,6 +1,6 @@
 """Training of the conditional GAN on one subset (exercise 3 of the chapter).
 
-`train_step` is the whole game in one page: discriminator update, generator update, moving average. `train` runs
+`train_step` is the whole game in one page: discriminator update, generator update, codes, moving average. `train` runs
 it: batches, checkpoints, the sample grid after every epoch, and the stop on non-finite losses.
 """
 
@@ -144,7 +144,8 @@ def train_step(
 
 @torch.no_grad()
 def update_average(average: nn.Module, network: nn.Module, *, decay: float) -> None:
-    """Move `average` towards `network`: parameters exponentially, batch statistics outright (Karras et al. 2018)."""
+    """Move `average` towards `network`: parameters exponentially (Karras et al. 2018), batch statistics and codes
+    outright."""
     torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
     for mine, theirs in zip(average.buffers(), network.buffers(), strict=True):
         mine.copy_(theirs)

@@ -46,7 +46,7 @@ def trained(steps: int = 2, config: GanConfig = CONFIG) -> TrainState:
 
 def everything(state: TrainState) -> dict[str, torch.Tensor]:
     tensors = {"rng": state.rng.get_state()}
-    for name in ("generator", "discriminator", "ema_generator"):
+    for name in ("generator", "discriminator", "ema_generator", "code_optimizer"):
         tensors |= {f"{name}.{key}": value for key, value in getattr(state, name).state_dict().items()}
     for place, snapshot in enumerate(state.snapshots):
         tensors |= {f"snapshot{place}.{key}": value for key, value in snapshot.state_dict().items()}
@@ -168,6 +168,16 @@ def test_safetensors_of_another_program_are_refused(tmp_path, facts):
         load_checkpoint(tmp_path / "state", fresh(), identity="x")
     with pytest.raises(CorruptFileError, match="delete it"):
         load_generator(tmp_path / "state")
+
+
+@pytest.mark.parametrize("labels", [torch.full((6,), 3), torch.full((6,), -1), torch.zeros(0, dtype=torch.int64)])
+def test_codes_of_no_class_are_refused(tmp_path, labels):
+    generator = GeneratorEnsemble([trained().ema_generator])
+    generator.members[0].codes.labels = labels
+    generator.members[0].codes.vectors = torch.zeros(len(labels), 8)
+    save_generator(tmp_path / "g", generator, config=CONFIG, image_shape=(1, 8, 8), class_names=("a", "b", "c"))
+    with pytest.raises(CorruptFileError, match="codes belong to no class"):
+        load_generator(tmp_path / "g")
 
 
 def test_a_training_state_is_not_a_generator(tmp_path):

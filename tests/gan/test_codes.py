@@ -26,7 +26,10 @@ def pairs_used(made: ImageCodes, label: int, count: int = 400) -> list[tuple[int
     middles = latent * (1 + SPREAD**2) ** 0.5 - SPREAD * draws
     number = len(made.vectors)
     pairs = [(one, other) for one in range(number) for other in range(one, number)]
-    sums = torch.stack([(made.vectors[one] + made.vectors[other]) / 2**0.5 for one, other in pairs])
+    vectors = made.vectors
+    sums = torch.stack(
+        [vectors[one] if one == other else (vectors[one] + vectors[other]) / 2**0.5 for one, other in pairs]
+    )
     distances = torch.cdist(middles, sums, compute_mode="donot_use_mm_for_euclid_dist")
     assert float(distances.min(1).values.max()) < 1e-4
     return [pairs[place] for place in distances.argmin(1).tolist()]

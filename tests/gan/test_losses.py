@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from gan.losses import LOSSES, gradient_penalty, lost_diversity, same_class_distance
+from gan.losses import LOSSES, gradient_penalty, lost_diversity, reconstruction_error, same_class_distance
 
 # Probabilities D(x) and D(G(z)) and the logits that stand for them.
 REAL_PROBABILITY = torch.tensor([0.9, 0.5, 0.2], dtype=torch.float64)
@@ -117,6 +117,16 @@ def test_gradient_penalty_can_be_trained():
     images = torch.ones(2, 1, 1, 1, requires_grad=True)
     gradient_penalty((weight * images).flatten(), images).mean().backward()
     torch.testing.assert_close(weight.grad, torch.tensor([6.0]))
+
+
+def test_reconstruction_error_adds_up_three_sizes():
+    zeros = torch.zeros(3, 1, 8, 8)
+    constant, stripes, point = torch.full((1, 8, 8), 0.5), torch.zeros(1, 8, 8), torch.zeros(1, 8, 8)
+    stripes[:, ::2], stripes[:, 1::2] = 1, -1  # nothing is left of them at half size
+    point[0, 0, 0] = 1  # a quarter at half size, a sixteenth at quarter size
+    expected = [3 * 0.25, 1.0, 1 / 64 + 1 / 16 / 16 + 1 / 256 / 4]
+    errors = reconstruction_error(torch.stack([constant, stripes, point]), zeros)
+    torch.testing.assert_close(errors, torch.tensor(expected))
 
 
 def test_same_class_distance_compares_within_classes_only():

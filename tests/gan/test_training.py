@@ -454,6 +454,27 @@ def test_each_player_is_moved_by_its_own_optimiser_only(frozen):
         assert stayed == (name == frozen)
 
 
+def test_a_step_trains_the_codes_of_half_of_its_images():
+    state = new_state(CONFIG, LABELS, image_shape=(1, 8, 8), num_classes=3, seed=0, compute=CPU)
+    before, rows = state.generator.codes.vectors.clone(), torch.tensor([6, 1, 4, 3, 0, 2, 5, 7])
+    train_step(state, torch.rand(8, 1, 8, 8), LABELS[rows], rows, config=CONFIG, compute=CPU, rng=state.rng)
+    moved = (state.generator.codes.vectors != before).any(1)
+    assert moved.nonzero().squeeze(1).tolist() == [1, 3, 4, 6]
+    assert torch.equal(state.ema_generator.codes.vectors, state.generator.codes.vectors)
+
+
+def test_samples_are_made_as_far_from_the_codes_as_was_asked_for():
+    near, far = (
+        new_state(
+            changed(sample_spread=spread), LABELS, image_shape=(1, 8, 8), num_classes=3, seed=0, compute=CPU
+        ).generator
+        for spread in (0.0, 3.0)
+    )
+    noise = torch.randn(8, 8, generator=torch.Generator().manual_seed(2))
+    assert float(torch.corrcoef(torch.stack([near.latent_of(noise, LABELS).flatten(), noise.flatten()]))[0, 1]) < 0.5
+    assert float(torch.corrcoef(torch.stack([far.latent_of(noise, LABELS).flatten(), noise.flatten()]))[0, 1]) > 0.8
+
+
 def test_gradient_penalties_enter_the_discriminators_loss():
     losses = []
     for gamma in (0.0, 10.0):
