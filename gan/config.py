@@ -8,6 +8,7 @@ from data.augmentation import DeformationConfig
 
 LossName = Literal["minimax", "non_saturating", "hinge", "relativistic"]
 MANY_IMAGES = 10_000  # from here on a discriminator no longer learns its real images by heart (benchmarks/TRIALS.md)
+MAX_IMBALANCE = 10.0  # beyond, rare classes do better without codes: 1 was tried, and 100 (benchmarks/TRIALS.md)
 
 
 class GanConfig(BaseModel, frozen=True, extra="forbid"):
@@ -29,7 +30,7 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
     reconstruction_weight: float = Field(
         default=3.0,
         ge=0,
-        description=f"cost to the generator of training images it cannot make; none from {MANY_IMAGES:,} images on",
+        description=f"cost to the generator of images it cannot make; 0 from {MANY_IMAGES:,} on or for uneven classes",
     )
     code_learning_rate: float = Field(default=0.05, gt=0, description="of the codes that it makes them from")
     code_noise: float = Field(default=0.3, ge=0, description="added to codes in training, in standard deviations")
@@ -56,14 +57,18 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
     grid_every: int = Field(default=250, ge=1, description="steps between sample grids where an epoch is shorter")
     checkpoint_every: int = Field(default=250, ge=1, description="steps between checkpoints")
 
-    def for_subset(self, num_images: int) -> "GanConfig":
+    def for_subset(self, num_images: int, *, imbalance: float = 1.0) -> "GanConfig":
         """Return the configuration with "auto" decided for a subset of `num_images`.
 
         Where images are many, undistorted ones teach more, there is no lost diversity to pay for, and every image is
-        seen too rarely to learn a code for it.
+        seen too rarely to learn a code for it. Nor are there codes where classes differ much in size: samples
+        of rare classes were worse for them.
+
+        Args:
+            imbalance: images of the most frequent class over those of the rarest one that has any.
         """
         many = num_images >= MANY_IMAGES
-        changes: dict[str, object] = {"reconstruction_weight": 0.0} if many else {}
+        changes: dict[str, object] = {"reconstruction_weight": 0.0} if many or imbalance > MAX_IMBALANCE else {}
         if self.differentiable_augmentation == "auto":
             changes["differentiable_augmentation"] = not many
             changes |= {"diversity_weight": 0.0} if many else {}

@@ -217,7 +217,8 @@ def train(
         CorruptFileError: the interrupted training's checkpoint cannot be read.
         UsageError: the networks cannot make images of the subset's shape.
     """
-    config = config.for_subset(len(subset))
+    counts = subset.class_counts()
+    config = config.for_subset(len(subset), imbalance=float(counts.max() / counts[counts > 0].min()))
     checkpoint = directory / "state.safetensors"
     identity = digest_json([config.model_dump(mode="json"), subset.digest(), seed, compute.as_dict()])
     labels = torch.from_numpy(subset.labels)

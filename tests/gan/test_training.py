@@ -396,6 +396,14 @@ def test_many_images_have_no_codes_and_few_have():
     assert asked.for_subset(10_000).reconstruction_weight == 0
 
 
+def test_there_are_codes_where_classes_are_even_and_none_for_a_long_tail(striped, tmp_path):
+    even, tail = striped.take(np.arange(36)), striped.take(np.flatnonzero((striped.labels < 2) | (np.arange(60) == 2)))
+    for name, subset in (("even", even), ("tail", tail)):  # 20 images of two classes and 1 of the third
+        run(subset, tmp_path / name)
+        generator, _ = load_generator(tmp_path / name / "generator.safetensors")
+        assert (generator.members[0].codes is not None) == (name == "even")
+
+
 def test_what_was_asked_for_stays_whatever_the_subset():
     asked = GanConfig(differentiable_augmentation=True, diversity_weight=2, reconstruction_weight=0)
     assert asked.for_subset(60_000) == asked
