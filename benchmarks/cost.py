@@ -30,7 +30,7 @@ from data.images import LabelledImages
 from data.memory import peak_memory_bytes
 from data.randomness import numpy_stream
 from data.sources import load_source
-from gan.config import MANY_IMAGES, GanConfig
+from gan.config import GanConfig
 from gan.export import ExportRequest, export_dataset
 
 SUBSET_SIZES = (100, 1_000, 10_000, 60_000)
@@ -79,9 +79,7 @@ def measure_nothing() -> Cost:
 def measure_training(training: Training, *, steps: int, compute: Compute) -> Cost:
     """Time `steps` steps of the default GAN on random images of MNIST's train split."""
     subset = _subset(training)
-    config = GanConfig(batch_size=training.batch_size).for_subset(USUAL_SIZE)
-    if training.num_images >= MANY_IMAGES:  # as in a study, which is without codes there
-        config = config.model_copy(update={"reconstruction_weight": 0.0})
+    config = GanConfig(batch_size=training.batch_size, differentiable_augmentation=True).for_subset(training.num_images)
     step = repeated_step(subset, config=config, compute=compute)
     return _cost(seconds_each(step, compute=compute, repeats=steps))
 

@@ -15,13 +15,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
+from benchmarks.protocol import random_ensemble
 from data.device import Compute, resolve_compute
 from gan.checkpoint import save_generator
 from gan.config import GanConfig
 from gan.export import GENERATOR_FILE, ExportProgress, ExportRequest, StageSeconds, export_dataset
-from gan.networks import Generator, GeneratorEnsemble, initialise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,14 +107,7 @@ def report(runs: list[Measurement], request: ExportRequest) -> None:
 def random_generator(directory: Path, image_shape: tuple[int, int, int]) -> Path:
     """Write an untrained generator of ten classes."""
     config = GanConfig()
-    rng = torch.Generator().manual_seed(0)
-    labels = torch.arange(1000) % 10
-    members = [
-        Generator(config, image_shape=image_shape, num_classes=10, labels=labels) for _ in range(config.snapshots)
-    ]
-    for member in members:
-        initialise(member, config=config, rng=rng)
-    generator = GeneratorEnsemble(members)
+    generator = random_ensemble(config, image_shape=image_shape)
     names = tuple(str(digit) for digit in range(10))
     save_generator(directory / GENERATOR_FILE, generator, config=config, image_shape=image_shape, class_names=names)
     return directory

@@ -25,6 +25,7 @@ from evaluation.predictions import Predictions, predictions_on
 from gan.batches import Batches
 from gan.checkpoint import load_generator
 from gan.config import GanConfig
+from gan.networks import Generator, GeneratorEnsemble, initialise
 from gan.sampling import AnyGenerator, class_sequence, draw_images
 from gan.training import new_state, train, train_step
 
@@ -70,6 +71,17 @@ def samples_of(
     return LabelledImages(
         images=images, labels=labels, rows=np.arange(len(labels), dtype=np.int64), class_names=class_names
     )
+
+
+def random_ensemble(config: GanConfig, *, image_shape: tuple[int, int, int]) -> GeneratorEnsemble:
+    """Return an untrained generator of ten classes as a study on 1,000 images would have it, codes included."""
+    labels, rng = torch.arange(1000) % 10, torch.Generator().manual_seed(0)
+    members = [
+        Generator(config, image_shape=image_shape, num_classes=10, labels=labels) for _ in range(config.snapshots)
+    ]
+    for member in members:
+        initialise(member, config=config, rng=rng)
+    return GeneratorEnsemble(members)
 
 
 def trained_samples(

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.protocol import random_ensemble
 from benchmarks.results import add_result, median_and_spread, seconds_each
 from data.device import Compute, resolve_compute
 from data.images import to_unit_range
@@ -25,7 +26,7 @@ from data.randomness import torch_stream
 from data.sources import load_source
 from gan.batches import Batches
 from gan.config import GanConfig
-from gan.networks import Discriminator, Generator, GeneratorEnsemble
+from gan.networks import Discriminator, Generator
 from gan.sampling import draw_images
 from gan.training import new_state, train_step
 
@@ -76,11 +77,9 @@ def matrix_product_rate(compute: Compute) -> float:
 
 def generating(config: GanConfig, *, image_shape: tuple[int, int, int], compute: Compute) -> Callable[[], object]:
     """Return work that draws `GENERATED` images as an export does."""
-    of_subset = torch.arange(FEW_IMAGES) % 10
-    members = [
-        Generator(config, image_shape=image_shape, num_classes=10, labels=of_subset) for _ in range(config.snapshots)
-    ]
-    generator = GeneratorEnsemble(members).to(compute.device).to(memory_format=torch.channels_last).eval()
+    generator = (
+        random_ensemble(config, image_shape=image_shape).to(compute.device).to(memory_format=torch.channels_last).eval()
+    )
     labels = np.arange(GENERATED, dtype=np.int64) % 10
     return lambda: draw_images(generator, labels, rng=torch_stream(0, "benchmark"), compute=compute)
 

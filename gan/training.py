@@ -97,11 +97,10 @@ def train_step(
         return deform(images, config=config.deformation, rng=rng) if config.differentiable_augmentation else images
 
     latent = torch.randn(batch, config.latent_dim, generator=rng).to(device)
-    codes = state.generator.codes
-    num_coded = batch // 2 if codes is not None else 0
-    coded = latent[:0] if codes is None else codes.vectors[rows[:num_coded]]
-    coded = coded.requires_grad_(codes is not None)
-    latent = torch.cat([coded + config.code_noise * latent[:num_coded], latent[num_coded:]])
+    codes, coded = state.generator.codes, latent[:0]
+    if codes is not None:
+        coded = codes.vectors[rows[: batch // 2]].requires_grad_()
+        latent = torch.cat([coded + config.code_noise * latent[: len(coded)], latent[len(coded) :]])
     with compute.autocast():
         fake_images = state.generator(latent, labels).float()  # the same ones play in both updates
 
@@ -128,14 +127,14 @@ def train_step(
     generator_loss = loss.generator(real_logits.float(), fake_logits.float()).mean()
     if config.diversity_weight > 0:
         generator_loss = generator_loss + config.diversity_weight * lost_diversity(images, fake_images, labels)
-    if num_coded:
-        errors = reconstruction_error(fake_images[:num_coded], images[:num_coded])
+    if len(coded):
+        errors = reconstruction_error(fake_images[: len(coded)], images[: len(coded)])
         generator_loss = generator_loss + config.reconstruction_weight * errors.mean()
     state.generator_optimizer.zero_grad(set_to_none=True)
     generator_loss.backward()  # type: ignore[no-untyped-call]
     state.generator_optimizer.step()
     if codes is not None and state.code_optimizer is not None and coded.grad is not None:
-        state.code_optimizer.step(codes, rows[:num_coded], coded.grad)
+        state.code_optimizer.step(codes, rows[: len(coded)], coded.grad)
     state.discriminator.requires_grad_(True)
 
     update_average(state.ema_generator, state.generator, decay=config.ema_decay)
