@@ -22,7 +22,6 @@ import numpy as np
 import torch
 
 from benchmarks.export import random_generator
-from benchmarks.protocol import repeated_step
 from benchmarks.results import add_result, median_and_range, median_and_spread, seconds_each
 from data.collecting import resized
 from data.device import Compute, resolve_compute
@@ -32,6 +31,7 @@ from data.randomness import numpy_stream
 from data.sources import load_source
 from gan.config import GanConfig
 from gan.export import ExportRequest, export_dataset
+from gan.training import Training
 
 SUBSET_SIZES = (100, 1_000, 10_000, 60_000)
 BATCH_SIZES = (32, 64, 128, 256)
@@ -41,7 +41,7 @@ IMAGE_SHAPE = (1, 28, 28)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class TrainingSize:
     """A training to measure."""
 
     num_images: int = USUAL_SIZE
@@ -76,11 +76,11 @@ def measure_nothing() -> Cost:
     return _cost(())
 
 
-def measure_training(training: Training, *, steps: int, compute: Compute) -> Cost:
+def measure_training(training: TrainingSize, *, steps: int, compute: Compute) -> Cost:
     """Time `steps` steps of the default GAN on random images of MNIST's train split."""
     subset = _subset(training)
     config = GanConfig(batch_size=training.batch_size, differentiable_augmentation=True).for_subset(training.num_images)
-    step = repeated_step(subset, config=config, compute=compute)
+    step = Training(subset, config=config, seed=0, compute=compute).step
     return _cost(seconds_each(step, compute=compute, repeats=steps))
 
 
@@ -103,9 +103,9 @@ def measure_export(num_images: int, *, compute: Compute) -> Cost:
 
 def jobs(*, steps: int, generated: Sequence[int], compute: Compute) -> list[Job]:
     """Return every measurement."""
-    trainings = [Training(num_images=size) for size in SUBSET_SIZES]
-    trainings += [Training(batch_size=size) for size in BATCH_SIZES]
-    trainings += [Training(side=side) for side in SIDES]
+    trainings = [TrainingSize(num_images=size) for size in SUBSET_SIZES]
+    trainings += [TrainingSize(batch_size=size) for size in BATCH_SIZES]
+    trainings += [TrainingSize(side=side) for side in SIDES]
     return [
         Job(title="nothing done", unit="", work=measure_nothing),
         *(
@@ -156,7 +156,7 @@ def main() -> None:
     add_result("cost", compute=compute, figures=figures)
 
 
-def _subset(training: Training) -> LabelledImages:
+def _subset(training: TrainingSize) -> LabelledImages:
     train = load_source("mnist").train
     rows = numpy_stream(0, "cost").permutation(len(train))[: training.num_images]
     subset = train.take(np.sort(rows))

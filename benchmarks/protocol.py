@@ -1,8 +1,8 @@
-"""Pieces of the protocol that benchmarks share: overrides, splits, GAN steps, samples, a classifier's answers."""
+"""Pieces of the protocol that benchmarks share: overrides, splits, samples, a classifier's answers."""
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from data.augmentation import DeformationConfig
 from data.device import Compute
 from data.errors import UsageError
-from data.images import LabelledImages, to_unit_range
+from data.images import LabelledImages
 from data.randomness import numpy_stream, torch_stream
 from data.regimes import BalancedRegime, draw_subset
 from evaluation.arms import TrainingSet
@@ -22,12 +22,11 @@ from evaluation.classifiers import Classifier, FitOptions, fit_classifier
 from evaluation.config import ClassifierConfig
 from evaluation.metrics import accuracy
 from evaluation.predictions import Predictions, predictions_on
-from gan.batches import Batches
 from gan.checkpoint import load_generator
 from gan.config import GanConfig
 from gan.networks import Generator, GeneratorEnsemble, initialise
 from gan.sampling import AnyGenerator, class_sequence, draw_images
-from gan.training import new_state, train, train_step
+from gan.training import train
 
 Split = Literal["validation", "test"]
 Config = TypeVar("Config", bound=BaseModel)
@@ -97,21 +96,6 @@ def trained_samples(
         generator, images_per_class=images_per_class, class_names=class_names, seed=seed, compute=compute
     )
     return samples, seconds
-
-
-def repeated_step(subset: LabelledImages, *, config: GanConfig, compute: Compute) -> Callable[[], None]:
-    """Return work that trains a new GAN on `subset` by one step each time it is called: what benchmarks time."""
-    labels = torch.from_numpy(subset.labels).to(compute.device)
-    state = new_state(config, labels, image_shape=subset.shape, num_classes=subset.num_classes, seed=0, compute=compute)
-    images = to_unit_range(subset.images).to(compute.device).contiguous(memory_format=torch.channels_last)
-    batches = Batches(subset.labels, batch_size=config.batch_size, seed=0, class_balanced=False)
-
-    def step() -> None:
-        rows = batches.of_step(state.step).to(compute.device)
-        train_step(state, images[rows], labels[rows], rows, config=config, compute=compute, rng=state.rng)
-        state.step += 1
-
-    return step
 
 
 @dataclass(frozen=True, kw_only=True)

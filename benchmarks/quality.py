@@ -22,13 +22,12 @@ from benchmarks.protocol import Judge, held_out, overridden, samples_of
 from benchmarks.results import add_result, synchronise
 from data.augmentation import DeformationConfig
 from data.device import Compute, resolve_compute
-from data.images import LabelledImages, to_unit_range
+from data.images import LabelledImages
 from data.sources import load_source
 from evaluation.config import ClassifierConfig
-from gan.batches import Batches
 from gan.config import GanConfig, chapter_dcgan
 from gan.networks import Generator, GeneratorEnsemble
-from gan.training import new_state, settle_batch_norm, train_step
+from gan.training import Training, settle_batch_norm
 
 KEEP_EVERY = 250  # steps
 ENDLESS = 10**9  # steps; the clock decides
@@ -42,17 +41,11 @@ def train_by_the_clock(
     config = config.for_subset(len(images))
     kept: dict[int, Generator] = {}
     spent, started = 0.0, time.perf_counter()
-    labels = torch.from_numpy(images.labels).to(compute.device)
-    state = new_state(
-        config, labels, image_shape=images.shape, num_classes=images.num_classes, seed=seed, compute=compute
-    )
-    pixels = to_unit_range(images.images).to(compute.device).contiguous(memory_format=torch.channels_last)
-    batches = Batches(images.labels, batch_size=config.batch_size, seed=seed, class_balanced=False)
+    training = Training(images, config=config, seed=seed, compute=compute)
+    state = training.state
     for due in report_seconds:
         while spent + time.perf_counter() - started < due:
-            rows = batches.of_step(state.step).to(compute.device)
-            train_step(state, pixels[rows], labels[rows], rows, config=config, compute=compute, rng=state.rng)
-            state.step += 1
+            training.step()
             if state.step % 20 == 0:
                 synchronise(compute)  # or the clock would run ahead of the device
             if state.step % KEEP_EVERY == 0:

@@ -24,7 +24,6 @@ from threading import Barrier
 
 import torch
 
-from benchmarks.protocol import repeated_step
 from benchmarks.results import add_result, median_and_range
 from data.device import resolve_compute
 from data.files import read_json
@@ -38,6 +37,7 @@ from flows.server import study_server
 from flows.stages import stage_timings
 from flows.study import augmentation_study
 from gan.config import GanConfig
+from gan.training import Training
 
 CEILING_STEPS = 200
 
@@ -116,7 +116,7 @@ def time_training(steps: int, together: Barrier) -> float:
     subset = draw_subset(load_source("mnist").train, BalancedRegime(100), rng=numpy_stream(0, "split"))
     config = GanConfig().for_subset(len(subset))
     compute = resolve_compute(device="cpu", precision="auto")
-    step = repeated_step(subset, config=config, compute=compute)
+    step = Training(subset, config=config, seed=0, compute=compute).step
     step()
     together.wait()
     started = time.perf_counter()

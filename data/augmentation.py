@@ -36,7 +36,14 @@ def deform(images: Tensor, *, config: DeformationConfig, rng: torch.Generator) -
     Returns:
         (B, C, H, W), same dtype and device; gradients flow to `images`.
     """
-    batch, _, height, width = images.shape
+    return deform_by(images, draw_deformations(len(images), config=config, rng=rng), config=config)
+
+
+def draw_deformations(batch: int, *, config: DeformationConfig, rng: torch.Generator) -> Tensor:
+    """Draw what `deform_by` deforms a batch by: its fields' coefficients, (B, 2, 3 + G) float32 on the CPU.
+
+    The first three are an affine map's, the others the displacements of the elastic field's G control points.
+    """
     uniform = torch.rand(batch, 6, generator=rng) * 2 - 1  # (B, 6) in [-1, 1)
     angle = uniform[:, 0] * math.radians(config.rotation_degrees)
     zoom_x, zoom_y = (uniform[:, 1:3] * config.scale).exp().unbind(1)
@@ -50,14 +57,19 @@ def deform(images: Tensor, *, config: DeformationConfig, rng: torch.Generator) -
     control = torch.zeros(batch, 2, 0)
     if config.elastic > 0:
         control = torch.randn(batch, 2, config.elastic_grid**2, generator=rng) * (2 * config.elastic)
-    coefficients = torch.cat([theta, control], dim=2).to(images.device)  # (B, 2, 3 + G): small, so drawn on the CPU
-    basis = _displacement_basis(height, width, config.elastic_grid)[: coefficients.shape[2]].to(images.device)
-    grid = (coefficients @ basis).view(batch, 2, height, width).permute(0, 2, 3, 1)  # (B, H, W, 2)
+    return torch.cat([theta, control], dim=2)
+
+
+def deform_by(images: Tensor, coefficients: Tensor, *, config: DeformationConfig) -> Tensor:
+    """Deform images (B, C, H, W) by `draw_deformations`'s coefficients (B, 2, 3 + G), which may still be on the CPU."""
+    batch, _, height, width = images.shape
+    basis = _displacement_basis(height, width, config.elastic_grid, images.device)[: coefficients.shape[2]]
+    grid = (coefficients.to(images.device) @ basis).view(batch, 2, height, width).permute(0, 2, 3, 1)  # (B, H, W, 2)
     return F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False).to(images.dtype)
 
 
 @cache
-def _displacement_basis(height: int, width: int, control_points: int) -> Tensor:
+def _displacement_basis(height: int, width: int, control_points: int, device: torch.device) -> Tensor:
     """Return the fields that sampling grids are sums of, (3 + control_points ** 2, H * W) float32.
 
     The first three are x, y and 1 of an affine map, in grid units at pixel centres; the others are the bicubic
@@ -67,4 +79,4 @@ def _displacement_basis(height: int, width: int, control_points: int) -> Tensor:
     x, y = F.affine_grid(identity, [1, 1, height, width], align_corners=False)[0].flatten(0, 1).unbind(1)  # (H * W,)
     single = torch.eye(control_points**2).view(-1, 1, control_points, control_points)
     bumps = F.interpolate(single, size=(height, width), mode="bicubic", align_corners=True).flatten(1)
-    return torch.cat([torch.stack([x, y, torch.ones_like(x)]), bumps])
+    return torch.cat([torch.stack([x, y, torch.ones_like(x)]), bumps]).to(device)

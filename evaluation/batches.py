@@ -1,5 +1,6 @@
 """Which images the batches of a classifier's training hold."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,8 +8,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from data.images import LabelledImages, to_unit_range
-from evaluation.arms import Balance
+from data.images import LabelledImages
+from evaluation.arms import Balance, TrainingSet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,31 +40,45 @@ class EvenClasses:
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """Images of which batches draw with replacement; `even` draws them evenly by class.
+    """Images of which batches draw with replacement; `even` draws them evenly by class."""
 
-    Attributes:
-        images: (N, C, H, W) float32 in [-1, 1].
-        labels: (N,) int64.
-    """
-
-    images: Tensor
-    labels: Tensor
+    size: int
     even: EvenClasses | None
 
     @classmethod
     def of(cls, part: LabelledImages, *, balance: Balance) -> "Pool":
         """Make a pool of `part`."""
-        return cls(
-            images=to_unit_range(part.images),
-            labels=torch.from_numpy(part.labels),
-            even=EvenClasses.of(part.labels) if balance == "batches" else None,
-        )
+        return cls(size=len(part), even=EvenClasses.of(part.labels) if balance == "batches" else None)
 
     def draw(self, count: int, *, turn: int, rng: torch.Generator) -> Tensor:
         """Draw `count` positions, (count,) int64; `turn` is how many have been drawn before."""
         if self.even is not None:
             return self.even.draw(count, turn=turn, rng=rng)
-        return torch.randint(len(self.labels), (count,), generator=rng)
+        return torch.randint(self.size, (count,), generator=rng)
+
+
+def batch_rows(
+    training: TrainingSet,
+    *,
+    num_batches: int,
+    batch_size: int,
+    added_shares: tuple[float, float],
+    rng: torch.Generator,
+) -> Iterator[Tensor]:
+    """Yield the positions of each batch in the base and, after them, the added images: (batch_size,) int64."""
+    base, num_base = Pool.of(training.base, balance=training.balance), len(training.base)
+    added, num_added = None, [0] * num_batches
+    if training.added is not None:
+        added = Pool.of(training.added, balance=training.balance)
+        num_added = added_counts(num_batches, batch_size=batch_size, shares=added_shares)
+    base_turn = added_turn = 0
+    for count in num_added:
+        rows = base.draw(batch_size - count, turn=base_turn, rng=rng)
+        base_turn += batch_size - count
+        if added is not None:
+            rows = torch.cat([rows, num_base + added.draw(count, turn=added_turn, rng=rng)])
+            added_turn += count
+        yield rows
 
 
 def added_counts(num_batches: int, *, batch_size: int, shares: tuple[float, float]) -> list[int]:

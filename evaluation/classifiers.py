@@ -15,13 +15,14 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 
-from data.augmentation import deform
+from data.augmentation import deform, deform_by, draw_deformations
 from data.device import Compute
 from data.errors import AugmentError, UsageError
 from data.images import to_pixels, to_unit_range
 from data.randomness import torch_stream
+from data.recording import RecordedStep
 from evaluation.arms import TrainingSet, evened_rows
-from evaluation.batches import Pool, added_counts
+from evaluation.batches import batch_rows
 from evaluation.config import ClassifierConfig
 
 PROGRESS_EVERY = 50  # steps
@@ -90,15 +91,19 @@ class ConvNet(nn.Module):
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
         )
+        self.num_features = 4 * width
         self.dropout_rate = config.dropout
-        self.head = nn.Linear(4 * width, num_classes)
+        self.head = nn.Linear(self.num_features, num_classes)
 
-    def forward(self, images: Tensor, dropout_rng: torch.Generator | None = None) -> Tensor:
-        """Map (B, C, H, W) in [-1, 1] to logits (B, num_classes); dropout only where a generator is given."""
+    def forward(self, images: Tensor, kept: Tensor | None = None) -> Tensor:
+        """Map (B, C, H, W) in [-1, 1] to logits (B, num_classes).
+
+        Args:
+            kept: (B, 4w) bool, the features that dropout leaves; without them, all of them.
+        """
         features: Tensor = self.layers(images)  # (B, 4w)
-        if dropout_rng is not None and self.dropout_rate > 0:
-            keep = torch.rand(features.shape, generator=dropout_rng) >= self.dropout_rate
-            features = features * keep.to(features.device) / (1 - self.dropout_rate)
+        if kept is not None:
+            features = features * kept / (1 - self.dropout_rate)
         logits: Tensor = self.head(features)
         return logits
 
@@ -127,50 +132,60 @@ def fit_convnet(training: TrainingSet, options: FitOptions) -> FittedConvNet:
     Raises:
         AugmentError: the loss is not finite.
     """
-    config, compute = options.config, options.compute
+    config, compute, deformation = options.config, options.compute, training.deformation
     rng = torch_stream(options.seed, "classifier batches")
     dropout_rng = torch_stream(options.seed, "classifier dropout")
     network = ConvNet(config, channels=training.base.shape[0], num_classes=training.base.num_classes)
     initialise(network, torch_stream(options.seed, "classifier initialisation"))
     network.to(compute.device).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    optimizer = torch.optim.AdamW(
+        network.parameters(),
+        lr=config.learning_rate,
+        weight_decay=config.weight_decay,
+        fused=compute.device == "cuda",
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=max(config.steps, 2))
-    num_added = [0] * config.steps
-    parts = [training.base]
-    if training.added is not None:
-        num_added = added_counts(config.steps, batch_size=config.batch_size, shares=options.added_shares)
-        parts.append(training.added)
-    pools = [Pool.of(part, balance=training.balance) for part in parts]
-    drawn_before = [0] * len(pools)
+    parts = [training.base] if training.added is None else [training.base, training.added]
+    images = to_unit_range(np.concatenate([part.images for part in parts])).to(compute.device)  # (N, C, H, W)
+    labels = torch.from_numpy(np.concatenate([part.labels for part in parts])).to(compute.device)  # (N,)
     class_weights = None
     if training.balance == "loss":
         class_weights = balanced_weights(training.base.labels, num_classes=training.base.num_classes)
         class_weights = class_weights.to(compute.device)
 
-    started = time.monotonic()
-    network.train()
-    for step in range(1, config.steps + 1):
-        counts = [config.batch_size - num_added[step - 1], num_added[step - 1]][: len(pools)]
-        drawn = [
-            pool.draw(count, turn=turn, rng=rng) for pool, count, turn in zip(pools, counts, drawn_before, strict=True)
-        ]
-        drawn_before = [before + count for before, count in zip(drawn_before, counts, strict=True)]
-        images = torch.cat([pool.images[rows] for pool, rows in zip(pools, drawn, strict=True)])
-        labels = torch.cat([pool.labels[rows] for pool, rows in zip(pools, drawn, strict=True)]).to(compute.device)
-        if training.deformation is not None:
-            images = deform(images, config=training.deformation, rng=rng)
+    def loss_and_gradients(rows: Tensor, kept: Tensor, *coefficients: Tensor) -> Tensor:
+        batch = images[rows]
+        if deformation is not None:
+            batch = deform_by(batch, *coefficients, config=deformation)
         with compute.autocast():
-            batch = images.to(compute.device).contiguous(memory_format=torch.channels_last)
-            logits = network(batch, dropout_rng)
+            logits = network(batch.contiguous(memory_format=torch.channels_last), kept)
         loss = classification_loss(
-            logits.float(), labels, label_smoothing=config.label_smoothing, class_weights=class_weights
+            logits.float(), labels[rows], label_smoothing=config.label_smoothing, class_weights=class_weights
         )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    recorded = RecordedStep(loss_and_gradients, compute=compute)
+    rows_of_batches = batch_rows(
+        training,
+        num_batches=config.steps,
+        batch_size=config.batch_size,
+        added_shares=options.added_shares,
+        rng=rng,
+    )
+    started = time.monotonic()
+    network.train()
+    for step, rows in enumerate(rows_of_batches, start=1):
+        coefficients = []
+        if deformation is not None:
+            coefficients.append(draw_deformations(len(rows), config=deformation, rng=rng))
+        kept = torch.rand(len(rows), network.num_features, generator=dropout_rng) >= config.dropout
+        loss = recorded(rows, kept, *coefficients)
         optimizer.step()
         schedule.step()
         if step % PROGRESS_EVERY == 0 or step == config.steps:
-            value = float(loss.detach())
+            value = float(loss)
             if not math.isfinite(value):
                 raise AugmentError(
                     f"classifier training diverged: loss is {value} at step {step}; "

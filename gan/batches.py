@@ -29,8 +29,9 @@ class EndlessEpochs:
         size = len(self.positions)
         epochs = range(first // size, (first + count - 1) // size + 1)
         self._recent = {epoch: self._recent[epoch] for epoch in epochs if epoch in self._recent}
-        row = torch.cat([self._epoch(epoch) for epoch in epochs])
-        return row[first - epochs[0] * size :][:count]
+        return torch.cat(
+            [self._epoch(epoch)[max(0, first - epoch * size) : first + count - epoch * size] for epoch in epochs]
+        )
 
     def _epoch(self, epoch: int) -> Tensor:
         if epoch not in self._recent:

@@ -1,7 +1,8 @@
 """Training of the conditional GAN on one subset (exercise 3 of the chapter).
 
-`train_step` is the whole game in one page: discriminator update, generator update, codes, moving average. `train` runs
-it: batches, checkpoints, the sample grid after every epoch, and the stop on non-finite losses.
+`gan.game.train_step` is the whole game in one page: discriminator update, generator update, codes, moving average.
+`Training` feeds it batch after batch; `train` adds what makes it a job: checkpoints, the sample grid after every epoch,
+the stop on non-finite losses.
 """
 
 import copy
@@ -16,19 +17,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from data.augmentation import deform
 from data.device import Compute
 from data.errors import AugmentError
 from data.files import digest_json, write_json
 from data.images import LabelledImages, to_pixels, to_unit_range
 from data.randomness import torch_stream
+from data.recording import RecordedStep
 from gan.batches import Batches
 from gan.checkpoint import load_checkpoint, save_checkpoint, save_generator
 from gan.closeness import kernel_distance
 from gan.codes import CodeOptimizer
 from gan.config import GanConfig
+from gan.game import StepDraws, StepMetrics, draws_of_step, train_step
 from gan.grid import write_grid
-from gan.losses import LOSSES, gradient_penalty, lost_diversity, reconstruction_error
 from gan.networks import Discriminator, Generator, GeneratorEnsemble, initialise
 from gan.sampling import generate
 from gan.state import EpochRecord, TrainState
@@ -39,14 +40,6 @@ PROGRESS_EVERY = 20  # steps; reading a loss waits for the device
 
 class NonFiniteLossError(AugmentError):
     """Training diverged."""
-
-
-@dataclass(frozen=True)
-class StepMetrics:
-    """Mean losses of one step, as tensors so that reading them (a device synchronisation) is the caller's choice."""
-
-    discriminator_loss: Tensor
-    generator_loss: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,103 +62,16 @@ class TrainingProgress:
     remaining_seconds: float
 
 
-def train_step(
-    state: TrainState,
-    images: Tensor,
-    labels: Tensor,
-    rows: Tensor,
-    *,
-    config: GanConfig,
-    compute: Compute,
-    rng: torch.Generator,
-) -> StepMetrics:
-    """Update discriminator, generator and moving average once.
-
-    Args:
-        images: (B, C, H, W) float32 in [-1, 1], real.
-        labels: (B,) int64; the fake images carry the same labels.
-        rows: (B,) int64, the images' positions in the subset. Where the generator has codes, half of the fake images
-            are made from codes of real ones and must also look like them.
-        rng: CPU generator of latent noise and augmentation.
-    """
-    assert config.differentiable_augmentation != "auto", "see GanConfig.for_subset"
-    loss = LOSSES[config.loss]
-    batch, device = len(images), images.device
-    needs_penalty = config.r1_gamma > 0 or config.r2_gamma > 0
-
-    def seen(images: Tensor) -> Tensor:  # T(x) of DiffAugment: the same kind of view for real and fake, in both updates
-        return deform(images, config=config.deformation, rng=rng) if config.differentiable_augmentation else images
-
-    latent = torch.randn(batch, config.latent_dim, generator=rng).to(device)
-    codes, coded = state.generator.codes, latent[:0]
-    if codes is not None:
-        coded = codes.vectors[rows[: batch // 2]].requires_grad_()
-        latent = torch.cat([coded + config.code_noise * latent[: len(coded)], latent[len(coded) :]])
-    with compute.autocast():
-        fake_images = state.generator(latent, labels).float()  # the same ones play in both updates
-
-    # Discriminator: real towards 1, fake towards 0. Separate batches, so that its batch statistics tell them apart.
-    real_seen = seen(images).requires_grad_(needs_penalty)
-    fake_seen = seen(fake_images.detach()).requires_grad_(needs_penalty)
-    with compute.autocast():
-        real_logits = state.discriminator(real_seen, labels)
-        fake_logits = state.discriminator(fake_seen, labels)
-    discriminator_loss = loss.discriminator(real_logits.float(), fake_logits.float()).mean()
-    if config.r1_gamma > 0:
-        discriminator_loss = discriminator_loss + config.r1_gamma / 2 * gradient_penalty(real_logits, real_seen).mean()
-    if config.r2_gamma > 0:
-        discriminator_loss = discriminator_loss + config.r2_gamma / 2 * gradient_penalty(fake_logits, fake_seen).mean()
-    state.discriminator_optimizer.zero_grad(set_to_none=True)
-    discriminator_loss.backward()  # type: ignore[no-untyped-call]
-    state.discriminator_optimizer.step()
-
-    # Generator: fake towards 1, through the discriminator as it now is.
-    state.discriminator.requires_grad_(False)
-    with compute.autocast():
-        fake_logits = state.discriminator(seen(fake_images), labels)
-        real_logits = state.discriminator(seen(images), labels) if loss.needs_real_logits else fake_logits
-    generator_loss = loss.generator(real_logits.float(), fake_logits.float()).mean()
-    if config.diversity_weight > 0:
-        generator_loss = generator_loss + config.diversity_weight * lost_diversity(images, fake_images, labels)
-    if len(coded):
-        errors = reconstruction_error(fake_images[: len(coded)], images[: len(coded)])
-        generator_loss = generator_loss + config.reconstruction_weight * errors.mean()
-    state.generator_optimizer.zero_grad(set_to_none=True)
-    generator_loss.backward()  # type: ignore[no-untyped-call]
-    state.generator_optimizer.step()
-    if codes is not None and state.code_optimizer is not None and coded.grad is not None:
-        state.code_optimizer.step(codes, rows[: len(coded)], coded.grad)
-    state.discriminator.requires_grad_(True)
-
-    update_average(state.ema_generator, state.generator, decay=config.ema_decay)
-    return StepMetrics(discriminator_loss.detach(), generator_loss.detach())
-
-
-@torch.no_grad()
-def update_average(average: nn.Module, network: nn.Module, *, decay: float) -> None:
-    """Move `average` towards `network`: parameters exponentially (Karras et al. 2018), batch statistics and codes
-    outright."""
-    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
-    for mine, theirs in zip(average.buffers(), network.buffers(), strict=True):
-        mine.copy_(theirs)
-
-
-def new_state(
-    config: GanConfig,
-    labels: Tensor,
-    *,
-    image_shape: tuple[int, int, int],
-    num_classes: int,
-    seed: int,
-    compute: Compute,
-) -> TrainState:
+def new_state(subset: LabelledImages, *, config: GanConfig, seed: int, compute: Compute) -> TrainState:
     """Build both networks, the average and the optimisers at step 0, all drawn from `seed`.
 
-    Args:
-        labels: (N,) int64, of the subset.
+    Raises:
+        UsageError: the networks cannot make images of the subset's shape.
     """
-    generator = Generator(config, image_shape=image_shape, num_classes=num_classes, labels=labels.cpu())
-    discriminator = Discriminator(config, image_shape=image_shape, num_classes=num_classes)
+    shape, num_classes = subset.shape, subset.num_classes
+    labels = torch.from_numpy(subset.labels)
+    generator = Generator(config, image_shape=shape, num_classes=num_classes, labels=labels)
+    discriminator = Discriminator(config, image_shape=shape, num_classes=num_classes)
     rng = torch_stream(seed, "gan initialisation")
     initialise(generator, config=config, rng=rng)
     initialise(discriminator, config=config, rng=rng)
@@ -173,21 +79,67 @@ def new_state(
     discriminator.to(compute.device).to(memory_format=torch.channels_last)
     codes = generator.codes
     code_optimizer = None if codes is None else CodeOptimizer(codes, learning_rate=config.code_learning_rate)
-    betas = (config.adam_beta1, config.adam_beta2)
+
+    def adam(network: nn.Module, learning_rate: float) -> torch.optim.Adam:
+        on_gpu = compute.device == "cuda"  # there one kernel for all parameters, which a recording can hold
+        return torch.optim.Adam(
+            network.parameters(),
+            lr=learning_rate,
+            betas=(config.adam_beta1, config.adam_beta2),
+            fused=on_gpu,
+            capturable=on_gpu,
+        )
+
     return TrainState(
         step=0,
         generator=generator,
         discriminator=discriminator,
         ema_generator=copy.deepcopy(generator),
-        generator_optimizer=torch.optim.Adam(generator.parameters(), lr=config.learning_rate, betas=betas),
-        discriminator_optimizer=torch.optim.Adam(
-            discriminator.parameters(), lr=config.discriminator_learning_rate, betas=betas
-        ),
+        generator_optimizer=adam(generator, config.learning_rate),
+        discriminator_optimizer=adam(discriminator, config.discriminator_learning_rate),
         code_optimizer=None if code_optimizer is None else code_optimizer.to(compute.device),
         snapshots=[],
         rng=torch_stream(seed, "gan training"),
         history=[],
     )
+
+
+class Training:
+    """The GAN of one subset in training: its state, and the images it learns from, on their device.
+
+    Args:
+        config: with "auto" decided (`GanConfig.for_subset`).
+    """
+
+    def __init__(self, subset: LabelledImages, *, config: GanConfig, seed: int, compute: Compute) -> None:
+        self.config = config
+        self.compute = compute
+        self.state = new_state(subset, config=config, seed=seed, compute=compute)
+        self.batches = Batches(
+            subset.labels, batch_size=config.batch_size, seed=seed, class_balanced=config.class_balanced_batches
+        )
+        images = to_unit_range(subset.images).to(compute.device)
+        self.images = images.contiguous(memory_format=torch.channels_last)  # (N, C, H, W) float32
+        self.labels = torch.from_numpy(subset.labels).to(compute.device)  # (N,) int64
+        self._play = RecordedStep(self._play_once, compute=compute)
+
+    def step(self) -> StepMetrics:
+        """Train both players on the next batch."""
+        draws = draws_of_step(self.config, rng=self.state.rng)
+        played = self._play(self.batches.of_step(self.state.step), draws.latent, *draws.views)
+        self.state.step += 1
+        return StepMetrics(played.discriminator_loss.clone(), played.generator_loss.clone())
+
+    def _play_once(self, rows: Tensor, latent: Tensor, *views: Tensor) -> StepMetrics:
+        return train_step(
+            self.state,
+            self.images[rows],
+            self.labels[rows],
+            rows,
+            StepDraws(latent, views),
+            config=self.config,
+            compute=self.compute,
+        )
 
 
 def snapshot_steps(config: GanConfig) -> frozenset[int]:
@@ -220,17 +172,10 @@ def train(
     config = config.for_subset(len(subset), imbalance=float(counts.max() / counts[counts > 0].min()))
     checkpoint = directory / "state.safetensors"
     identity = digest_json([config.model_dump(mode="json"), subset.digest(), seed, compute.as_dict()])
-    labels = torch.from_numpy(subset.labels)
-    state = new_state(
-        config, labels, image_shape=subset.shape, num_classes=subset.num_classes, seed=seed, compute=compute
-    )
+    training = Training(subset, config=config, seed=seed, compute=compute)
+    state = training.state
     if not (checkpoint.exists() and load_checkpoint(checkpoint, state, identity=identity)):
         shutil.rmtree(directory / "epochs", ignore_errors=True)
-    images = to_unit_range(subset.images).to(compute.device).contiguous(memory_format=torch.channels_last)
-    labels = labels.to(compute.device)
-    batches = Batches(
-        subset.labels, batch_size=config.batch_size, seed=seed, class_balanced=config.class_balanced_batches
-    )
     look_every = max(config.grid_every, math.ceil(len(subset) / config.batch_size))
     due_snapshots = snapshot_steps(config)
     started, first_step = time.monotonic(), state.step
@@ -239,11 +184,7 @@ def train(
     for module in (state.generator, state.discriminator):
         module.train()
     while state.step < config.steps:
-        rows = batches.of_step(state.step).to(compute.device)
-        unread.append(
-            train_step(state, images[rows], labels[rows], rows, config=config, compute=compute, rng=state.rng)
-        )
-        state.step += 1
+        unread.append(training.step())
         if state.step in due_snapshots:
             state.snapshots.append(copy.deepcopy(state.ema_generator))
         last = state.step == config.steps

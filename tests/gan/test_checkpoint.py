@@ -1,6 +1,7 @@
 import copy
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,26 +10,33 @@ from safetensors.torch import save_file
 
 from data.device import Compute
 from data.errors import AugmentError, CorruptFileError
+from data.images import LabelledImages
 from gan.checkpoint import load_checkpoint, load_generator, save_checkpoint, save_generator
 from gan.config import GanConfig
+from gan.game import draws_of_step, train_step
 from gan.networks import GeneratorEnsemble
 from gan.state import EpochRecord, TrainState
-from gan.training import new_state, train_step
+from gan.training import new_state
 
 CPU = Compute(device="cpu", precision="float32")
 LABELS = torch.arange(6) % 3
+SUBSET = LabelledImages(
+    images=np.zeros((6, 1, 8, 8), np.uint8), labels=LABELS.numpy(), rows=np.arange(6), class_names=("a", "b", "c")
+)
 CONFIG = GanConfig(generator_width=4, discriminator_width=4, latent_dim=8, batch_size=6).for_subset(60)
 
 
 def fresh(seed: int = 0, config: GanConfig = CONFIG) -> TrainState:
-    return new_state(config, LABELS, image_shape=(1, 8, 8), num_classes=3, seed=seed, compute=CPU)
+    return new_state(SUBSET, config=config, seed=seed, compute=CPU)
 
 
 def trained(steps: int = 2, config: GanConfig = CONFIG) -> TrainState:
     state = fresh(config=config)
     for _ in range(steps):
         images = torch.rand(6, 1, 8, 8, generator=state.rng) * 2 - 1
-        train_step(state, images, LABELS, torch.arange(6), config=config, compute=CPU, rng=state.rng)
+        train_step(
+            state, images, LABELS, torch.arange(6), draws_of_step(config, rng=state.rng), config=config, compute=CPU
+        )
         state.step += 1
         state.snapshots.append(copy.deepcopy(state.ema_generator))
     state.history.append(

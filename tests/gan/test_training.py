@@ -16,23 +16,24 @@ from data.errors import CorruptFileError, UsageError
 from data.images import LabelledImages, to_unit_range
 from gan.checkpoint import load_generator
 from gan.config import GanConfig, chapter_dcgan
+from gan.game import StepMetrics, draws_of_step, train_step, update_average
 from gan.losses import same_class_distance
 from gan.training import (
     NonFiniteLossError,
-    StepMetrics,
     TrainingProgress,
     look_at_samples,
     new_state,
     settle_batch_norm,
     snapshot_steps,
     train,
-    train_step,
-    update_average,
 )
 
 CPU = Compute(device="cpu", precision="float32")
 ROWS = torch.arange(8)
 LABELS = ROWS % 3
+SUBSET = LabelledImages(
+    images=np.zeros((8, 1, 8, 8), np.uint8), labels=LABELS.numpy(), rows=ROWS.numpy(), class_names=("a", "b", "c")
+)
 CONFIG = GanConfig(
     steps=12, batch_size=8, generator_width=4, discriminator_width=4, latent_dim=8, grid_every=5, checkpoint_every=4
 ).for_subset(60)
@@ -194,8 +195,8 @@ def poison(monkeypatch, *, step: int, discriminator: float = 0.5, generator: flo
     """From `step` on, let `train_step` report these losses."""
     real_step = gan.training.train_step
 
-    def poisoned(state, images, labels, rows, **options):
-        metrics = real_step(state, images, labels, rows, **options)
+    def poisoned(state, *inputs, **options):
+        metrics = real_step(state, *inputs, **options)
         if state.step + 1 < step:
             return metrics
         return StepMetrics(torch.tensor(discriminator), torch.tensor(generator))
@@ -238,8 +239,8 @@ def test_weights_broken_by_an_update_are_not_kept(striped, tmp_path, monkeypatch
     # The loss of step 8 is finite, its update is not: only the loss of step 9 would show it.
     real_step = gan.training.train_step
 
-    def breaking(state, images, labels, rows, **options):
-        metrics = real_step(state, images, labels, rows, **options)
+    def breaking(state, *inputs, **options):
+        metrics = real_step(state, *inputs, **options)
         if state.step + 1 == 8:
             with torch.no_grad():
                 state.generator.up2.weight[0, 0, 0, 0] = math.nan
@@ -288,7 +289,7 @@ def test_every_record_has_its_picture_and_its_closeness(striped, tmp_path):
 
 
 def test_the_grid_shows_real_images_of_each_class_on_the_left(striped, tmp_path):
-    state = new_state(CONFIG, LABELS, image_shape=(1, 8, 8), num_classes=3, seed=0, compute=CPU)
+    state = new_state(SUBSET, config=CONFIG, seed=0, compute=CPU)
     record = look_at_samples(
         state,
         striped,
@@ -441,31 +442,41 @@ def test_average_without_decay_is_the_network_itself():
 
 
 def test_averaged_generator_follows_the_exponential_average_of_the_generators(striped):
-    state = new_state(CONFIG, LABELS, image_shape=(1, 8, 8), num_classes=3, seed=0, compute=CPU)
+    state = new_state(SUBSET, config=CONFIG, seed=0, compute=CPU)
     images, labels = torch.rand(8, 1, 8, 8), LABELS
     expected = state.generator.up2.weight.detach().clone()
     for _ in range(3):
-        train_step(state, images, labels, ROWS, config=CONFIG, compute=CPU, rng=state.rng)
+        train_step(state, images, labels, ROWS, draws_of_step(CONFIG, rng=state.rng), config=CONFIG, compute=CPU)
         expected = CONFIG.ema_decay * expected + (1 - CONFIG.ema_decay) * state.generator.up2.weight.detach()
     torch.testing.assert_close(state.ema_generator.up2.weight.detach(), expected)
 
 
 @pytest.mark.parametrize("frozen", ["generator_optimizer", "discriminator_optimizer"])
 def test_each_player_is_moved_by_its_own_optimiser_only(frozen):
-    state = new_state(CONFIG, LABELS, image_shape=(1, 8, 8), num_classes=3, seed=0, compute=CPU)
+    state = new_state(SUBSET, config=CONFIG, seed=0, compute=CPU)
     getattr(state, frozen).param_groups[0]["lr"] = 0.0
     players = {"generator_optimizer": state.generator, "discriminator_optimizer": state.discriminator}
     before = {name: [p.detach().clone() for p in player.parameters()] for name, player in players.items()}
-    train_step(state, torch.rand(8, 1, 8, 8), LABELS, ROWS, config=CONFIG, compute=CPU, rng=torch.Generator())
+    train_step(
+        state, torch.rand(8, 1, 8, 8), LABELS, ROWS, draws_of_step(CONFIG, rng=state.rng), config=CONFIG, compute=CPU
+    )
     for name, player in players.items():
         stayed = all(torch.equal(a, b) for a, b in zip(before[name], player.parameters(), strict=True))
         assert stayed == (name == frozen)
 
 
 def test_a_step_trains_the_codes_of_half_of_its_images():
-    state = new_state(CONFIG, LABELS, image_shape=(1, 8, 8), num_classes=3, seed=0, compute=CPU)
+    state = new_state(SUBSET, config=CONFIG, seed=0, compute=CPU)
     before, rows = state.generator.codes.vectors.clone(), torch.tensor([6, 1, 4, 3, 0, 2, 5, 7])
-    train_step(state, torch.rand(8, 1, 8, 8), LABELS[rows], rows, config=CONFIG, compute=CPU, rng=state.rng)
+    train_step(
+        state,
+        torch.rand(8, 1, 8, 8),
+        LABELS[rows],
+        rows,
+        draws_of_step(CONFIG, rng=state.rng),
+        config=CONFIG,
+        compute=CPU,
+    )
     moved = (state.generator.codes.vectors != before).any(1)
     assert moved.nonzero().squeeze(1).tolist() == [1, 3, 4, 6]
     assert torch.equal(state.ema_generator.codes.vectors, state.generator.codes.vectors)
@@ -473,10 +484,7 @@ def test_a_step_trains_the_codes_of_half_of_its_images():
 
 def test_samples_are_made_as_far_from_the_codes_as_was_asked_for():
     near, far = (
-        new_state(
-            changed(sample_spread=spread), LABELS, image_shape=(1, 8, 8), num_classes=3, seed=0, compute=CPU
-        ).generator
-        for spread in (0.0, 3.0)
+        new_state(SUBSET, config=changed(sample_spread=spread), seed=0, compute=CPU).generator for spread in (0.0, 3.0)
     )
     noise = torch.randn(8, 8, generator=torch.Generator().manual_seed(2))
     assert float(torch.corrcoef(torch.stack([near.latent_of(noise, LABELS).flatten(), noise.flatten()]))[0, 1]) < 0.5
@@ -487,15 +495,17 @@ def test_gradient_penalties_enter_the_discriminators_loss():
     losses = []
     for gamma in (0.0, 10.0):
         config = changed(r1_gamma=gamma, discriminator_norm="none", initialisation="default")
-        state = new_state(config, LABELS, image_shape=(1, 8, 8), num_classes=3, seed=0, compute=CPU)
+        state = new_state(SUBSET, config=config, seed=0, compute=CPU)
         images = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(1))
-        metrics = train_step(state, images, LABELS, ROWS, config=config, compute=CPU, rng=state.rng)
+        metrics = train_step(
+            state, images, LABELS, ROWS, draws_of_step(config, rng=state.rng), config=config, compute=CPU
+        )
         losses.append(float(metrics.discriminator_loss))
     assert losses[1] > losses[0]
 
 
 def test_a_settled_generators_image_does_not_depend_on_its_batch():
-    state = new_state(CONFIG, LABELS, image_shape=(1, 8, 8), num_classes=3, seed=0, compute=CPU)
+    state = new_state(SUBSET, config=CONFIG, seed=0, compute=CPU)
     generator = state.ema_generator
     settle_batch_norm(generator, config=CONFIG, num_classes=3, seed=0, compute=CPU)
     latent, labels = torch.randn(9, 8), torch.arange(9) % 3
@@ -505,7 +515,7 @@ def test_a_settled_generators_image_does_not_depend_on_its_batch():
 
 
 def test_settled_statistics_are_those_of_the_generators_own_activations():
-    state = new_state(CONFIG, LABELS, image_shape=(1, 8, 8), num_classes=3, seed=0, compute=CPU)
+    state = new_state(SUBSET, config=CONFIG, seed=0, compute=CPU)
     generator = state.ema_generator
     torch.nn.init.constant_(generator.norm1.running_mean, 100.0)
     settle_batch_norm(generator, config=CONFIG, num_classes=3, seed=0, compute=CPU)

@@ -1,0 +1,124 @@
+"""The minimax game between the two players, one step of it on one page (exercise 3 of the chapter)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from data.augmentation import deform_by, draw_deformations
+from data.device import Compute
+from gan.config import GanConfig
+from gan.losses import LOSSES, gradient_penalty, lost_diversity, reconstruction_error
+from gan.state import TrainState
+
+
+@dataclass(frozen=True)
+class StepDraws:
+    """All that is random in one step, drawn on the CPU, so that it is the same whatever device computes.
+
+    Attributes:
+        latent: (B, latent_dim) float32 from N(0, I).
+        views: how the discriminator sees each batch deformed, in turn (`data.augmentation.draw_deformations`); empty
+            without differentiable augmentation.
+    """
+
+    latent: Tensor
+    views: tuple[Tensor, ...]
+
+
+def draws_of_step(config: GanConfig, *, rng: torch.Generator) -> StepDraws:
+    """Draw what one `train_step` needs."""
+    assert config.differentiable_augmentation != "auto", "see GanConfig.for_subset"
+    latent = torch.randn(config.batch_size, config.latent_dim, generator=rng)
+    # Real and fake in the discriminator's update, fake (and real, for some losses) in the generator's.
+    num_views = (4 if LOSSES[config.loss].needs_real_logits else 3) if config.differentiable_augmentation else 0
+    views = [draw_deformations(config.batch_size, config=config.deformation, rng=rng) for _ in range(num_views)]
+    return StepDraws(latent, tuple(views))
+
+
+@dataclass(frozen=True)
+class StepMetrics:
+    """Mean losses of one step, as tensors so that reading them (a device synchronisation) is the caller's choice."""
+
+    discriminator_loss: Tensor
+    generator_loss: Tensor
+
+
+def train_step(
+    state: TrainState,
+    images: Tensor,
+    labels: Tensor,
+    rows: Tensor,
+    draws: StepDraws,
+    *,
+    config: GanConfig,
+    compute: Compute,
+) -> StepMetrics:
+    """Update discriminator, generator and moving average once.
+
+    Args:
+        images: (B, C, H, W) float32 in [-1, 1], real.
+        labels: (B,) int64; the fake images carry the same labels.
+        rows: (B,) int64, the images' positions in the subset. Where the generator has codes, half of the fake images
+            are made from codes of real ones and must also look like them.
+        draws: from `draws_of_step`.
+    """
+    loss = LOSSES[config.loss]
+    views = iter(draws.views)
+    needs_penalty = config.r1_gamma > 0 or config.r2_gamma > 0
+
+    def seen(images: Tensor) -> Tensor:  # T(x) of DiffAugment: the same kind of view for real and fake, in both updates
+        return deform_by(images, next(views), config=config.deformation) if draws.views else images
+
+    latent, codes = draws.latent.to(images.device), state.generator.codes
+    coded = latent[:0]
+    if codes is not None:
+        coded = codes.vectors[rows[: len(images) // 2]].requires_grad_()
+        latent = torch.cat([coded + config.code_noise * latent[: len(coded)], latent[len(coded) :]])
+    with compute.autocast():
+        fake_images = state.generator(latent, labels).float()  # the same ones play in both updates
+
+    # Discriminator: real towards 1, fake towards 0. Separate batches, so that its batch statistics tell them apart.
+    real_seen = seen(images).requires_grad_(needs_penalty)
+    fake_seen = seen(fake_images.detach()).requires_grad_(needs_penalty)
+    with compute.autocast():
+        real_logits = state.discriminator(real_seen, labels)
+        fake_logits = state.discriminator(fake_seen, labels)
+    discriminator_loss = loss.discriminator(real_logits.float(), fake_logits.float()).mean()
+    if config.r1_gamma > 0:
+        discriminator_loss = discriminator_loss + config.r1_gamma / 2 * gradient_penalty(real_logits, real_seen).mean()
+    if config.r2_gamma > 0:
+        discriminator_loss = discriminator_loss + config.r2_gamma / 2 * gradient_penalty(fake_logits, fake_seen).mean()
+    state.discriminator_optimizer.zero_grad(set_to_none=True)
+    discriminator_loss.backward()  # type: ignore[no-untyped-call]
+    state.discriminator_optimizer.step()
+
+    # Generator: fake towards 1, through the discriminator as it now is.
+    state.discriminator.requires_grad_(False)
+    with compute.autocast():
+        fake_logits = state.discriminator(seen(fake_images), labels)
+        real_logits = state.discriminator(seen(images), labels) if loss.needs_real_logits else fake_logits
+    generator_loss = loss.generator(real_logits.float(), fake_logits.float()).mean()
+    if config.diversity_weight > 0:
+        generator_loss = generator_loss + config.diversity_weight * lost_diversity(images, fake_images, labels)
+    if len(coded):
+        errors = reconstruction_error(fake_images[: len(coded)], images[: len(coded)])
+        generator_loss = generator_loss + config.reconstruction_weight * errors.mean()
+    state.generator_optimizer.zero_grad(set_to_none=True)
+    generator_loss.backward()  # type: ignore[no-untyped-call]
+    state.generator_optimizer.step()
+    if codes is not None and state.code_optimizer is not None and coded.grad is not None:
+        state.code_optimizer.step(codes, rows[: len(coded)], coded.grad)
+    state.discriminator.requires_grad_(True)
+
+    update_average(state.ema_generator, state.generator, decay=config.ema_decay)
+    return StepMetrics(discriminator_loss.detach(), generator_loss.detach())
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, network: nn.Module, *, decay: float) -> None:
+    """Move `average` towards `network`: parameters exponentially (Karras et al. 2018), batch statistics and codes
+    outright."""
+    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
+    for mine, theirs in zip(average.buffers(), network.buffers(), strict=True):
+        mine.copy_(theirs)
