@@ -189,3 +189,16 @@ def test_divergence_is_told(halves):
     training = TrainingSet(base=halves[0], added=None, deformation=None)
     with pytest.raises(AugmentError, match="diverged"):
         fit_classifier(training, options(learning_rate=1e30))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("deformation", [None, DeformationConfig()])
+def test_a_gpu_trains_the_same_classifier(striped, deformation):
+    training = TrainingSet(base=striped, added=striped, deformation=deformation)
+    answers = [
+        fit_classifier(
+            training, replace(options(), compute=Compute(device=device, precision="float32"))
+        ).predict_probabilities(striped.images)
+        for device in ("cpu", "cuda")
+    ]
+    assert np.abs(answers[0] - answers[1]).mean() < 0.05
