@@ -66,7 +66,7 @@ def samples_of(
 ) -> LabelledImages:
     """Draw a class-balanced synthetic set into memory."""
     labels = class_sequence(np.full(len(class_names), images_per_class))
-    images = draw_images(generator, labels, rng=torch_stream(seed, "samples"), compute=compute)
+    images = draw_images(generator.to(compute.device), labels, rng=torch_stream(seed, "samples"), compute=compute)
     return LabelledImages(
         images=images, labels=labels, rows=np.arange(len(labels), dtype=np.int64), class_names=class_names
     )
