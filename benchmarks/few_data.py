@@ -27,14 +27,22 @@ COLUMNS = (
     "gan_seconds",
 )  # fmt: skip
 VALIDATION_IMAGES = 5000
+NUM_CLASSES = 10
 
 
-def draw_row(chosen: DrawSettings, arguments: argparse.Namespace, *, images_per_class: int, draw: int) -> TableRow:
+def draw_row(
+    chosen: DrawSettings,
+    arguments: argparse.Namespace,
+    *,
+    images_per_class: int,
+    shares: tuple[float, float],
+    draw: int,
+) -> TableRow:
     """Train the GAN and the arms of one draw."""
     source = load_source("mnist")
     subset = draw_subset(source.train, BalancedRegime(images_per_class), rng=numpy_stream(draw, "split"))
     validation = held_out(source.train, without=subset, count=VALIDATION_IMAGES, seed=draw)
-    judge = chosen.judge(draw, added_shares=tuple(arguments.added_shares), validation=validation, test=source.test)
+    judge = chosen.judge(draw, added_shares=shares, validation=validation, test=source.test)
     synthetic, gan_seconds = chosen.samples(subset, draw, images_per_class=arguments.synthetic_per_class)
     return {
         "label": arguments.label,
@@ -68,19 +76,19 @@ def regime_figures(where: str, rows: Sequence[Mapping[str, str]], gain: Gain) ->
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images-per-class", type=int, nargs="+", default=[10])
-    default = EvaluationConfig().added_shares
-    parser.add_argument("--added-shares", type=float, nargs=2, default=default, metavar=("FIRST", "LAST"))
+    parser.add_argument("--added-shares", type=float, nargs=2, metavar=("FIRST", "LAST"), help="default: the study's")
     parser.add_argument("--synthetic-per-class", type=int, default=500)
     add_draw_options(parser, draws=20, csv_name="few_data.csv")
     arguments = parser.parse_args()
     chosen = DrawSettings.of(arguments)
     regimes: list[list[dict[str, str]]] = []
     for images_per_class in arguments.images_per_class:
-        settings = chosen.digest(arguments.added_shares, arguments.synthetic_per_class, images_per_class)
+        shares = arguments.added_shares or EvaluationConfig().added_shares(images_per_class * NUM_CLASSES)
+        settings = chosen.digest(list(shares), arguments.synthetic_per_class, images_per_class)
         table = DrawTable(path=arguments.csv, columns=COLUMNS, settings=settings)
         for draw in chosen.draws:
             if draw not in table.finished():
-                row = draw_row(chosen, arguments, images_per_class=images_per_class, draw=draw)
+                row = draw_row(chosen, arguments, images_per_class=images_per_class, shares=tuple(shares), draw=draw)
                 table.add([row])
                 print(row, flush=True)
         regimes.append([table.finished()[draw][0] for draw in chosen.draws])

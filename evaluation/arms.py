@@ -32,8 +32,9 @@ REFERENCE_ARMS: dict[ArmName, ArmName | None] = {
 ARM_DESCRIPTIONS: dict[ArmName, str] = {
     "real": "the labelled images as they are",
     "real+classical": "the labelled images, deformed anew in every batch: classical augmentation",
-    "real+synthetic": "the labelled images, and the GAN's at a share of each batch that fades over the training",
-    HEADLINE_ARM: "the labelled images, and the GAN's at a share of each batch that fades over the training, deformed",
+    "real+synthetic": "the labelled images, and the GAN's at a share of each batch that fades over the training and is "
+    "the smaller the more labelled images there are",
+    HEADLINE_ARM: "the labelled images, and the GAN's at the same share as in real+synthetic, deformed",
     FILTERED_ARM: "as real+classical+synthetic, with those of the GAN's images only whose label others believe",
     "oversampled": "as real+classical, every batch drawn evenly by class, so that rare classes come as often",
     "class-weighted": "as real+classical, a mistake costs more the rarer its class is",

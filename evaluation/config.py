@@ -1,6 +1,7 @@
 """Configuration of the measurement: which arms, which classifier, how strong the classical augmentation."""
 
-from typing import Literal, Self, get_args
+import math
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, Field, PositiveInt, field_validator, model_validator
 
@@ -22,6 +23,7 @@ ArmName = Literal[
 ARM_NAMES: tuple[ArmName, ...] = get_args(ArmName)
 BALANCING_ARMS: tuple[ArmName, ...] = ("oversampled", "class-weighted", "evened-out")
 ON_REQUEST: tuple[ArmName, ...] = ("real+classical+filtered", *BALANCING_ARMS, "synthetic+classical")
+FEW_IMAGES, MOST_ADDED = 100, 0.5  # benchmarks/TRIALS.md, "Less of them the more real images there are"
 DEFAULT_ARMS: tuple[ArmName, ...] = tuple(arm for arm in ARM_NAMES if arm not in ON_REQUEST)
 
 
@@ -106,8 +108,10 @@ class EvaluationConfig(BaseModel, frozen=True, extra="forbid"):
     arms: tuple[ArmName, ...] = DEFAULT_ARMS
     classifier: ClassifierConfig = ClassifierConfig()
     deformation: DeformationConfig = DeformationConfig()
-    added_share: float = Field(
-        default=0.5, gt=0, lt=1, description="convnet: share of synthetic images in the first mixed batches"
+    added_share: Annotated[float, Field(gt=0, lt=1)] | Literal["auto"] = Field(
+        default="auto",
+        description=f"convnet: share of synthetic images in the first mixed batches; auto: half up to {FEW_IMAGES} "
+        "images, and half of that for each four times as many",
     )
     final_added_share: float = Field(
         default=0.0,
@@ -123,10 +127,18 @@ class EvaluationConfig(BaseModel, frozen=True, extra="forbid"):
     filter: FilterConfig = FilterConfig()
     samples: SamplesConfig = SamplesConfig()
 
-    @property
-    def added_shares(self) -> tuple[float, float]:
-        """Share of synthetic images in the first and in the last batch of the mixed arms."""
-        return self.added_share, self.final_added_share
+    def added_shares(self, num_images: int) -> tuple[float, float]:
+        """Return the share of synthetic images in the first and in the last batch of the mixed arms.
+
+        Each of them takes a real image's turn, and the more real images there are, the more is lost by that.
+
+        Args:
+            num_images: real images in the subset.
+        """
+        last = self.final_added_share
+        if self.added_share != "auto":
+            return self.added_share, last
+        return max(MOST_ADDED * min(1.0, math.sqrt(FEW_IMAGES / num_images)), last), last
 
     @field_validator("arms")
     @classmethod

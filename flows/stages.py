@@ -314,7 +314,7 @@ def arm_stage(cell: Cell, arm: ArmName, config: StudyConfig, *, source: Source, 
         subset, synthetic = read_subset(cell.subset_file), read_synthetic(cell)
         options = FitOptions(
             config=evaluation.classifier,
-            added_shares=evaluation.added_shares,
+            added_shares=evaluation.added_shares(len(subset)),
             seed=child_seed(config.seed, "classifier", cell.regime.name, cell.replicate, arm),
             compute=compute,
             on_progress=on_progress,

@@ -54,6 +54,10 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
     )
     deformation: DeformationConfig = DeformationConfig()
 
+    compiled: bool = Field(
+        default=False,
+        description="torch.compile: on an H200 a quarter faster after 15 s of compiling, for long trainings",
+    )
     grid_every: int = Field(default=250, ge=1, description="steps between sample grids where an epoch is shorter")
     checkpoint_every: int = Field(default=250, ge=1, description="steps between checkpoints")
 

@@ -121,6 +121,9 @@ class Training:
         images = to_unit_range(subset.images).to(compute.device)
         self.images = images.contiguous(memory_format=torch.channels_last)  # (N, C, H, W) float32
         self.labels = torch.from_numpy(subset.labels).to(compute.device)  # (N,) int64
+        if config.compiled:
+            for network in (self.state.generator, self.state.discriminator):
+                network.compile()
         self._play = RecordedStep(self._play_once, compute=compute)
 
     def step(self) -> StepMetrics:

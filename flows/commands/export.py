@@ -185,7 +185,7 @@ def confidence_filter(choice: GeneratorChoice, *, minimum: float, compute: Compu
     evaluation = config.evaluation
     options = FitOptions(
         config=evaluation.classifier,
-        added_shares=evaluation.added_shares,
+        added_shares=evaluation.added_shares(len(subset)),
         seed=child_seed(config.seed, "confidence filter", choice.cell),
         compute=compute,
         on_progress=lambda _: None,

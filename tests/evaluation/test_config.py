@@ -38,3 +38,22 @@ def test_unknown_key_is_refused():
 def test_configuration_is_frozen():
     with pytest.raises(ValidationError, match="frozen"):
         EvaluationConfig().confidence = 0.9
+
+
+@pytest.mark.parametrize(("num_images", "first"), [(10, 0.5), (100, 0.5), (400, 0.25), (10_000, 0.05)])
+def test_fewer_synthetic_images_are_added_the_more_real_ones_there_are(num_images, first):
+    assert EvaluationConfig().added_shares(num_images) == (pytest.approx(first), 0.0)
+
+
+def test_a_share_that_is_asked_for_holds_for_any_number_of_images():
+    assert EvaluationConfig(added_share=0.3).added_shares(10_000) == (0.3, 0.0)
+
+
+def test_the_share_never_starts_below_where_it_ends():
+    assert EvaluationConfig(final_added_share=0.4).added_shares(10_000) == (0.4, 0.4)
+
+
+@pytest.mark.parametrize("share", [0, 1, "much"])
+def test_a_share_is_a_fraction_or_auto(share):
+    with pytest.raises(ValidationError):
+        EvaluationConfig(added_share=share)

@@ -20,6 +20,7 @@ from gan.game import StepMetrics, draws_of_step, train_step, update_average
 from gan.losses import same_class_distance
 from gan.training import (
     NonFiniteLossError,
+    Training,
     TrainingProgress,
     look_at_samples,
     new_state,
@@ -537,3 +538,11 @@ def test_the_chapters_dcgan_trains(striped, tmp_path):
     config = chapter_dcgan(steps=2).model_copy(update={"generator_width": 4, "discriminator_width": 4})
     seen = run(striped, tmp_path, config)
     assert seen[-1].generator_loss < 0  # minimax: log(1 - D(G(z)))
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_both_networks_are_compiled_where_that_is_asked_for(striped, monkeypatch, compiled):
+    seen = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda network: seen.append(type(network).__name__))
+    Training(striped, config=changed(compiled=compiled), seed=0, compute=CPU).step()
+    assert seen == (["Generator", "Discriminator"] if compiled else [])
