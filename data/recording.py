@@ -1,5 +1,6 @@
 """Steps that repeat thousands of times, without the cost of launching their kernels one by one on a GPU."""
 
+import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from data.device import Compute
 
+_ONE_AT_A_TIME = threading.Lock()  # PyTorch records on one stream, whoever asks
 WARM_UP = 3  # calls before the recording, for what libraries set up at their first ones
 
 Result = TypeVar("Result")
@@ -45,7 +47,8 @@ class RecordedStep(Generic[Result]):
             return self._on_a_side_stream()
         if self._graph is None:
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph):
+            # Other cells may be at work in other threads: what they do is neither recorded nor forbidden.
+            with _ONE_AT_A_TIME, torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
                 self._result = self._step(*self._inputs)
         self._graph.replay()
         assert self._result is not None
