@@ -25,7 +25,7 @@ from evaluation.predictions import Predictions, predictions_on
 from gan.checkpoint import load_generator
 from gan.config import GanConfig
 from gan.networks import Generator, GeneratorEnsemble, initialise
-from gan.sampling import AnyGenerator, class_sequence, draw_images
+from gan.sampling import class_sequence, draw_images
 from gan.training import train
 
 Split = Literal["validation", "test"]
@@ -62,7 +62,7 @@ def balanced_held_out(
 
 
 def samples_of(
-    generator: AnyGenerator, *, images_per_class: int, class_names: tuple[str, ...], seed: int, compute: Compute
+    generator: GeneratorEnsemble, *, images_per_class: int, class_names: tuple[str, ...], seed: int, compute: Compute
 ) -> LabelledImages:
     """Draw a class-balanced synthetic set into memory."""
     labels = class_sequence(np.full(len(class_names), images_per_class))

@@ -11,42 +11,40 @@ from torch import Tensor
 from data.device import Compute
 from data.errors import UsageError
 from data.images import to_pixels
-from gan.networks import Generator, GeneratorEnsemble
+from gan.networks import GeneratorEnsemble
 
 SAMPLE_BATCH = 1024
 MAX_ROUNDS = 100  # of drawing again what a confidence filter rejects
 
-AnyGenerator = Generator | GeneratorEnsemble
 Counts = npt.NDArray[np.int64]
 Pixels = npt.NDArray[np.uint8]
 
 
 @torch.no_grad()
-def generate(generator: AnyGenerator, latent: Tensor, labels: Tensor, *, compute: Compute) -> Tensor:
-    """Map latent (N, latent_dim) and labels (N,) to images (N, C, H, W) float32 in [-1, 1] on the CPU, in batches.
+def generate(generator: GeneratorEnsemble, noise: Tensor, labels: Tensor, *, compute: Compute) -> Tensor:
+    """Map noise (N, latent_dim) and labels (N,) to images (N, C, H, W) float32 in [-1, 1] on the CPU, in batches.
 
-    The generator is in evaluation mode, so an image depends on its own latent and label only. An ensemble
-    takes noise, of which it makes its members' latent vectors (`Generator.latent_of`); a member takes latent vectors.
+    The generator is in evaluation mode, so an image depends on its own noise and label only.
     """
     parts = []
-    for start in range(0, len(latent), SAMPLE_BATCH):
+    for start in range(0, len(noise), SAMPLE_BATCH):
         part = slice(start, start + SAMPLE_BATCH)
         with compute.autocast():
-            images = generator(latent[part].to(compute.device), labels[part].to(compute.device))
+            images = generator(noise[part].to(compute.device), labels[part].to(compute.device))
         parts.append(images.float().cpu())
     return torch.cat(parts)
 
 
 def draw_images(
-    generator: AnyGenerator, labels: npt.NDArray[np.int64], *, rng: torch.Generator, compute: Compute
+    generator: GeneratorEnsemble, labels: npt.NDArray[np.int64], *, rng: torch.Generator, compute: Compute
 ) -> Pixels:
     """Draw one image per label, (N, C, H, W) uint8; only one batch of floats is in memory at a time."""
     images = np.empty((len(labels), *generator.image_shape), np.uint8)
-    latent = torch.randn(len(labels), generator.latent_dim, generator=rng)  # (N, latent_dim)
+    noise = torch.randn(len(labels), generator.latent_dim, generator=rng)  # (N, latent_dim)
     classes = torch.from_numpy(labels)
     for start in range(0, len(labels), SAMPLE_BATCH):
         part = slice(start, start + SAMPLE_BATCH)
-        images[part] = to_pixels(generate(generator, latent[part], classes[part], compute=compute))
+        images[part] = to_pixels(generate(generator, noise[part], classes[part], compute=compute))
     return images
 
 
@@ -70,7 +68,7 @@ class FilterTooStrictError(UsageError):
 
 
 def draw_confident_images(
-    generator: AnyGenerator,
+    generator: GeneratorEnsemble,
     labels: npt.NDArray[np.int64],
     confidence: ConfidenceFilter,
     *,

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from data.device import Compute
 from gan.config import GanConfig
-from gan.networks import Generator, initialise
+from gan.networks import Generator, GeneratorEnsemble, initialise
 from gan.sampling import (
     ConfidenceFilter,
     FilterTooStrictError,
@@ -24,9 +24,9 @@ LABELS = np.arange(300, dtype=np.int64) % 3
 @pytest.fixture(scope="module")
 def generator():
     config = GanConfig(generator_width=4, latent_dim=8)
-    generator = Generator(config, image_shape=(1, 8, 8), num_classes=3)
-    initialise(generator, config=config, rng=torch.Generator().manual_seed(0))
-    return generator.eval()
+    member = Generator(config, image_shape=(1, 8, 8), num_classes=3)
+    initialise(member, config=config, rng=torch.Generator().manual_seed(0))
+    return GeneratorEnsemble([member]).eval()
 
 
 def rng(seed=0):
