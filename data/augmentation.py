@@ -61,7 +61,7 @@ def draw_deformations(batch: int, *, config: DeformationConfig, rng: torch.Gener
 
 
 def deform_by(images: Tensor, coefficients: Tensor, *, config: DeformationConfig) -> Tensor:
-    """Deform images (B, C, H, W) by `draw_deformations`'s coefficients (B, 2, 3 + G), which may still be on the CPU."""
+    """Deform images (B, C, H, W) by `draw_deformations`'s coefficients (B, 2, 3 + G), on any device."""
     batch, _, height, width = images.shape
     basis = _displacement_basis(height, width, config.elastic_grid, images.device)[: coefficients.shape[2]]
     grid = (coefficients.to(images.device) @ basis).view(batch, 2, height, width).permute(0, 2, 3, 1)  # (B, H, W, 2)

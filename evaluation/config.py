@@ -1,7 +1,7 @@
 """Configuration of the measurement: which arms, which classifier, how strong the classical augmentation."""
 
 import math
-from typing import Annotated, Literal, Self, get_args
+from typing import Literal, Self, get_args
 
 from pydantic import BaseModel, Field, PositiveInt, field_validator, model_validator
 
@@ -108,7 +108,7 @@ class EvaluationConfig(BaseModel, frozen=True, extra="forbid"):
     arms: tuple[ArmName, ...] = DEFAULT_ARMS
     classifier: ClassifierConfig = ClassifierConfig()
     deformation: DeformationConfig = DeformationConfig()
-    added_share: Annotated[float, Field(gt=0, lt=1)] | Literal["auto"] = Field(
+    added_share: float | Literal["auto"] = Field(
         default="auto",
         description=f"convnet: share of synthetic images in the first mixed batches; auto: half up to {FEW_IMAGES} "
         "images, and half of that for each four times as many",
@@ -139,6 +139,17 @@ class EvaluationConfig(BaseModel, frozen=True, extra="forbid"):
         if self.added_share != "auto":
             return self.added_share, last
         return max(MOST_ADDED * min(1.0, math.sqrt(FEW_IMAGES / num_images)), last), last
+
+    @field_validator("added_share", mode="before")
+    @classmethod
+    def _share_or_auto(cls, value: object) -> object:
+        try:
+            right = value == "auto" or 0 < float(str(value)) < 1
+        except ValueError:
+            right = False
+        if not right:
+            raise ValueError("a share lies between 0 and 1, or is auto")
+        return value
 
     @field_validator("arms")
     @classmethod

@@ -9,6 +9,7 @@ import copy
 import math
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,6 +35,9 @@ from gan.networks import Discriminator, Generator, GeneratorEnsemble, initialise
 from gan.sampling import generate
 from gan.state import EpochRecord, TrainState
 
+# Adam's steps before the recording are not captured, and must be capturable all the same.
+warnings.filterwarnings("ignore", message="This instance was constructed with capturable=True")
+
 CLOSENESS_SAMPLES = 500
 PROGRESS_EVERY = 20  # steps; reading a loss waits for the device
 
@@ -44,7 +48,7 @@ class NonFiniteLossError(AugmentError):
 
 @dataclass(frozen=True, kw_only=True)
 class Losses:
-    """The same, read."""
+    """`StepMetrics`, read from the device."""
 
     discriminator: float
     generator: float
@@ -81,7 +85,7 @@ def new_state(subset: LabelledImages, *, config: GanConfig, seed: int, compute: 
     code_optimizer = None if codes is None else CodeOptimizer(codes, learning_rate=config.code_learning_rate)
 
     def adam(network: nn.Module, learning_rate: float) -> torch.optim.Adam:
-        on_gpu = compute.device == "cuda"  # there one kernel for all parameters, which a recording can hold
+        on_gpu = compute.device == "cuda"  # there one kernel for all parameters, its step count on the device
         return torch.optim.Adam(
             network.parameters(),
             lr=learning_rate,
@@ -109,40 +113,35 @@ class Training:
 
     Args:
         config: with "auto" decided (`GanConfig.for_subset`).
+
+    Raises:
+        UsageError: the networks cannot make images of the subset's shape.
     """
 
     def __init__(self, subset: LabelledImages, *, config: GanConfig, seed: int, compute: Compute) -> None:
         self.config = config
-        self.compute = compute
-        self.state = new_state(subset, config=config, seed=seed, compute=compute)
+        self.state = state = new_state(subset, config=config, seed=seed, compute=compute)
         self.batches = Batches(
             subset.labels, batch_size=config.batch_size, seed=seed, class_balanced=config.class_balanced_batches
         )
-        images = to_unit_range(subset.images).to(compute.device)
-        self.images = images.contiguous(memory_format=torch.channels_last)  # (N, C, H, W) float32
-        self.labels = torch.from_numpy(subset.labels).to(compute.device)  # (N,) int64
+        images = to_unit_range(subset.images).to(compute.device).contiguous(memory_format=torch.channels_last)
+        labels = torch.from_numpy(subset.labels).to(compute.device)
         if config.compiled:
-            for network in (self.state.generator, self.state.discriminator):
+            for network in (state.generator, state.discriminator):
                 network.compile()
-        self._play = RecordedStep(self._play_once, compute=compute)
+
+        def step(rows: Tensor, latent: Tensor, *views: Tensor) -> StepMetrics:
+            draws = StepDraws(latent, views)
+            return train_step(state, images[rows], labels[rows], rows, draws, config=config, compute=compute)
+
+        self._step = RecordedStep(step, compute=compute)
 
     def step(self) -> StepMetrics:
         """Train both players on the next batch."""
         draws = draws_of_step(self.config, rng=self.state.rng)
-        played = self._play(self.batches.of_step(self.state.step), draws.latent, *draws.views)
+        metrics = self._step(self.batches.of_step(self.state.step), draws.latent, *draws.views)
         self.state.step += 1
-        return StepMetrics(played.discriminator_loss.clone(), played.generator_loss.clone())
-
-    def _play_once(self, rows: Tensor, latent: Tensor, *views: Tensor) -> StepMetrics:
-        return train_step(
-            self.state,
-            self.images[rows],
-            self.labels[rows],
-            rows,
-            StepDraws(latent, views),
-            config=self.config,
-            compute=self.compute,
-        )
+        return StepMetrics(metrics.discriminator_loss.clone(), metrics.generator_loss.clone())
 
 
 def snapshot_steps(config: GanConfig) -> frozenset[int]:
@@ -311,9 +310,9 @@ def look_at_samples(
     grid_rows = np.concatenate(shown)
     measured = order[:CLOSENESS_SAMPLES]
     rows = np.concatenate([grid_rows, measured])
-    latent = torch.randn(len(rows), config.latent_dim, generator=rng)
+    noise = torch.randn(len(rows), config.latent_dim, generator=rng)
     generator = GeneratorEnsemble([state.ema_generator])
-    fake = generate(generator, latent, torch.from_numpy(subset.labels[rows]), compute=compute)
+    fake = generate(generator, noise, torch.from_numpy(subset.labels[rows]), compute=compute)
     distance = kernel_distance(to_unit_range(subset.images[measured]), fake[len(grid_rows) :])
     name = f"epochs/step-{state.step:06d}.png"
     write_grid(

@@ -1,7 +1,8 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
-import data.recording
 from data.device import Compute
 from data.recording import WARM_UP, RecordedStep
 
@@ -42,13 +43,16 @@ def test_a_recording_does_what_the_step_does_without_running_its_python():
     assert walk.runs == WARM_UP + 1  # the last run was recorded
 
 
-def without_recording(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data.recording, "WARM_UP", 10**9)
+@needs_cuda
+def test_threads_record_side_by_side():
+    expected = walked(CPU, steps=WARM_UP + 20)[1]
+    with ThreadPoolExecutor(4) as pool:
+        walks = list(pool.map(lambda _: walked(CUDA, steps=WARM_UP + 20)[1], range(8)))
+    assert all(places == expected for places in walks)
 
 
 @needs_cuda
-def test_steps_may_be_left_unrecorded(monkeypatch):
-    without_recording(monkeypatch)
-    walk, places = walked(CUDA, steps=9)
-    assert walk.runs == 9
-    assert places == walked(CPU, steps=9)[1]
+def test_inputs_of_another_shape_are_refused():
+    walk, _ = walked(CUDA, steps=WARM_UP + 1)
+    with pytest.raises(ValueError, match=r"inputs \(3,\) cannot take \(1,\)"):
+        walk.step(torch.ones(1))

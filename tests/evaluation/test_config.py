@@ -55,5 +55,5 @@ def test_the_share_never_starts_below_where_it_ends():
 
 @pytest.mark.parametrize("share", [0, 1, "much"])
 def test_a_share_is_a_fraction_or_auto(share):
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValidationError, match="between 0 and 1, or is auto"):
         EvaluationConfig(added_share=share)

@@ -1,6 +1,8 @@
 import dataclasses
+import gc
 import json
 import math
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from pydantic import ValidationError
 
 import gan.training
 from data.device import Compute
@@ -546,3 +549,20 @@ def test_both_networks_are_compiled_where_that_is_asked_for(striped, monkeypatch
     monkeypatch.setattr(torch.nn.Module, "compile", lambda network: seen.append(type(network).__name__))
     Training(striped, config=changed(compiled=compiled), seed=0, compute=CPU).step()
     assert seen == (["Generator", "Discriminator"] if compiled else [])
+
+
+def test_compiled_networks_cannot_have_penalties():
+    with pytest.raises(ValidationError, match="second derivatives"):
+        GanConfig(compiled=True, r1_gamma=1.0)
+
+
+def test_nothing_of_a_training_outlives_it(striped):
+    training = Training(striped, config=CONFIG, seed=0, compute=CPU)
+    training.step()
+    generator = weakref.ref(training.state.generator)
+    gc.disable()  # else it may happen to look for cycles
+    try:
+        del training
+        assert generator() is None
+    finally:
+        gc.enable()
