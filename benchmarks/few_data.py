@@ -83,12 +83,12 @@ def main() -> None:
     chosen = DrawSettings.of(arguments)
     regimes: list[list[dict[str, str]]] = []
     for images_per_class in arguments.images_per_class:
-        shares = arguments.added_shares or EvaluationConfig().added_shares(images_per_class * NUM_CLASSES)
-        settings = chosen.digest(list(shares), arguments.synthetic_per_class, images_per_class)
+        shares = tuple(arguments.added_shares or EvaluationConfig().added_shares(images_per_class * NUM_CLASSES))
+        settings = chosen.digest(shares, arguments.synthetic_per_class, images_per_class)
         table = DrawTable(path=arguments.csv, columns=COLUMNS, settings=settings)
         for draw in chosen.draws:
             if draw not in table.finished():
-                row = draw_row(chosen, arguments, images_per_class=images_per_class, shares=tuple(shares), draw=draw)
+                row = draw_row(chosen, arguments, images_per_class=images_per_class, shares=shares, draw=draw)
                 table.add([row])
                 print(row, flush=True)
         regimes.append([table.finished()[draw][0] for draw in chosen.draws])
