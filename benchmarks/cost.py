@@ -23,12 +23,12 @@ import torch
 
 from benchmarks.export import random_generator
 from benchmarks.results import add_result, median_and_range, median_and_spread, seconds_each
-from data.collecting import resized
-from data.device import Compute, resolve_compute
+from data.base.device import Compute, resolve_compute
+from data.base.memory import peak_memory_bytes
+from data.base.randomness import numpy_stream
 from data.images import LabelledImages
-from data.memory import peak_memory_bytes
-from data.randomness import numpy_stream
-from data.sources import load_source
+from data.sources.collecting import resized
+from data.sources.registry import load_source
 from gan.config import GanConfig
 from gan.export import ExportRequest, export_dataset
 from gan.training import Training

@@ -10,8 +10,8 @@ from filelock import FileLock
 
 from benchmarks.protocol import Judge, Split, overridden, trained_samples
 from data.augmentation import DeformationConfig
-from data.device import Compute, resolve_compute
-from data.files import digest_json
+from data.base.device import Compute, resolve_compute
+from data.base.files import digest_json
 from data.images import LabelledImages
 from evaluation.config import ClassifierConfig
 from gan.config import GanConfig

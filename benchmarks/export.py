@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.protocol import random_ensemble
-from data.device import Compute, resolve_compute
+from data.base.device import Compute, resolve_compute
 from gan.checkpoint import save_generator
 from gan.config import GanConfig
 from gan.export import GENERATOR_FILE, ExportProgress, ExportRequest, StageSeconds, export_dataset

@@ -16,9 +16,9 @@ import numpy as np
 from benchmarks.draws import DrawSettings, DrawTable, TableRow, add_draw_options
 from benchmarks.protocol import held_out
 from benchmarks.results import add_result
-from data.randomness import numpy_stream
+from data.base.randomness import numpy_stream
 from data.regimes import BalancedRegime, draw_subset
-from data.sources import load_source
+from data.sources.registry import load_source
 from evaluation.config import EvaluationConfig
 from evaluation.statistics import Gain, paired_gains, spread
 

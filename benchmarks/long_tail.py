@@ -19,10 +19,10 @@ import numpy as np
 from benchmarks.draws import DrawSettings, DrawTable, add_draw_options
 from benchmarks.protocol import Judge, balanced_held_out
 from benchmarks.results import add_result
+from data.base.randomness import numpy_stream
 from data.images import LabelledImages
-from data.randomness import numpy_stream
 from data.regimes import LongTailedRegime, draw_subset
-from data.sources import load_source
+from data.sources.registry import load_source
 from evaluation.arms import training_set
 from evaluation.config import ArmName
 from evaluation.metrics import measured, tail_classes

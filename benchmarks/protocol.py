@@ -12,10 +12,10 @@ import torch
 from pydantic import BaseModel
 
 from data.augmentation import DeformationConfig
-from data.device import Compute
-from data.errors import UsageError
+from data.base.device import Compute
+from data.base.errors import UsageError
+from data.base.randomness import numpy_stream, torch_stream
 from data.images import LabelledImages
-from data.randomness import numpy_stream, torch_stream
 from data.regimes import BalancedRegime, draw_subset
 from evaluation.arms import TrainingSet
 from evaluation.classifiers import Classifier, FitOptions, fit_classifier

@@ -21,9 +21,9 @@ import torch
 from benchmarks.protocol import Judge, held_out, overridden, samples_of
 from benchmarks.results import add_result, synchronise
 from data.augmentation import DeformationConfig
-from data.device import Compute, resolve_compute
+from data.base.device import Compute, resolve_compute
 from data.images import LabelledImages
-from data.sources import load_source
+from data.sources.registry import load_source
 from evaluation.config import ClassifierConfig
 from gan.config import GanConfig, chapter_dcgan
 from gan.networks import Generator, GeneratorEnsemble

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from data.device import Compute
+from data.base.device import Compute
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 

@@ -25,17 +25,17 @@ from threading import Barrier
 import torch
 
 from benchmarks.results import add_result, median_and_range
-from data.device import resolve_compute
-from data.files import read_json
-from data.randomness import numpy_stream
+from data.base.device import resolve_compute
+from data.base.files import read_json
+from data.base.randomness import numpy_stream
 from data.regimes import BalancedRegime, draw_subset
-from data.sources import load_source
+from data.sources.registry import load_source
+from flows.augmentation_study import augmentation_study
 from flows.commands.console import silence_prefect_console
-from flows.config import RunnerConfig, StudyConfig, resolve_config
-from flows.run_directory import study_cells
 from flows.server import study_server
-from flows.stages import stage_timings
-from flows.study import augmentation_study
+from flows.study.config import RunnerConfig, StudyConfig, resolve_config
+from flows.study.run_directory import study_cells
+from flows.study.stages import stage_timings
 from gan.config import GanConfig
 from gan.training import Training
 

@@ -21,10 +21,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.protocol import overridden, random_ensemble
 from benchmarks.results import add_result, median_and_spread, seconds_each
-from data.device import Compute, resolve_compute
+from data.base.device import Compute, resolve_compute
+from data.base.randomness import torch_stream
 from data.images import LabelledImages, to_unit_range
-from data.randomness import torch_stream
-from data.sources import load_source
+from data.sources.registry import load_source
 from gan.config import GanConfig
 from gan.networks import Discriminator, Generator
 from gan.sampling import draw_images

@@ -4,7 +4,7 @@ import re
 
 from pydantic import BaseModel, Field, field_validator
 
-from data.limits import MAX_SIDE, MIN_SIDE, SIDE_STEP
+from data.base.limits import MAX_SIDE, MIN_SIDE, SIDE_STEP
 
 DEFAULT_DATASET = "auto"
 LONG_TAILED = re.compile(r"long-tailed:([1-9][0-9]{0,8}):([0-9]+(?:\.[0-9]+)?)")

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from data.errors import CorruptFileError
-from data.limits import MAX_ENCODED_BYTES, MAX_IMAGE_PIXELS, check_limit
+from data.base.errors import CorruptFileError
+from data.base.limits import MAX_ENCODED_BYTES, MAX_IMAGE_PIXELS, check_limit
 
 ACCEPTED_FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 _ENCODING_BATCH = 256

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from data.errors import CorruptFileError
-from data.limits import MAX_DECODED_BYTES, check_limit
+from data.base.errors import CorruptFileError
+from data.base.limits import MAX_DECODED_BYTES, check_limit
 
 _TYPES = {0x08: (">u1", 1), 0x0C: (">i4", 4)}  # code: NumPy type, bytes of one number
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from data.collecting import resized
+from data.base.errors import UsageError
 from data.config import ImagesPerClass
-from data.errors import UsageError
 from data.images import LabelledImages, identities
 from data.regimes import Regime, check_regime, regime_of
-from data.splits import Source
+from data.sources.collecting import resized
+from data.sources.source import Source
 
 CANDIDATES: tuple[ImagesPerClass, ...] = (
     10, 50, 100, 500, "all", "long-tailed:50:10", "long-tailed:500:10", "long-tailed:500:100"

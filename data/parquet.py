@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
+from data.base.errors import CorruptFileError
+from data.base.files import write_atomically
 from data.decoding import decode_image
-from data.errors import CorruptFileError
-from data.files import write_atomically
 from data.images import LabelledImages
 
 ROW_GROUP_SIZE = 5000  # rows that a reader must hold at once

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from data.base.errors import UsageError
 from data.config import LONG_TAILED, ImagesPerClass
-from data.errors import UsageError
 from data.images import LabelledImages
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.augmentation import DeformationConfig
-from data.errors import UsageError
+from data.base.errors import UsageError
 from data.images import LabelledImages
 from evaluation.config import BALANCING_ARMS, ArmName, EvaluationConfig
 

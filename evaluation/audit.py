@@ -13,10 +13,10 @@ import numpy.typing as npt
 from pydantic import BaseModel
 
 from data.augmentation import DeformationConfig, deform
-from data.errors import UsageError
+from data.base.errors import UsageError
+from data.base.randomness import child_seed, numpy_stream, torch_stream
 from data.images import LabelledImages, to_pixels, to_unit_range
-from data.randomness import child_seed, numpy_stream, torch_stream
-from data.sources import Source
+from data.sources.registry import Source
 from evaluation.checks import Check, CheckName
 from evaluation.config import SamplesConfig
 from evaluation.features import FeatureNetwork

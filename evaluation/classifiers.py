@@ -16,11 +16,11 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 
 from data.augmentation import deform, deform_by, draw_deformations
-from data.device import Compute
-from data.errors import AugmentError, UsageError
+from data.base.cuda_graphs import RecordedStep
+from data.base.device import Compute
+from data.base.errors import AugmentError, UsageError
+from data.base.randomness import torch_stream
 from data.images import to_pixels, to_unit_range
-from data.randomness import torch_stream
-from data.recording import RecordedStep
 from evaluation.arms import TrainingSet, evened_rows
 from evaluation.batches import batch_rows
 from evaluation.config import ClassifierConfig

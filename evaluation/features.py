@@ -22,11 +22,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from data.device import Compute
-from data.errors import CorruptFileError
-from data.files import digest_file, digest_json, write_atomically
+from data.base.device import Compute
+from data.base.errors import CorruptFileError
+from data.base.files import digest_file, digest_json, write_atomically
+from data.base.randomness import child_seed, numpy_stream
 from data.images import LabelledImages, to_unit_range
-from data.randomness import child_seed, numpy_stream
 from evaluation.arms import TrainingSet
 from evaluation.classifiers import PREDICTION_BATCH, ClassifierProgress, ConvNet, FitOptions, fit_convnet
 from evaluation.config import ClassifierConfig, FeaturesConfig

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from data.augmentation import DeformationConfig
+from data.base.randomness import child_seed
 from data.images import LabelledImages
-from data.randomness import child_seed
 from evaluation.arms import training_set
 from evaluation.classifiers import FitOptions, fit_classifier
 from evaluation.config import FilterConfig

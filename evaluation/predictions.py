@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from data.errors import CorruptFileError
+from data.base.errors import CorruptFileError
 from data.images import LabelledImages
 from data.parquet import read_table, write_table
 

@@ -9,10 +9,10 @@ import numpy.typing as npt
 from PIL import Image
 from pydantic import BaseModel
 
-from data.errors import UsageError
-from data.files import write_atomically
+from data.base.errors import UsageError
+from data.base.files import write_atomically
+from data.base.randomness import numpy_stream
 from data.images import LabelledImages
-from data.randomness import numpy_stream
 from evaluation.checks import Check, make_checks
 from evaluation.config import SamplesConfig
 from evaluation.features import FeatureNetwork, Measurement

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from data.errors import AugmentError
+from data.base.errors import AugmentError
 from flows.commands.audit import audit
 from flows.commands.compare import compare
 from flows.commands.datasets import datasets, inspect

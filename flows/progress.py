@@ -21,7 +21,7 @@ from prefect.exceptions import PrefectException
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from flows.config import StudyConfig
+from flows.study.config import StudyConfig
 
 PREFECT_INTERVAL_SECONDS = 3.0
 REMOTE_INTERVAL_SECONDS = 2.0

@@ -19,9 +19,9 @@ from prefect.client.orchestration import get_client
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 
-from data.errors import AugmentError, UsageError
-from flows.config import RunnerConfig
+from data.base.errors import AugmentError, UsageError
 from flows.server import api_url_everywhere
+from flows.study.config import RunnerConfig
 from flows.tag_limits import remember_tag_limits, unlimited_tags
 
 Result = TypeVar("Result")

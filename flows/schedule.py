@@ -15,22 +15,28 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.events import emit_event
 from pydantic import BaseModel
 
-from data.device import resolve_compute
-from data.errors import AugmentError, CorruptFileError, RegressionError, UsageError
-from data.files import read_model, read_record, write_json
-from data.sources import Source
-from evaluation.comparison import NamedReport, compare_reports, incompatibilities
-from evaluation.comparison_page import write_comparison
+from data.base.device import resolve_compute
+from data.base.errors import AugmentError, CorruptFileError, RegressionError, UsageError
+from data.base.files import read_model, read_record, write_json
+from data.sources.registry import Source
 from evaluation.fidelity import FidelityFigures
-from evaluation.report import StudyReport, read_report
+from evaluation.reporting.comparison import NamedReport, compare_reports, incompatibilities
+from evaluation.reporting.comparison_page import write_comparison
+from evaluation.reporting.report import StudyReport, read_report
 from evaluation.statistics import paired_gains
-from flows.config import RunnerConfig, StudyConfig
+from flows.augmentation_study import SEQUENTIAL, augmentation_study, study_source
 from flows.progress import artifact_key
-from flows.reporting import REPORT_HTML, REPORT_JSON
-from flows.retrying import patiently
-from flows.run_directory import DATASET_FILE, DEFAULT_RUNS_DIRECTORY, ENVIRONMENT_FILE, load_run_config, other_data_of
-from flows.store import RunStore, store_of
-from flows.study import SEQUENTIAL, augmentation_study, study_source
+from flows.study.config import RunnerConfig, StudyConfig
+from flows.study.reporting import REPORT_HTML, REPORT_JSON
+from flows.study.retrying import patiently
+from flows.study.run_directory import (
+    DATASET_FILE,
+    DEFAULT_RUNS_DIRECTORY,
+    ENVIRONMENT_FILE,
+    load_run_config,
+    other_data_of,
+)
+from flows.study.store import RunStore, store_of
 from gan.export import GENERATOR_FILE, PROVENANCE_FILE, ExportRequest, export_dataset
 
 OnRegression = Literal["fail", "warn"]

@@ -27,7 +27,7 @@ from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Crashed
 
-from data.errors import AugmentError
+from data.base.errors import AugmentError
 
 START_SECONDS = 120.0
 STOP_SECONDS = 10.0

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from data.randomness import child_seed, torch_stream
+from data.base.randomness import child_seed, torch_stream
 
 
 @dataclass

@@ -15,8 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from data.errors import CorruptFileError
-from data.files import write_atomically
+from data.base.errors import CorruptFileError
+from data.base.files import write_atomically
 from gan.config import GanConfig
 from gan.networks import Generator, GeneratorEnsemble
 from gan.state import EpochRecord, TrainState

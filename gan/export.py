@@ -22,15 +22,15 @@ import pyarrow as pa
 import torch
 from filelock import FileLock, Timeout
 
-from data.card import CardFacts, dataset_card
-from data.croissant import croissant
-from data.device import Compute
-from data.errors import AugmentError, CorruptFileError, UsageError
-from data.files import digest_file, digest_json, read_json, write_json, write_text
-from data.formats import PIECES, FileFormat, ShardRows, encode_shard, join_pieces, write_shard
+from data.base.device import Compute
+from data.base.errors import AugmentError, CorruptFileError, UsageError
+from data.base.files import digest_file, digest_json, read_json, write_json, write_text
+from data.base.names import check_class_name
+from data.base.randomness import numpy_stream, torch_stream
 from data.images import LabelledImages
-from data.names import check_class_name
-from data.randomness import numpy_stream, torch_stream
+from data.publishing.card import CardFacts, dataset_card
+from data.publishing.croissant import croissant
+from data.publishing.formats import PIECES, FileFormat, ShardRows, encode_shard, join_pieces, write_shard
 from gan.checkpoint import load_generator
 from gan.networks import GeneratorEnsemble
 from gan.sampling import (

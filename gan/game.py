@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from data.augmentation import deform_by, draw_deformations
-from data.device import Compute
+from data.base.device import Compute
 from gan.config import GanConfig
 from gan.losses import LOSSES, gradient_penalty, lost_diversity, reconstruction_error
 from gan.state import TrainState

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from data.files import write_atomically
+from data.base.files import write_atomically
 
 
 def write_grid(

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import is_parametrized
 
-from data.errors import UsageError
+from data.base.errors import UsageError
 from gan.codes import ImageCodes
 from gan.config import GanConfig
 

@@ -8,8 +8,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from data.device import Compute
-from data.errors import UsageError
+from data.base.device import Compute
+from data.base.errors import UsageError
 from data.images import to_pixels
 from gan.networks import GeneratorEnsemble
 

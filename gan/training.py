@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from data.device import Compute
-from data.errors import AugmentError
-from data.files import digest_json, write_json
+from data.base.cuda_graphs import RecordedStep
+from data.base.device import Compute
+from data.base.errors import AugmentError
+from data.base.files import digest_json, write_json
+from data.base.randomness import torch_stream
 from data.images import LabelledImages, to_pixels, to_unit_range
-from data.randomness import torch_stream
-from data.recording import RecordedStep
 from gan.batches import Batches
 from gan.checkpoint import load_checkpoint, save_checkpoint, save_generator
 from gan.closeness import kernel_distance

@@ -7,13 +7,13 @@ import numpy as np
 import typer
 from rich.table import Table
 
+from data.base.device import resolve_compute
+from data.base.errors import UsageError
+from data.base.files import write_json
 from data.config import DEFAULT_DATASET
-from data.device import resolve_compute
-from data.errors import UsageError
-from data.files import write_json
 from data.images import LabelledImages
 from data.parquet import read_published, read_subset
-from data.sources import Source, load_source
+from data.sources.registry import Source, load_source
 from evaluation.audit import AuditReport, GivenSamples, run_audit
 from evaluation.checks import CHECK_NAMES
 from evaluation.config import SamplesConfig

@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from data.errors import RegressionError, UsageError
-from evaluation.comparison import Comparison, NamedReport, compare_reports
-from evaluation.comparison_page import write_comparison
-from evaluation.history import PAGE_FILE, REPORT_FILE
-from evaluation.rendering import interval, p_value, points
-from evaluation.report import read_report
+from data.base.errors import RegressionError, UsageError
+from evaluation.reporting.comparison import Comparison, NamedReport, compare_reports
+from evaluation.reporting.comparison_page import write_comparison
+from evaluation.reporting.history import PAGE_FILE, REPORT_FILE
+from evaluation.reporting.rendering import interval, p_value, points
+from evaluation.reporting.report import read_report
 from flows.commands.console import output_console
 
 

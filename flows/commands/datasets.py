@@ -12,12 +12,12 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from data.files import write_atomically
+from data.base.files import write_atomically
 from data.inspection import Inspection, example_grid, inspect_source
-from data.sources import cache_directory, known_datasets, load_source
-from data.splits import Source
+from data.sources.registry import cache_directory, known_datasets, load_source
+from data.sources.source import Source
 from flows.commands.console import output_console
-from flows.config import validate_config
+from flows.study.config import validate_config
 
 TERMINAL_CLASSES, TERMINAL_SIDE = 10, 16
 PNG_COLUMNS, PNG_ZOOM = 12, 3

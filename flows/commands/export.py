@@ -13,17 +13,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from data.device import Compute, DeviceChoice, Precision, resolve_compute
-from data.errors import UsageError
-from data.files import digest_json
-from data.formats import FileFormat
+from data.base.device import Compute, DeviceChoice, Precision, resolve_compute
+from data.base.errors import UsageError
+from data.base.files import digest_json
+from data.base.randomness import child_seed
 from data.images import LabelledImages
 from data.parquet import num_rows, read_subset
-from data.randomness import child_seed
+from data.publishing.formats import FileFormat
 from evaluation.arms import training_set
 from evaluation.classifiers import FitOptions, fit_classifier
 from flows.commands.console import output_console
-from flows.run_directory import load_run_config
+from flows.study.run_directory import load_run_config
 from gan.checkpoint import load_generator
 from gan.export import GENERATOR_FILE, ExportProgress, ExportRequest, export_dataset
 from gan.sampling import ConfidenceFilter, apportion

@@ -7,8 +7,8 @@ import pandas as pd
 import typer
 from rich.console import Console
 
-from evaluation.history import history_frame, read_history, update_history
-from flows.run_directory import DEFAULT_RUNS_DIRECTORY
+from evaluation.reporting.history import history_frame, read_history, update_history
+from flows.study.run_directory import DEFAULT_RUNS_DIRECTORY
 
 
 def history(

@@ -6,14 +6,14 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from data.errors import SourceUnavailableError
+from data.base.errors import SourceUnavailableError
+from flows.augmentation_study import study_source
 from flows.commands.console import output_console
 from flows.commands.run import print_report
-from flows.reporting import write_reports
-from flows.run_directory import load_run_config, study_cells
-from flows.stages import summarise_cell
-from flows.store import store_of
-from flows.study import study_source
+from flows.study.reporting import write_reports
+from flows.study.run_directory import load_run_config, study_cells
+from flows.study.stages import summarise_cell
+from flows.study.store import store_of
 
 
 def report(run: Annotated[Path, typer.Argument(help="Run directory whose cells are finished.")]) -> None:

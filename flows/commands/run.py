@@ -9,19 +9,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from data.errors import AugmentError, UsageError
+from data.base.errors import AugmentError, UsageError
 from evaluation.arms import HEADLINE_ARM
-from evaluation.history import update_history
-from evaluation.report import StudyReport, read_report
+from evaluation.reporting.history import update_history
+from evaluation.reporting.report import StudyReport, read_report
 from evaluation.statistics import Gain, Spread
+from flows.augmentation_study import augmentation_study, study_source
 from flows.commands.console import output_console, silence_prefect_console
-from flows.config import RunnerConfig, RunnerKind, StudyConfig, resolve_config, resolve_runner
 from flows.progress import SERVER_ERRORS, console_progress, study_weight
-from flows.reporting import REPORT_HTML, REPORT_JSON
-from flows.run_directory import DEFAULT_RUNS_DIRECTORY, load_config_at, new_run_location
 from flows.server import study_server
-from flows.store import RunStore, store_of
-from flows.study import augmentation_study, study_source
+from flows.study.config import RunnerConfig, RunnerKind, StudyConfig, resolve_config, resolve_runner
+from flows.study.reporting import REPORT_HTML, REPORT_JSON
+from flows.study.run_directory import DEFAULT_RUNS_DIRECTORY, load_config_at, new_run_location
+from flows.study.store import RunStore, store_of
 
 
 class Preset(StrEnum):

@@ -17,15 +17,15 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
-from data.errors import UsageError
-from data.names import safe_file_name
+from data.base.errors import UsageError
+from data.base.names import safe_file_name
 from flows.commands.console import output_console
 from flows.commands.run import PRESET_HELP, Preset
-from flows.config import RunnerConfig, RunnerKind, StudyConfig, resolve_config, resolve_runner
-from flows.run_directory import DEFAULT_RUNS_DIRECTORY, locked
 from flows.schedule import OnRegression, augmentation_comparison, augmentation_export, scheduled_study
 from flows.server import api_url_everywhere, end_dead_runs, is_loopback, prefect_server
-from flows.store import store_of
+from flows.study.config import RunnerConfig, RunnerKind, StudyConfig, resolve_config, resolve_runner
+from flows.study.run_directory import DEFAULT_RUNS_DIRECTORY, locked
+from flows.study.store import store_of
 
 
 def serve(

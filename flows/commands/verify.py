@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from flows.commands.console import output_console
-from flows.verification import verify as follow
+from flows.study.verification import verify as follow
 
 
 def verify(

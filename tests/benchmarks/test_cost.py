@@ -1,7 +1,7 @@
 import os
 
 from benchmarks.cost import Cost, jobs, measure_nothing, run_alone, told
-from data.device import Compute
+from data.base.device import Compute
 
 CPU = Compute(device="cpu", precision="float32")
 

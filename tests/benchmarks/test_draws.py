@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.draws import DrawSettings, DrawTable, add_draw_options
 from benchmarks.protocol import balanced_held_out
-from data.errors import UsageError
+from data.base.errors import UsageError
 
 COLUMNS = ("settings", "draw", "arm", "accuracy")
 

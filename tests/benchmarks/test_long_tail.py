@@ -4,7 +4,7 @@ import pytest
 from benchmarks.long_tail import METRICS, arm_rows, best_reference, figures_of, gains_over_best, told
 from benchmarks.protocol import Judge
 from data.augmentation import DeformationConfig
-from data.device import Compute
+from data.base.device import Compute
 from evaluation.config import ClassifierConfig
 
 FIGURES = {

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.quality import spread_over_second_half, train_by_the_clock
-from data.device import Compute
+from data.base.device import Compute
 from gan.config import GanConfig
 
 CPU = Compute(device="cpu", precision="float32")

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from data.base.errors import AugmentError, CorruptFileError
+from data.base.limits import LimitError
 from data.decoding import decode_image, encode_pngs
-from data.errors import AugmentError, CorruptFileError
-from data.limits import LimitError
 
 
 def encoded(image: Image.Image, kind: str = "PNG") -> bytes:

@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from data.errors import AugmentError, CorruptFileError
+from data.base.errors import AugmentError, CorruptFileError
+from data.base.limits import LimitError
 from data.idx import idx_header, read_idx
-from data.limits import LimitError
 
 
 @settings(max_examples=50)

@@ -4,7 +4,7 @@ import numpy as np
 
 from data.inspection import example_grid, inspect_source
 from data.regimes import BalancedRegime, LongTailedRegime
-from data.splits import Source
+from data.sources.source import Source
 
 
 def source(striped, train, test):

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from data.base.errors import AugmentError, CorruptFileError
 from data.decoding import encode_pngs
-from data.errors import AugmentError, CorruptFileError
 from data.parquet import read_published, read_subset, read_table, write_published_shard, write_subset
 
 

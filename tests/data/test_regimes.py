@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from data.errors import UsageError
-from data.randomness import numpy_stream
+from data.base.errors import UsageError
+from data.base.randomness import numpy_stream
 from data.regimes import BalancedRegime, LongTailedRegime, check_regime, draw_subset, regime_of
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from data.files import digest_file, write_json, write_text
+from data.base.files import digest_file, write_json, write_text
 from data.images import LabelledImages
 from evaluation.config import ArmName, EvaluationConfig
 from evaluation.metrics import accuracy, macro_f1
-from evaluation.page import CellFiles, write_page
 from evaluation.predictions import Predictions, read_predictions, write_predictions
-from evaluation.report import CellFacts, DatasetFacts, StageTiming, StudyReport, build_report
+from evaluation.reporting.page import CellFiles, write_page
+from evaluation.reporting.report import CellFacts, DatasetFacts, StageTiming, StudyReport, build_report
 from evaluation.statistics import mcnemar
 from gan.grid import write_grid
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from data.augmentation import DeformationConfig
-from data.errors import UsageError
+from data.base.errors import UsageError
 from data.images import identities
 from evaluation.arms import (
     ARM_DESCRIPTIONS,

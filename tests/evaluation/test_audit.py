@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from data.device import Compute
-from data.errors import UsageError
-from data.sources import Source, load_sklearn_digits
+from data.base.device import Compute
+from data.base.errors import UsageError
+from data.sources.registry import Source, load_sklearn_digits
 from evaluation.audit import HONEST, GivenSamples, divide, run_audit
 from evaluation.config import FeaturesConfig, SamplesConfig
 from evaluation.features import feature_network

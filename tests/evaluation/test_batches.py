@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.randomness import torch_stream
+from data.base.randomness import torch_stream
 from evaluation.batches import EvenClasses, Pool, added_counts
 
 LABELS = np.array([2] * 50 + [0] * 5 + [3], np.int64)

@@ -15,8 +15,8 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from data.files import write_json
-from evaluation.history import update_history
+from data.base.files import write_json
+from evaluation.reporting.history import update_history
 from flows.commands.compare import compare
 from tests.evaluation.fabricated import ARMS, FabricatedRun, fabricate_run
 

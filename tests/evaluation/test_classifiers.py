@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from data.augmentation import DeformationConfig
-from data.device import Compute
-from data.errors import AugmentError, UsageError
+from data.base.device import Compute
+from data.base.errors import AugmentError, UsageError
 from evaluation.arms import TrainingSet
 from evaluation.classifiers import FitOptions, balanced_weights, classification_loss, fit_classifier, fit_scikit_learn
 from evaluation.config import ClassifierConfig

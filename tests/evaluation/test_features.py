@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from data.device import Compute
-from data.errors import CorruptFileError
-from data.files import digest_file
+from data.base.device import Compute
+from data.base.errors import CorruptFileError
+from data.base.files import digest_file
 from evaluation.config import FeaturesConfig
 from evaluation.features import feature_network, load_feature_network
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 
 from data.augmentation import DeformationConfig
-from data.device import Compute
+from data.base.device import Compute
 from evaluation.classifiers import FitOptions
 from evaluation.config import ClassifierConfig, FilterConfig
 from evaluation.filtering import confident, confident_samples

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.errors import CorruptFileError
+from data.base.errors import CorruptFileError
 from evaluation.predictions import Predictions, predictions_on, read_predictions, write_predictions
 
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.device import Compute
-from data.errors import UsageError
+from data.base.device import Compute
+from data.base.errors import UsageError
 from evaluation.checks import CHECK_NAMES
 from evaluation.config import FeaturesConfig, SamplesConfig
 from evaluation.features import feature_network

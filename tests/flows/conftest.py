@@ -11,9 +11,9 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from data.config import DataConfig
 from evaluation.config import ClassifierConfig, EvaluationConfig, FeaturesConfig, SamplesConfig
-from flows.config import ComputeConfig, SamplingConfig, StudyConfig, to_toml
+from flows.augmentation_study import augmentation_study
 from flows.server import prefect_server
-from flows.study import augmentation_study
+from flows.study.config import ComputeConfig, SamplingConfig, StudyConfig, to_toml
 from gan.config import GanConfig
 from tests.flows.reports import figures
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from evaluation.report import read_report
+from evaluation.reporting.report import read_report
 
 
 def figures(location: Path) -> dict[str, object]:

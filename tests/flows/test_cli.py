@@ -7,10 +7,10 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from evaluation.report import read_report
+from evaluation.reporting.report import read_report
 from flows import cli
-from flows.config import StudyConfig
-from flows.run_directory import open_run
+from flows.study.config import StudyConfig
+from flows.study.run_directory import open_run
 
 Run = Callable[..., "CompletedProcess[str]"]
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from data.files import read_json
-from flows.config import StudyConfig
+from data.base.files import read_json
 from flows.progress import study_stages
 from flows.server import prefect_server
+from flows.study.config import StudyConfig
 from tests.flows.reports import figures
 
 KILLS = 20
@@ -25,8 +25,8 @@ STUDY = """
 import resource, signal
 from pathlib import Path
 from flows.commands.console import silence_prefect_console
-from flows.config import StudyConfig
-from flows.study import augmentation_study
+from flows.study.config import StudyConfig
+from flows.augmentation_study import augmentation_study
 
 if MAX_FILE_BYTES:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -48,7 +48,7 @@ def start_study(
     script = tmp_path_factory.mktemp("script") / "study.py"
     script.write_text(STUDY)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["flows.study", "flows.commands.console"])
+    context.set_forkserver_preload(["flows.augmentation_study", "flows.commands.console"])
 
     def start(run: Path, *, max_file_bytes: int = 0) -> BaseProcess:
         names = {"CONFIG": tiny.model_dump_json(), "RUN": str(run), "MAX_FILE_BYTES": max_file_bytes}

@@ -4,7 +4,6 @@ import httpx
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES
 
-from flows.config import preset
 from flows.progress import (
     PROGRESS_RETRIES,
     ServerAwayError,
@@ -14,6 +13,7 @@ from flows.progress import (
     stage_weight,
     study_weight,
 )
+from flows.study.config import preset
 
 
 def update(stage: str, share: float, weight: float = 10.0) -> StageUpdate:

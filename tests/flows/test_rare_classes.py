@@ -4,19 +4,19 @@ from pathlib import Path
 
 import pytest
 
+from data.base.errors import UsageError
 from data.config import DataConfig
-from data.errors import UsageError
 from data.images import identities
 from data.parquet import read_published, read_subset
-from data.sources import load_source
+from data.sources.registry import load_source
 from evaluation.arms import REFERENCE_ARMS, training_set
 from evaluation.config import BALANCING_ARMS, DEFAULT_ARMS
 from evaluation.predictions import read_predictions
-from evaluation.report import StudyReport, read_report
-from flows.config import SamplingConfig, StudyConfig
-from flows.run_directory import Cell, study_cells
-from flows.study import augmentation_study
-from flows.verification import verify
+from evaluation.reporting.report import StudyReport, read_report
+from flows.augmentation_study import augmentation_study
+from flows.study.config import SamplingConfig, StudyConfig
+from flows.study.run_directory import Cell, study_cells
+from flows.study.verification import verify
 
 ARMS = (*DEFAULT_ARMS, *BALANCING_ARMS, "synthetic+classical")
 

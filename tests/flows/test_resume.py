@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from evaluation.report import read_report
-from flows.config import StudyConfig
-from flows.run_directory import Cell, study_cells
+from evaluation.reporting.report import read_report
+from flows.study.config import StudyConfig
+from flows.study.run_directory import Cell, study_cells
 
 
 class Command(Protocol):

@@ -14,12 +14,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from data.errors import AugmentError, UsageError
-from flows.config import ComputeConfig, RunnerConfig, StudyConfig, resolve_runner
+from data.base.errors import AugmentError, UsageError
+from flows.augmentation_study import augmentation_study, run_cell
 from flows.progress import StageUpdate, listening, study_stages
 from flows.runners import run_tasks
 from flows.server import child_process
-from flows.study import augmentation_study, run_cell
+from flows.study.config import ComputeConfig, RunnerConfig, StudyConfig, resolve_runner
 from tests.flows.reports import figures
 
 

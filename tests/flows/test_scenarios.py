@@ -8,12 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from data.base.device import Compute
 from data.config import DataConfig
-from data.device import Compute
-from data.sources import load_source
-from evaluation.report import read_report
-from flows.config import StudyConfig
-from flows.study import augmentation_study
+from data.sources.registry import load_source
+from evaluation.reporting.report import read_report
+from flows.augmentation_study import augmentation_study
+from flows.study.config import StudyConfig
 from gan.export import ExportRequest, export_dataset
 
 

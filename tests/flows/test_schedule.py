@@ -16,14 +16,11 @@ from prefect.client.orchestration import get_client
 from prefect.events import emit_event
 from prefect.logging import disable_run_logger
 
-from data.errors import AugmentError, CorruptFileError, RegressionError, UsageError
-from evaluation.comparison import NamedReport
-from evaluation.report import StudyReport, build_report, read_report
+from data.base.errors import AugmentError, CorruptFileError, RegressionError, UsageError
+from evaluation.reporting.comparison import NamedReport
+from evaluation.reporting.report import StudyReport, build_report, read_report
+from flows.augmentation_study import study_source
 from flows.commands.serve import ServedStudy, Timetable, deployments
-from flows.config import RunnerConfig, StudyConfig
-from flows.reporting import compute_report
-from flows.retrying import StoreError, may_pass, patiently
-from flows.run_directory import load_run_config
 from flows.schedule import (
     JUDGEMENT_FILE,
     augmentation_comparison,
@@ -31,8 +28,11 @@ from flows.schedule import (
     scheduled_study,
     unfinished_run,
 )
-from flows.store import RunStore
-from flows.study import study_source
+from flows.study.config import RunnerConfig, StudyConfig
+from flows.study.reporting import compute_report
+from flows.study.retrying import StoreError, may_pass, patiently
+from flows.study.run_directory import load_run_config
+from flows.study.store import RunStore
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -148,7 +148,7 @@ def test_disk_that_fails_for_a_moment_does_not_make_a_finished_run_unfinished(
         return read_text(path, *arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Path, "read_text", failing_once)
-    monkeypatch.setattr("flows.retrying.RETRY_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr("flows.study.retrying.RETRY_SECONDS", (0.0, 0.0))
     assert unfinished_run(runs, tiny, study_source(tiny.data)) is None
     assert not due
 
@@ -309,7 +309,7 @@ def test_only_input_and_output_is_retried(error: Exception, expected: bool) -> N
 
 @pytest.mark.parametrize(("error", "attempts"), [(StoreError("timeout"), 3), (UsageError("no such place"), 1)])
 def test_what_is_no_task_is_tried_again_too(error: Exception, attempts: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.retrying.RETRY_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr("flows.study.retrying.RETRY_SECONDS", (0.0, 0.0))
     made: list[int] = []
 
     def work() -> str:

@@ -12,16 +12,16 @@ import psutil
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from data.errors import AugmentError, CorruptFileError
-from data.files import digest_file, read_json
+from data.base.errors import AugmentError, CorruptFileError
+from data.base.files import digest_file, read_json
 from flows.commands.serve import serve
-from flows.config import StudyConfig, resolve_config
-from flows.reporting import write_reports
-from flows.run_directory import load_run_config, new_run_location, study_cells
 from flows.runners import LOCAL_CLUSTER
 from flows.server import study_server
-from flows.stages import Stage
-from flows.verification import verify
+from flows.study.config import StudyConfig, resolve_config
+from flows.study.reporting import write_reports
+from flows.study.run_directory import load_run_config, new_run_location, study_cells
+from flows.study.stages import Stage
+from flows.study.verification import verify
 from gan.checkpoint import load_generator
 
 ROOT = Path(__file__).parent.parent.parent

@@ -18,11 +18,11 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
-from data.errors import UsageError
+from data.base.errors import UsageError
 from flows.commands.serve import alone
-from flows.config import StudyConfig, to_toml
 from flows.progress import SERVER_ERRORS
 from flows.server import child_process, is_loopback, reachable_host
+from flows.study.config import StudyConfig, to_toml
 
 
 class Command(Protocol):

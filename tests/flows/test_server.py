@@ -5,7 +5,7 @@ import threading
 import pytest
 from prefect.settings import PREFECT_API_URL
 
-from data.errors import AugmentError
+from data.base.errors import AugmentError
 from flows.server import api_url_everywhere, prefect_server
 
 URL = "http://127.0.0.1:4321/api"

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from data.device import Compute
-from data.errors import AugmentError, CorruptFileError
+from data.base.device import Compute
+from data.base.errors import AugmentError, CorruptFileError
 from data.images import LabelledImages
 from gan.checkpoint import load_checkpoint, load_generator, save_checkpoint, save_generator
 from gan.config import GanConfig

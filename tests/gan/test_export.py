@@ -12,14 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from data.base.device import Compute
+from data.base.errors import AugmentError, CorruptFileError, UsageError
+from data.base.files import digest_file, read_json, write_json
 from data.config import DataConfig
-from data.device import Compute
-from data.errors import AugmentError, CorruptFileError, UsageError
-from data.files import digest_file, read_json, write_json
 from data.idx import read_idx
 from data.images import LabelledImages
 from data.parquet import read_published
-from data.sources import load_source
+from data.sources.registry import load_source
 from gan.checkpoint import save_generator
 from gan.config import GanConfig
 from gan.export import GENERATOR_FILE, PROVENANCE_FILE, ExportRequest, export_dataset
@@ -239,7 +239,7 @@ def test_a_killed_export_goes_on_to_the_same_bytes(generator, tmp_path, file_for
     script = f"""
         import time
         from pathlib import Path
-        from data.device import Compute
+        from data.base.device import Compute
         from gan.export import ExportRequest, export_dataset
 
         def on_progress(progress):

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from data.errors import UsageError
+from data.base.errors import UsageError
 from gan.config import GanConfig
 from gan.networks import Discriminator, Generator, GeneratorEnsemble, initialise
 

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.device import Compute
+from data.base.device import Compute
 from gan.config import GanConfig
 from gan.networks import Generator, GeneratorEnsemble, initialise
 from gan.sampling import (

@@ -14,8 +14,8 @@ from PIL import Image
 from pydantic import ValidationError
 
 import gan.training
-from data.device import Compute
-from data.errors import CorruptFileError, UsageError
+from data.base.device import Compute
+from data.base.errors import CorruptFileError, UsageError
 from data.images import LabelledImages, to_unit_range
 from gan.checkpoint import load_generator
 from gan.config import GanConfig, chapter_dcgan

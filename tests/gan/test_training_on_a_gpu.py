@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-import data.recording
-from data.device import Compute
+import data.base.cuda_graphs
+from data.base.device import Compute
 from data.images import LabelledImages
 from gan.checkpoint import load_generator
 from gan.config import GanConfig
@@ -35,7 +35,7 @@ def weights_after(steps: int, subset: LabelledImages, config: GanConfig, compute
 @pytest.mark.parametrize("name", CONFIGS)
 def test_recorded_steps_train_as_steps_run_one_by_one(striped, monkeypatch, name):
     recorded = weights_after(8, striped, CONFIGS[name], FLOAT32)
-    monkeypatch.setattr(data.recording, "WARM_UP", 10**9)
+    monkeypatch.setattr(data.base.cuda_graphs, "WARM_UP", 10**9)
     one_by_one = weights_after(8, striped, CONFIGS[name], FLOAT32)
     at_first = weights_after(0, striped, CONFIGS[name], FLOAT32)
     for part, value in one_by_one.items():

@@ -1,10 +1,10 @@
 import pytest
 
+from data.base.errors import UsageError
 from data.decoding import encode_pngs
-from data.errors import UsageError
 from data.images import LabelledImages
 from data.parquet import write_published_shard, write_subset
-from data.sources import Source
+from data.sources.registry import Source
 from evaluation.audit import AuditReport, AuditTrial
 from evaluation.checks import CHECK_NAMES, Check
 from flows.commands.audit import audit_lines, audit_table, given_samples

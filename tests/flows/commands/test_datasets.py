@@ -4,8 +4,8 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
+from data.base.errors import UsageError
 from data.decoding import encode_pngs
-from data.errors import UsageError
 from flows.commands.datasets import datasets, half_blocks, inspect, shades
 
 app = typer.Typer()

@@ -5,13 +5,13 @@ import torch
 import typer
 from typer.testing import CliRunner
 
+from data.base.errors import UsageError
+from data.base.files import write_json, write_text
 from data.config import DataConfig
-from data.errors import UsageError
-from data.files import write_json, write_text
 from data.parquet import read_published, write_subset
 from evaluation.config import ClassifierConfig, EvaluationConfig
 from flows.commands.export import choose_generator, export, resolve_counts
-from flows.config import StudyConfig, to_toml
+from flows.study.config import StudyConfig, to_toml
 from gan.checkpoint import save_generator
 from gan.config import GanConfig
 from gan.export import GENERATOR_FILE

@@ -1,0 +1,105 @@
+"""Where labelled images come from: a registry of names, and the user's own by `parquet:PATH` and `folder:PATH`."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+import platformdirs
+
+from data.base.errors import SourceUnavailableError, UsageError
+from data.config import DEFAULT_DATASET, DataConfig
+from data.sources.digits import load_sklearn_digits
+from data.sources.folder import load_folder
+from data.sources.mnist_family import FAMILIES, load_family, load_usps, usps_is_present
+from data.sources.parquet import load_parquet
+from data.sources.source import Source
+
+__all__ = ["KnownDataset", "Source", "cache_directory", "known_datasets", "load_source"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownDataset:
+    """A data set that has a name, and whether it lies on this machine."""
+
+    name: str
+    description: str
+    is_present: bool
+
+
+_DESCRIPTIONS = {
+    "mnist": "handwritten digits, 28x28, 60,000 + 10,000",
+    "fashion-mnist": "clothes, 28x28, 60,000 + 10,000",
+    "kmnist": "Kuzushiji (cursive Japanese), 28x28, 60,000 + 10,000",
+    "emnist-letters": "handwritten letters, 26 classes, 28x28, 124,800 + 20,800",
+    "emnist-balanced": "handwritten digits and letters, 47 classes, 28x28, 112,800 + 18,800",
+    "qmnist": "MNIST with a test split of 60,000, 28x28",
+    "usps": "digits of postal codes, 16x16, 7,291 + 2,007",
+    "digits": "scikit-learn's digits, 8x8, 1,257 + 540",
+}
+
+
+def cache_directory() -> Path:
+    """Return where data sets are looked for and kept: `AUGMENT_DATA`, else the user's cache directory."""
+    configured = os.environ.get("AUGMENT_DATA")
+    return Path(configured) if configured else Path(platformdirs.user_cache_dir("augmentation-gain"))
+
+
+def known_datasets() -> list[KnownDataset]:
+    """Return the data sets that have names, and which of them are here. Touches no network."""
+    root = cache_directory()
+    present = {name: family.is_present(root) for name, family in FAMILIES.items()}
+    present |= {"usps": usps_is_present(root), "digits": True}
+    return [
+        KnownDataset(name=name, description=description, is_present=present[name])
+        for name, description in _DESCRIPTIONS.items()
+    ]
+
+
+def load_source(dataset: DataConfig | str) -> Source:
+    """Load a data set; `auto` is MNIST where it can be had and scikit-learn's digits elsewhere.
+
+    Args:
+        dataset: its name, `parquet:PATH` or `folder:PATH`, alone or with the configuration of how to read it.
+
+    Raises:
+        UsageError: no such data set, or not readable with these options.
+        SourceUnavailableError: neither a local copy nor a network.
+        CorruptFileError: a local copy is damaged or differs from the published files.
+        AugmentError: the user's data cannot make a study.
+    """
+    config = DataConfig(dataset=dataset) if isinstance(dataset, str) else dataset
+    kind, separator, path = config.dataset.partition(":")
+    if separator and kind in ("parquet", "folder"):
+        if not path or "\0" in path:
+            raise UsageError(f"{config.dataset!r} names no path; write {kind}:PATH")
+        load = load_parquet if kind == "parquet" else load_folder
+        return load(Path(path).expanduser(), config)
+    if config.dataset == DEFAULT_DATASET:
+        return _mnist_or_digits()
+    return _named_loader(config.dataset)()
+
+
+def _mnist_or_digits() -> Source:
+    try:
+        return load_family("mnist", cache_directory())
+    except SourceUnavailableError as error:
+        digits = load_sklearn_digits()
+        warning = f"MNIST is not available, so this study uses scikit-learn's digits (8x8) instead: {error}"
+        return Source(name=digits.name, train=digits.train, test=digits.test, warning=warning, held_out=True)
+
+
+def _named_loader(name: str) -> Callable[[], Source]:
+    if name in FAMILIES:
+        return lambda: load_family(name, cache_directory())
+    if name == "usps":
+        return lambda: load_usps(cache_directory())
+    if name == "digits":
+        return load_sklearn_digits
+    close = get_close_matches(name, _DESCRIPTIONS, n=1)
+    meant = f"; did you mean {close[0]!r}?" if close else ""
+    raise UsageError(
+        f"unknown dataset {name!r}{meant}; known are {', '.join(_DESCRIPTIONS)}, {DEFAULT_DATASET}, "
+        "parquet:PATH and folder:PATH"
+    )

@@ -1,0 +1,1 @@
+"""Presenting what `evaluation` measured: report, comparison, history, and their pages."""

@@ -1,0 +1,408 @@
+"""Comparison of several runs: what differs between their results, how surely, and what differs in configuration.
+
+The first run is the base that each later one is held against. Where two runs drew the same subsets, their replicates
+are pairs and the difference gets a paired t interval; otherwise Welch's, for independent samples (Welch 1947).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel
+from scipy import stats
+
+from data.base.errors import UsageError
+from evaluation.config import ArmName
+from evaluation.reporting.report import RegimeReport, StudyReport, flatten_config, in_points
+from evaluation.statistics import Gain, Verdict, holm
+
+COMPARISON_VERSION = 1
+HEADLINE = "headline gain"
+MIN_TREND_RUNS = 3
+NEGLIGIBLE = 1e-12  # spread of differences that float rounding alone can give
+
+Change = Literal["better", "worse", "no measurable difference", "not available"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedReport:
+    """A run's report under the name that people know it by; `link` leads from the comparison's page to its page."""
+
+    name: str
+    link: str
+    report: StudyReport
+
+
+class RunFacts(BaseModel, frozen=True, extra="forbid"):
+    """One of the compared runs."""
+
+    name: str
+    link: str
+    dataset: str
+    verdict: Verdict
+    sentence: str
+    protocol: str
+    train_digest: str
+    test_digest: str
+
+
+class RunResult(BaseModel, frozen=True, extra="forbid"):
+    """What one run found in one regime; `accuracy` is the mean of each arm."""
+
+    run: str
+    num_replicates: int
+    headline: Gain
+    accuracy: dict[ArmName, float]
+
+
+class Difference(BaseModel, frozen=True, extra="forbid"):
+    """A later run against the first, in one regime.
+
+    Attributes:
+        quantity: "headline gain", or "accuracy of <arm>"; a share in [0, 1].
+        paired: whether the subsets are the same, so that replicates are pairs; replicates that only one of the runs
+            has are then left out.
+        low, high: the interval, Holm-corrected over the regimes of this run and quantity.
+        change: what the interval says about `run` as seen from `base`.
+        unavailable: why there is no interval, or "".
+    """
+
+    run: str
+    base: str
+    regime: str
+    quantity: str
+    paired: bool
+    mean: float
+    low: float | None
+    high: float | None
+    p_value: float | None
+    p_holm: float | None
+    change: Change
+    unavailable: str
+
+
+class Best(BaseModel, frozen=True, extra="forbid"):
+    """The run with the largest headline gain in a regime; `clear` where it beats the second beyond the interval."""
+
+    regime: str
+    run: str
+    gain: float
+    second: str
+    clear: bool
+
+
+class Trend(BaseModel, frozen=True, extra="forbid"):
+    """Least-squares slope of the headline gain over the runs in their given order, per run, with its t interval."""
+
+    regime: str
+    num_runs: int
+    slope: float
+    low: float
+    high: float
+    p_value: float
+
+
+class RegimeComparison(BaseModel, frozen=True, extra="forbid"):
+    """All runs in one regime that the first run and at least one later run have; `trend` with 3 runs or more."""
+
+    name: str
+    title: str
+    results: tuple[RunResult, ...]
+    best: Best
+    trend: Trend | None
+
+
+class ConfigDifference(BaseModel, frozen=True, extra="forbid"):
+    """A dotted key with one value per run, None where a run lacks it."""
+
+    key: str
+    values: tuple[str | None, ...]
+
+
+class Comparison(BaseModel, frozen=True, extra="forbid"):
+    """The whole comparison, as in its JSON file.
+
+    Attributes:
+        forced: compared although `reasons` speak against it.
+        regressions: sentences on every later run that is worse than the first beyond the interval.
+    """
+
+    comparison_version: int
+    forced: bool
+    reasons: tuple[str, ...]
+    confidence: float
+    runs: tuple[RunFacts, ...]
+    regimes: tuple[RegimeComparison, ...]
+    differences: tuple[Difference, ...]
+    configuration: tuple[ConfigDifference, ...]
+    regressions: tuple[str, ...]
+
+    def difference(self, *, run: str, regime: str, quantity: str = HEADLINE) -> Difference | None:
+        """Return how `run` differs from the first in `regime`, if both have it."""
+        found = (d for d in self.differences if (d.run, d.regime, d.quantity) == (run, regime, quantity))
+        return next(found, None)
+
+
+def compare_reports(runs: Sequence[NamedReport], *, force: bool) -> Comparison:
+    """Compare every later run with the first.
+
+    Args:
+        force: compare even where data or protocol differ; the result says so.
+
+    Raises:
+        UsageError: fewer than two runs, no regime in common, or data or protocol differ.
+    """
+    if len(runs) < 2:
+        raise UsageError("compare needs two runs or more; name another run directory")
+    reasons = incompatibilities(runs)
+    if reasons and not force:
+        raise UsageError(f"these runs cannot be compared: {'; '.join(reasons)}. To compare them all the same: --force")
+    shared = _shared_regimes(runs)
+    if not shared:
+        raise UsageError(f"no later run has a regime of {runs[0].name}: there is nothing to compare")
+    confidence = runs[0].report.confidence
+    titles = {regime.name: regime.title for regime in shared}
+    differences = [
+        difference for run in runs[1:] for difference in _run_differences(runs[0], run, confidence=confidence)
+    ]
+    return Comparison(
+        comparison_version=COMPARISON_VERSION,
+        forced=bool(reasons),
+        reasons=tuple(reasons),
+        confidence=confidence,
+        runs=tuple(_facts(run) for run in runs),
+        regimes=tuple(_regime_comparison(regime, runs, confidence=confidence) for regime in shared),
+        differences=tuple(differences),
+        configuration=tuple(config_differences(runs)),
+        regressions=tuple(
+            _regression_sentence(d, titles[d.regime])
+            for d in differences
+            if d.quantity == HEADLINE and d.change == "worse"
+        ),
+    )
+
+
+def incompatibilities(runs: Sequence[NamedReport]) -> list[str]:
+    """Say what forbids comparing each later run with the first: other data, or another protocol."""
+    reasons = []
+    first = runs[0].report
+    for run in runs[1:]:
+        other = run.report
+        for split, ours, theirs in (
+            ("train", first.dataset.train_digest, other.dataset.train_digest),
+            ("test", first.dataset.test_digest, other.dataset.test_digest),
+        ):
+            if ours != theirs:
+                reasons.append(
+                    f"{run.name} has another {split} split ({other.dataset.name}, {theirs[:8]}) than {runs[0].name} "
+                    f"({first.dataset.name}, {ours[:8]})"
+                )
+        same_data = (first.dataset.train_digest, first.dataset.test_digest) == (
+            other.dataset.train_digest,
+            other.dataset.test_digest,
+        )
+        if same_data and first.protocol != other.protocol:
+            keys = [d for d in config_differences([runs[0], run]) if d.key.startswith("evaluation.")]
+            changed = ", ".join(f"{d.key} is {d.values[1]}, not {d.values[0]}" for d in keys[:3])
+            more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+            reasons.append(
+                f"{run.name} was measured by another protocol than {runs[0].name} ({changed or 'unknown'}{more})"
+            )
+    return reasons
+
+
+def config_differences(runs: Sequence[NamedReport]) -> list[ConfigDifference]:
+    """Return the configuration keys whose values are not the same in all runs."""
+    flat = [flatten_config(run.report.config) for run in runs]
+    keys = dict.fromkeys(key for config in flat for key in config)
+    differences = [ConfigDifference(key=key, values=tuple(config.get(key) for config in flat)) for key in keys]
+    return [difference for difference in differences if len(set(difference.values)) > 1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Estimate:
+    """A difference before it is judged."""
+
+    paired: bool
+    mean: float
+    standard_error: float
+    degrees: float
+    unavailable: str
+
+    @property
+    def p_value(self) -> float | None:
+        if self.unavailable:
+            return None
+        if self.standard_error == 0:
+            return 1.0
+        return float(2 * stats.t.sf(abs(self.mean) / self.standard_error, self.degrees))
+
+    def half_width(self, level: float) -> float:
+        return float(stats.t.ppf(1 - level / 2, self.degrees)) * self.standard_error
+
+
+def _run_differences(base: NamedReport, run: NamedReport, *, confidence: float) -> list[Difference]:
+    regimes = [regime for regime in base.report.regimes if _regime(run, regime.name)]
+    arms = [arm.name for arm in base.report.regimes[0].arms]
+    quantities = [HEADLINE, *(f"accuracy of {arm}" for arm in arms if _has_arm(run, arm))]
+    found = []
+    for quantity in quantities:
+        estimates = [_estimate(base, run, regime=regime.name, quantity=quantity) for regime in regimes]
+        judgements = holm([estimate.p_value for estimate in estimates], alpha=1 - confidence)
+        for regime, estimate, judgement in zip(regimes, estimates, judgements, strict=True):
+            low = high = None
+            if judgement.level is not None:
+                half = estimate.half_width(judgement.level)
+                low, high = estimate.mean - half, estimate.mean + half
+            found.append(
+                Difference(
+                    run=run.name,
+                    base=base.name,
+                    regime=regime.name,
+                    quantity=quantity,
+                    paired=estimate.paired,
+                    mean=estimate.mean,
+                    low=low,
+                    high=high,
+                    p_value=estimate.p_value,
+                    p_holm=judgement.p_holm,
+                    change=_change(low, high),
+                    unavailable=estimate.unavailable,
+                )
+            )
+    return found
+
+
+def _estimate(base: NamedReport, run: NamedReport, *, regime: str, quantity: str) -> _Estimate:
+    ours, theirs = (_values(side, regime=regime, quantity=quantity) for side in (base, run))
+    places = _same_subsets(base, run, regime=regime)
+    if len(places) == min(len(ours), len(theirs)):
+        return _paired(np.array([theirs[place] - ours[place] for place in places]))
+    return _welch(ours, theirs)
+
+
+def _paired(differences: np.ndarray[tuple[int], np.dtype[np.float64]]) -> _Estimate:
+    count = len(differences)
+    mean = float(differences.mean())
+    constant = float(np.ptp(differences)) < NEGLIGIBLE
+    reason = ""
+    if count < 2:
+        reason = "an interval needs 2 replicates or more"
+    elif constant and abs(mean) >= NEGLIGIBLE:
+        reason = "every replicate gave the same difference, so its spread cannot be estimated"
+    error = 0.0 if constant or count < 2 else float(differences.std(ddof=1)) / math.sqrt(count)
+    return _Estimate(paired=True, mean=mean, standard_error=error, degrees=max(count - 1, 1), unavailable=reason)
+
+
+def _welch(
+    ours: np.ndarray[tuple[int], np.dtype[np.float64]], theirs: np.ndarray[tuple[int], np.dtype[np.float64]]
+) -> _Estimate:
+    mean = float(theirs.mean() - ours.mean())
+    if min(len(ours), len(theirs)) < 2:
+        reason = "an interval needs 2 replicates or more in both runs"
+        return _Estimate(paired=False, mean=mean, standard_error=0.0, degrees=1, unavailable=reason)
+    parts = [float(side.var(ddof=1)) / len(side) for side in (ours, theirs)]
+    if sum(parts) < NEGLIGIBLE**2:
+        reason = (
+            "no replicate differs within its run, so the spread cannot be estimated" if abs(mean) >= NEGLIGIBLE else ""
+        )
+        return _Estimate(paired=False, mean=mean, standard_error=0.0, degrees=1, unavailable=reason)
+    degrees = sum(parts) ** 2 / sum(part**2 / (len(side) - 1) for part, side in zip(parts, (ours, theirs), strict=True))
+    return _Estimate(paired=False, mean=mean, standard_error=math.sqrt(sum(parts)), degrees=degrees, unavailable="")
+
+
+def _change(low: float | None, high: float | None) -> Change:
+    if low is None or high is None:
+        return "not available"
+    return "better" if low > 0 else "worse" if high < 0 else "no measurable difference"
+
+
+def _regime_comparison(regime: RegimeReport, runs: Sequence[NamedReport], *, confidence: float) -> RegimeComparison:
+    having = [(run, found) for run in runs if (found := _regime(run, regime.name)) is not None]
+    results = [
+        RunResult(
+            run=run.name,
+            num_replicates=found.num_replicates,
+            headline=found.headline,
+            accuracy={arm.name: arm.accuracy.mean for arm in found.arms},
+        )
+        for run, found in having
+    ]
+    first, second = sorted(having, key=lambda pair: -pair[1].headline.mean)[:2]
+    lead = _estimate(second[0], first[0], regime=regime.name, quantity=HEADLINE)
+    clear = lead.p_value is not None and lead.mean > lead.half_width(1 - confidence) > 0
+    best = Best(regime=regime.name, run=first[0].name, gain=first[1].headline.mean, second=second[0].name, clear=clear)
+    return RegimeComparison(
+        name=regime.name,
+        title=regime.title,
+        results=tuple(results),
+        best=best,
+        trend=_trend(regime.name, [found.headline.mean for _, found in having], confidence=confidence),
+    )
+
+
+def _trend(regime: str, gains: Sequence[float], *, confidence: float) -> Trend | None:
+    if len(gains) < MIN_TREND_RUNS:
+        return None
+    if all(abs(after - before) < NEGLIGIBLE for before, after in pairwise(gains)):
+        return Trend(regime=regime, num_runs=len(gains), slope=0.0, low=0.0, high=0.0, p_value=1.0)
+    line = stats.linregress(range(len(gains)), gains)
+    half = float(stats.t.ppf((1 + confidence) / 2, len(gains) - 2)) * float(line.stderr)
+    slope = float(line.slope)
+    return Trend(
+        regime=regime, num_runs=len(gains), slope=slope, low=slope - half, high=slope + half, p_value=float(line.pvalue)
+    )
+
+
+def _regression_sentence(difference: Difference, title: str) -> str:
+    assert difference.low is not None  # a change was measured
+    assert difference.high is not None
+    return (
+        f"{difference.run} is worse than {difference.base} with {title}: "
+        f"{HEADLINE} changed by {in_points(difference.mean)} points "
+        f"(interval {in_points(difference.low)} to {in_points(difference.high)})"
+    )
+
+
+def _shared_regimes(runs: Sequence[NamedReport]) -> list[RegimeReport]:
+    return [regime for regime in runs[0].report.regimes if any(_regime(run, regime.name) for run in runs[1:])]
+
+
+def _regime(run: NamedReport, name: str) -> RegimeReport | None:
+    return next((regime for regime in run.report.regimes if regime.name == name), None)
+
+
+def _has_arm(run: NamedReport, arm: ArmName) -> bool:
+    return all(any(found.name == arm for found in regime.arms) for regime in run.report.regimes)
+
+
+def _same_subsets(base: NamedReport, run: NamedReport, *, regime: str) -> list[int]:
+    """Return the places of the replicates that drew the same images in both runs."""
+    ours, theirs = ([cell.subset for cell in side.report.cells if cell.regime == regime] for side in (base, run))
+    return [place for place, (one, other) in enumerate(zip(ours, theirs, strict=False)) if one == other]
+
+
+def _values(run: NamedReport, *, regime: str, quantity: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    found = _regime(run, regime)
+    assert found is not None  # callers ask for shared regimes only
+    if quantity == HEADLINE:
+        return np.array(found.headline.values)
+    name = quantity.removeprefix("accuracy of ")
+    return np.array(next(arm.accuracy.values for arm in found.arms if arm.name == name))
+
+
+def _facts(run: NamedReport) -> RunFacts:
+    report = run.report
+    return RunFacts(
+        name=run.name,
+        link=run.link,
+        dataset=report.dataset.name,
+        verdict=report.verdict,
+        sentence=report.sentence,
+        protocol=report.protocol,
+        train_digest=report.dataset.train_digest,
+        test_digest=report.dataset.test_digest,
+    )

@@ -1,0 +1,1 @@
+"""What a study is without Prefect: its configuration, run directory, stages and cells."""

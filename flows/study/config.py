@@ -1,0 +1,237 @@
+"""The configuration of a study: each room's own model, composed. Resolved once, saved with the run, never changed.
+
+Precedence: preset, then TOML file, then command-line options, then `--set key=value`.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import tomli_w
+import torch
+from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_validator
+
+from data.base.device import DeviceChoice, Precision
+from data.base.errors import UsageError
+from data.config import DataConfig
+from evaluation.config import ClassifierConfig, EvaluationConfig
+from gan.config import GanConfig
+
+PresetName = Literal["quick", "standard", "full"]
+RunnerKind = Literal["sequential", "threads", "processes", "dask"]
+
+
+class SamplingConfig(BaseModel, frozen=True, extra="forbid"):
+    """The synthetic data set of each cell."""
+
+    images_per_class: PositiveInt = 500
+    shard_size: PositiveInt = Field(default=10_000, description="images per Parquet file")
+
+
+class ComputeConfig(BaseModel, frozen=True, extra="forbid"):
+    """Where and how precisely to compute; resolved once per run and recorded in environment.json."""
+
+    device: DeviceChoice = "auto"
+    precision: Precision = "auto"
+    threads: int = Field(default=0, ge=0, description="CPU threads of torch; 0 takes all cores")
+
+
+class RunnerConfig(BaseModel, frozen=True, extra="forbid"):
+    """Where the cells run. No result depends on it, so a run may go on with another runner than it began with."""
+
+    kind: RunnerKind = "sequential"
+    workers: int = Field(default=0, ge=0, description="cells at a time; 0 fills the cores: cores // compute.threads")
+    address: str = Field(default="", description="of a Dask scheduler, tcp://host:port; empty starts a local cluster")
+
+    @model_validator(mode="after")
+    def _address_is_for_a_cluster_of_dask(self) -> Self:
+        if self.address and self.kind != "dask":
+            raise ValueError(f"an address is for the dask runner, not for {self.kind}")
+        if self.address and self.workers:
+            raise ValueError("with an address the Dask cluster's own workers count; leave the number out")
+        return self
+
+    def num_workers(self, compute: ComputeConfig) -> int:
+        """Return how many cells run at a time: no more than have `compute.threads` cores each, unless told."""
+        cores = os.cpu_count() or 1
+        return self.workers or max(1, cores // (compute.threads or cores))
+
+
+class StudyConfig(BaseModel, frozen=True, extra="forbid"):
+    """A whole study."""
+
+    seed: int = Field(default=0, ge=0)
+    replicates: PositiveInt = 3
+    data: DataConfig = DataConfig()
+    gan: GanConfig = GanConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    compute: ComputeConfig = ComputeConfig()
+
+
+ONE_THREAD = ComputeConfig(threads=1)  # networks this small gain more from a cell per core than from cores per cell
+
+
+def preset(name: PresetName) -> StudyConfig:
+    """Return a ready configuration. Times are for MNIST on 2 CPU cores with AVX512-BF16, two cells at a time.
+
+    - `quick`: 10 and 100 images per class, 3 replicates; about 5 minutes.
+    - `standard`: 10, 50, 100 and 500 images per class, 5 replicates, longer trainings;
+      about 40 minutes, by the speed of its stages.
+    - `full`: as standard with all images too, and 10 replicates; about 2 hours, by the speed of its stages.
+    """
+    if name == "quick":
+        return StudyConfig(
+            gan=GanConfig(steps=1000),
+            evaluation=EvaluationConfig(classifier=ClassifierConfig(steps=800)),
+            compute=ONE_THREAD,
+        )
+    strong = EvaluationConfig(classifier=ClassifierConfig(width=32))
+    if name == "standard":
+        regimes = DataConfig(images_per_class=(10, 50, 100, 500))
+        return StudyConfig(replicates=5, data=regimes, evaluation=strong, compute=ONE_THREAD)
+    return StudyConfig(
+        replicates=10,
+        data=DataConfig(images_per_class=(10, 50, 100, 500, "all")),
+        gan=GanConfig(steps=3000),
+        evaluation=strong,
+        compute=ONE_THREAD,
+    )
+
+
+def resolve_config(
+    *,
+    preset_name: PresetName,
+    file: Path | None,
+    options: Mapping[str, object],
+    assignments: Sequence[str],
+) -> StudyConfig:
+    """Compose and validate a configuration.
+
+    Args:
+        options: dotted keys with values, from command-line options; None means "not given".
+        assignments: `key=value` texts with dotted keys.
+
+    Raises:
+        UsageError: unreadable file, unknown key, or a value out of its range.
+    """
+    tree: dict[str, Any] = preset(preset_name).model_dump()
+    if file is not None:
+        changes = read_toml(file)
+        changes.pop("runner", None)  # see resolve_runner
+        _merge(tree, changes)
+    for key, value in options.items():
+        if value is not None:
+            _assign(tree, key, value)
+    for text in assignments:
+        key, separator, value_text = text.partition("=")
+        if not separator:
+            raise UsageError(f"--set takes key=value, not {text!r}; for example --set gan.learning_rate=2e-4")
+        _assign(tree, key.strip(), _parse_value(value_text.strip()))
+    return validate_config(tree)
+
+
+def resolve_runner(
+    *, file: Path | None, kind: str | None = None, workers: int | None = None, address: str | None = None
+) -> RunnerConfig:
+    """Compose the table `[runner]` of a TOML file with command-line options; an address alone asks for Dask.
+
+    Where nothing is said, cells run in processes on a CPU, and one after the other where they would share a GPU.
+
+    Raises:
+        UsageError: unreadable file, unknown key, or a value out of its range.
+    """
+    table = read_toml(file).get("runner", {}) if file is not None else {}
+    if not isinstance(table, dict):
+        raise UsageError(f"[runner] in {file} must be a table with kind, workers and address")
+    if kind is None and address and "kind" not in table:
+        kind = "dask"
+    default = {"kind": "sequential" if torch.cuda.is_available() else "processes"}
+    options = {"kind": kind, "workers": workers, "address": address}
+    tree = default | table | {key: value for key, value in options.items() if value is not None}
+    try:
+        return RunnerConfig.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(["runner", *map(str, first["loc"])])
+        raise UsageError(f"configuration {key}: {first['msg'].removeprefix('Value error, ')}") from error
+
+
+def validate_config(tree: Mapping[str, Any]) -> StudyConfig:
+    """Validate a nested mapping as a study's configuration.
+
+    Raises:
+        UsageError: with the first thing that is wrong.
+    """
+    try:
+        return StudyConfig.model_validate(tree)
+    except ValidationError as error:
+        first, *others = error.errors()
+        location = [str(part) for part in first["loc"]]
+        more = f" (and {len(others)} more)" if others else ""
+        if first["type"] == "extra_forbidden":
+            raise UsageError(
+                f"unknown configuration key {'.'.join(location)!r}{_did_you_mean(location)}{more}"
+            ) from error
+        value = "" if isinstance(first["input"], Mapping) else f" = {first['input']!r}"  # a whole table says nothing
+        message = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"configuration {'.'.join(location)}{value}: {message}{more}") from error
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        UsageError: missing or not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read configuration {path}: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not valid TOML: {error}") from error
+
+
+def to_toml(config: StudyConfig) -> str:
+    """Return the configuration as TOML text that `resolve_config` reads back to an equal one."""
+    return tomli_w.dumps(config.model_dump(mode="json"))
+
+
+def _merge(tree: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    for key, value in changes.items():
+        if isinstance(value, Mapping) and isinstance(tree.get(key), dict):
+            _merge(tree[key], value)
+        else:
+            tree[key] = value
+
+
+def _assign(tree: dict[str, Any], dotted_key: str, value: object) -> None:
+    *parents, last = dotted_key.split(".")
+    for parent in parents:
+        tree = tree.setdefault(parent, {})
+        if not isinstance(tree, dict):
+            raise UsageError(f"unknown configuration key {dotted_key!r}: {parent!r} has no keys below it")
+    tree[last] = value
+
+
+def _parse_value(text: str) -> object:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _did_you_mean(location: Sequence[str]) -> str:
+    model: type[BaseModel] = StudyConfig
+    for part in location[:-1]:
+        field = model.model_fields.get(part)
+        annotation = field.annotation if field else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return ""
+        model = annotation
+    close = get_close_matches(location[-1], model.model_fields, n=1)
+    known = ", ".join(model.model_fields)
+    return f"; did you mean {close[0]!r}?" if close else f"; known here are {known}"

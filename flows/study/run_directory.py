@@ -1,0 +1,288 @@
+"""The run directory: the contract between stages, and the lock that keeps two processes from sharing one."""
+
+import hashlib
+import platform
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from data.base.device import Compute, resolve_compute
+from data.base.errors import AugmentError, CorruptFileError, UsageError
+from data.base.files import digest_json, read_model, read_record, write_json, write_text
+from data.base.names import safe_file_name
+from data.regimes import Regime, regime_of
+from data.sources.registry import Source
+from evaluation.reporting.report import DatasetFacts
+from flows.study.config import ComputeConfig, StudyConfig, to_toml, validate_config
+from flows.study.store import redact, store_of
+
+FORMAT_VERSION = 1
+DEFAULT_RUNS_DIRECTORY = Path("runs")
+DATASET_FILE = "dataset.json"
+ENVIRONMENT_FILE = "environment.json"
+RUN_FILES = ("config.toml", ENVIRONMENT_FILE, DATASET_FILE)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One (regime, replicate) of a study and where its files lie."""
+
+    run_directory: Path
+    regime: Regime
+    replicate: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.regime.name}/{self.replicate}"
+
+    @property
+    def directory(self) -> Path:
+        return self.run_directory / "cells" / self.regime.name / str(self.replicate)
+
+    @property
+    def subset_file(self) -> Path:
+        return self.directory / "subset.parquet"
+
+    @property
+    def generator_directory(self) -> Path:
+        return self.directory / "generator"
+
+    @property
+    def synthetic_directory(self) -> Path:
+        return self.directory / "synthetic"
+
+    @property
+    def samples_directory(self) -> Path:
+        """How the synthetic images were judged: evaluation.json and pictures."""
+        return self.directory / "samples"
+
+    @property
+    def summary_file(self) -> Path:
+        return self.directory / "cell.json"
+
+    def predictions_file(self, arm: str) -> Path:
+        """Return where the arm's predictions lie."""
+        return self.directory / "arms" / arm / "predictions.parquet"
+
+
+def study_cells(config: StudyConfig, run_directory: Path) -> list[Cell]:
+    """Return all cells of a study, in order."""
+    return [
+        Cell(run_directory, regime_of(images_per_class), replicate)
+        for images_per_class in config.data.images_per_class
+        for replicate in range(config.replicates)
+    ]
+
+
+def new_run_location(runs_directory: Path | str, config: StudyConfig) -> str:
+    """Return the path or URL of a run that does not exist yet: time of start, data set, configuration digest."""
+    runs = store_of(runs_directory)
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    base = f"{stamp}-{safe_file_name(config.data.dataset)}-{digest_json(config.model_dump(mode='json'))[:6]}"
+    name, count = base, 1
+    while runs.child(name).exists():
+        count += 1
+        name = f"{base}-{count}"
+    return runs.child(name).location
+
+
+def load_config_at(location: str | Path) -> StudyConfig:
+    """Read the configuration of a run that lies at a path or URL.
+
+    Raises:
+        UsageError: not a run directory, or one of another version.
+        CorruptFileError: its configuration cannot be read.
+    """
+    with store_of(location).fetched(*RUN_FILES) as directory:
+        return load_run_config(directory)
+
+
+@contextmanager
+def locked(file: Path, *, busy: AugmentError, advice: str) -> Iterator[None]:
+    """Hold a lock file while the block runs; it is free again when this process ends, even a killed one.
+
+    Args:
+        busy: raised where another process holds it.
+        advice: what to do where its folder cannot be written.
+
+    Raises:
+        AugmentError: its folder cannot be written.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(file)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise busy from error
+    except OSError as error:
+        raise AugmentError(f"cannot write {file.parent}: {error.strerror or error}; {advice}") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def open_run(run_directory: Path, config: StudyConfig) -> Iterator[Compute]:
+    """Lock the run directory, write or check its configuration and environment, and resolve the device.
+
+    Raises:
+        UsageError: the directory belongs to another configuration or another version.
+        AugmentError: it cannot be written, or another process works in it.
+    """
+    busy = AugmentError(
+        f"another process is working in {run_directory}; wait for it, or start a run of its own with --run-dir"
+    )
+    with locked(run_directory / ".lock", busy=busy, advice="choose another place with --run-dir"):
+        if (run_directory / "config.toml").exists():
+            if load_run_config(run_directory) != config:
+                raise UsageError(f"{run_directory} belongs to another configuration; choose another --run-dir")
+        else:
+            write_text(run_directory / "config.toml", to_toml(config))
+        compute = _apply_compute(config.compute)
+        if not (run_directory / ENVIRONMENT_FILE).exists():
+            write_json(run_directory / ENVIRONMENT_FILE, describe_environment(config, compute))
+        yield compute
+
+
+def load_run_config(run_directory: Path) -> StudyConfig:
+    """Read the configuration of a run that was started by this version.
+
+    Raises:
+        UsageError: not a run directory, or one of another version.
+        CorruptFileError: its configuration cannot be read.
+    """
+    file = run_directory / "config.toml"
+    if not file.is_file():
+        raise UsageError(f"{run_directory} is not a run directory (it holds no config.toml)")
+    environment = run_directory / ENVIRONMENT_FILE
+    if environment.exists():
+        facts = read_record(environment)
+        versions = facts.get("versions")
+        version = versions.get("augmentation-gain") if isinstance(versions, dict) else None
+        found = (facts.get("format_version"), version)
+        expected = (FORMAT_VERSION, metadata.version("augmentation-gain"))
+        if found != expected:
+            raise UsageError(
+                f"{run_directory} was made by version {found[1]} (format {found[0]}), this is {expected[1]} "
+                f"(format {expected[0]}); go on with that version, or start a new run"
+            )
+    try:
+        return validate_config(tomllib.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, UsageError) as error:
+        raise CorruptFileError(f"{file} cannot be read ({error}); restore it, or start a new run") from error
+
+
+def dataset_facts_file(run_directory: Path) -> Path:
+    """Return where the run's data set is described."""
+    return run_directory / DATASET_FILE
+
+
+def record_source(run_directory: Path, source: Source) -> None:
+    """Write down which data the run began with, or make sure that they are the same.
+
+    Raises:
+        UsageError: the run began with other data.
+        CorruptFileError: what the run says of its data cannot be read.
+    """
+    before = other_data_of(run_directory, source)
+    if before:
+        raise UsageError(
+            f"{run_directory} began with other data ({before}) than what is there now ({source.name}); "
+            "make the old data available again, or start a new run"
+        )
+    if not dataset_facts_file(run_directory).exists():
+        write_json(dataset_facts_file(run_directory), _facts_of(source).model_dump(mode="json"))
+
+
+def other_data_of(run_directory: Path, source: Source) -> str:
+    """Return the name of the data that the run began with if they are not those of `source`, else "".
+
+    Raises:
+        CorruptFileError: what the run says of its data cannot be read.
+    """
+    file = dataset_facts_file(run_directory)
+    if not file.exists():
+        return ""
+    before, now = read_model(file, DatasetFacts), _facts_of(source)
+    same = (before.train_digest, before.test_digest) == (now.train_digest, now.test_digest)
+    return "" if same else before.name
+
+
+def _facts_of(source: Source) -> DatasetFacts:
+    return DatasetFacts(
+        name=source.name,
+        warning=source.warning,
+        num_train=len(source.train),
+        num_test=len(source.test),
+        image_shape=source.train.shape,
+        class_names=source.train.class_names,
+        train_digest=source.train.digest(),
+        test_digest=source.test.digest(),
+    )
+
+
+def describe_environment(config: StudyConfig, compute: Compute) -> dict[str, Any]:
+    """Return what a person needs to repeat the run elsewhere: versions, device, threads, git commit."""
+    packages = (
+        "augmentation-gain", "torch", "torchvision", "prefect", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy"
+    )  # fmt: skip
+    return {
+        "format_version": FORMAT_VERSION,
+        "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in packages},
+        "platform": platform.platform(),
+        "processor": _processor_name(),
+        "compute": compute.as_dict() | {"threads": torch.get_num_threads()},
+        "git_commit": _git_commit(),
+        "command": redact(shlex.join(["augment", *sys.argv[1:]])) if Path(sys.argv[0]).name == "augment" else None,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seed": config.seed,
+    }
+
+
+@cache
+def code_digest(*rooms: str) -> str:
+    """Return the SHA-256 of the source files of these packages: the code version that a stage's digest holds."""
+    root = Path(__file__).parent.parent
+    sha = hashlib.sha256()
+    for room in rooms:
+        for file in sorted((root / room).rglob("*.py")):
+            sha.update(f"{file.relative_to(root)}\0".encode() + file.read_bytes() + b"\0")
+    return sha.hexdigest()
+
+
+def _apply_compute(config: ComputeConfig) -> Compute:
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    return resolve_compute(device=config.device, precision=config.precision)
+
+
+def _processor_name() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="ignore") as stream:
+            return next((line.split(":", 1)[1].strip() for line in stream if line.startswith("model name")), "unknown")
+    except OSError:
+        return platform.processor() or "unknown"
+
+
+def _git_commit() -> str | None:
+    try:
+        root = Path(__file__).parent.parent
+        answer = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=5
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()

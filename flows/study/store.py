@@ -1,0 +1,345 @@
+"""Where a run lies: a local folder, or any fsspec URL (s3://bucket/runs/…) that all workers reach.
+
+A worker computes in a local workspace. For a local run that is the run directory itself and nothing is copied. For a
+URL it is a scratch folder: a cell's files are pulled, and each finished stage is pushed, its record last, so that a
+stage counts as finished in the store only when all its files are there.
+
+Credentials come from the environment alone (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, `FSSPEC_…`, instance roles),
+never from the URL, so that no configuration, report or log can hold them.
+"""
+
+import errno
+import json
+import os
+import platform
+import re
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import fsspec
+
+from data.base.errors import AugmentError, CorruptFileError, UsageError
+from flows.study.retrying import LASTING, StoreError, patiently
+
+OWNER_FILE = ".owner.json"
+HEARTBEAT_SECONDS = 15.0
+STALE_SECONDS = 90.0  # without a sign of life for so long, an owner counts as dead
+SECRET_VARIABLE = re.compile(r"SECRET|PASSWORD|ACCESS_KEY|CONNECTION_STRING|TOKEN(?!IZER)|_KEY$|APIKEY$", re.IGNORECASE)
+SECRET_NAME = re.compile(r"secret|token|password|key|signature", re.IGNORECASE)  # of a part of such a variable
+URL_PASSWORD = re.compile(r"(?<=://)[^/@\s]+(?=@)")  # user:password of a URL
+MIN_SECRET_LENGTH = 4  # shorter values would blank out ordinary words
+FULL = {errno.ENOSPC, errno.EDQUOT}  # what a disk of this machine says, never an object store
+SETTLE_SECONDS = 2.0  # in which somebody who found the same dead owner would take the run too
+
+
+def redact(text: str) -> str:
+    """Return `text` without secrets: values of environment variables that hold some, and passwords in URLs."""
+    for secret in sorted(_secrets_of_environment(), key=len, reverse=True):
+        if len(secret) >= MIN_SECRET_LENGTH:
+            text = text.replace(secret, "***")
+    return URL_PASSWORD.sub("***", text)
+
+
+def _secrets_of_environment() -> set[str]:
+    found: set[str] = set()
+    for name, value in os.environ.items():
+        if SECRET_VARIABLE.search(name):
+            found.add(value)
+            found.update(_secrets_in(dict(part.partition("=")[::2] for part in value.split(";"))))  # connection string
+        found.update(part for login in URL_PASSWORD.findall(value) for part in login.split(":")[1:])
+        if name.startswith("FSSPEC_"):  # such as FSSPEC_S3='{"key": "…", "secret": "…"}'
+            with suppress(ValueError):
+                found.update(_secrets_in(json.loads(value)))
+    return found
+
+
+def _secrets_in(value: object) -> Iterator[str]:
+    match value:
+        case dict():
+            for name, part in value.items():
+                if isinstance(part, str) and SECRET_NAME.search(str(name)):
+                    yield part
+                yield from _secrets_in(part)
+        case list():
+            for part in value:
+                yield from _secrets_in(part)
+
+
+@dataclass(frozen=True)
+class RunStore:
+    """A run directory, by its path or URL; cheap to make and to send to a worker.
+
+    Raises:
+        UsageError: a URL with credentials in it, or of a protocol that fsspec does not know here.
+    """
+
+    location: str
+
+    def __post_init__(self) -> None:
+        if self.is_local:
+            return
+        parts = urlsplit(self.location)
+        if parts.username is not None or parts.password is not None or "@" in parts.netloc or parts.query:
+            raise UsageError(
+                f"a {parts.scheme}:// URL of a run holds no credentials and no query; set them in the environment, "
+                "for example AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            )
+        if not parts.netloc and not parts.path.strip("/"):
+            raise UsageError(f"{self.location!r} names no place; write for example s3://bucket/runs/first")
+        try:
+            fsspec.get_filesystem_class(parts.scheme)
+        except (ValueError, ImportError) as error:
+            raise UsageError(f"cannot use {parts.scheme}:// for runs: {error}") from error
+
+    @property
+    def is_local(self) -> bool:
+        """Tell whether the run lies in a folder of this machine."""
+        return "://" not in self.location
+
+    @property
+    def name(self) -> str:
+        """The run's name: the last part of its location."""
+        return Path(self.location).name if self.is_local else self.location.rstrip("/").rpartition("/")[2]
+
+    def link(self, name: str) -> str:
+        """Return the URL of the file `name` (relative)."""
+        return (
+            (Path(self.location) / name).resolve().as_uri() if self.is_local else f"{self.location.rstrip('/')}/{name}"
+        )
+
+    def child(self, name: str) -> "RunStore":
+        """Return the store one level below."""
+        return RunStore(str(Path(self.location) / name) if self.is_local else f"{self.location.rstrip('/')}/{name}")
+
+    def run_names(self) -> list[str]:
+        """Return the names of the runs (folders with a configuration) below this place, sorted."""
+        if self.is_local:
+            return sorted(path.parent.name for path in Path(self.location).glob("*/config.toml"))
+        with self._reached() as (files, root):
+            return sorted(str(path).split("/")[-2] for path in files.glob(f"{root}/*/config.toml"))
+
+    def exists(self) -> bool:
+        """Tell whether anything is at this place."""
+        if self.is_local:
+            return Path(self.location).exists()
+        with self._reached() as (files, root):
+            files.invalidate_cache()
+            return bool(files.exists(root))
+
+    @contextmanager
+    def workspace(self) -> Iterator[Path]:
+        """Yield the folder to work in: the run directory itself, or an empty scratch folder that is removed after."""
+        if self.is_local:
+            yield Path(self.location)
+            return
+        scratch = Path(tempfile.mkdtemp(prefix="augment-"))
+        try:
+            yield scratch
+        except AugmentError as error:  # people know the run by its URL
+            text = str(error)
+            if str(scratch) not in text:
+                raise
+            raise type(error)(text.replace(str(scratch), self.location)) from error
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    @contextmanager
+    def fetched(self, *names: str) -> Iterator[Path]:
+        """Yield a folder in which the named files can be read, as far as they exist."""
+        with self.workspace() as directory:
+            self.pull(directory, names)
+            yield directory
+
+    def pull(self, workspace: Path, names: Iterable[str]) -> None:
+        """Copy the named files, as far as they exist, into the workspace.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        if self.is_local:
+            return
+        with self._reached() as (files, root):
+            for name in names:
+                with suppress(FileNotFoundError):
+                    self._download(files, f"{root}/{name}", _inside(workspace, name))
+
+    def pull_folder(self, workspace: Path, folder: str) -> None:
+        """Copy everything below `folder` into the workspace.
+
+        Raises:
+            StoreError: the store cannot be read.
+            CorruptFileError: it lists a name that leads out of the workspace.
+        """
+        if self.is_local:
+            return
+        with self._reached() as (files, root):
+            files.invalidate_cache()
+            for path in files.find(f"{root}/{folder}"):
+                name = str(path).removeprefix(f"{root.lstrip('/')}/").removeprefix(f"{root}/")
+                self._download(files, path, _inside(workspace, name))
+
+    def push(self, workspace: Path, paths: Iterable[Path]) -> None:
+        """Copy files of the workspace to the store, in the given order.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        if self.is_local:
+            return
+        with self._reached() as (files, root):
+            for path in paths:
+                target = f"{root}/{path.relative_to(workspace).as_posix()}"
+                files.makedirs(target.rpartition("/")[0], exist_ok=True)
+                files.put_file(str(path), target)
+
+    def push_stage(self, workspace: Path, *, outputs: Iterable[Path], record: Path, keep: Path) -> None:
+        """Let the store hold a finished stage: its old record goes first, its new record comes last.
+
+        Args:
+            keep: the cell's folder; files of an older attempt beside the outputs are removed below it, not in it.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        if self.is_local:
+            return
+        outputs = sorted(outputs)
+        with self._reached() as (files, root):
+            files.invalidate_cache()
+
+            def remote(path: Path) -> str:
+                return f"{root}/{path.relative_to(workspace).as_posix()}"
+
+            made = {remote(path).lstrip("/") for path in outputs}
+            folders = {remote(path.parent) for path in outputs if path.parent != keep}
+            old = [path for folder in folders for path in files.find(folder, maxdepth=1)]
+            stale = [path for path in old if str(path).lstrip("/") not in made]
+            for path in [remote(record), *stale]:
+                with suppress(FileNotFoundError):
+                    files.rm_file(path)
+        self.push(workspace, [*outputs, record])
+
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Own the run while the block runs, so that no second study works in it. A local run has its file lock.
+
+        In a store the owner is a small object that is created on the condition that it does not exist (S3's
+        `If-None-Match`, exclusive open elsewhere), so of two studies that start together one is refused. It is
+        renewed every few seconds; without a sign of life for 90 seconds its owner counts as dead and is replaced.
+        What this does not guarantee: an owner that was paused for longer and wakes up goes on writing beside its
+        successor. Results are the same bytes from either, so nothing is spoilt by that.
+
+        Raises:
+            AugmentError: another study owns the run.
+        """
+        if self.is_local:
+            yield
+            return
+        token, stop = secrets.token_hex(8), threading.Event()
+        beat = threading.Thread(target=self._keep, args=(token, stop), daemon=True, name="run-owner")
+        try:
+            patiently(lambda: self._take(token))
+            beat.start()
+            yield
+        finally:
+            stop.set()
+            if beat.is_alive():
+                beat.join()
+            with suppress(AugmentError), self._reached() as (files, root):
+                if self._owner().get("token") == token:
+                    files.rm_file(f"{root}/{OWNER_FILE}")
+
+    def _take(self, token: str) -> None:
+        replaced = False
+        for _ in range(2):
+            with self._reached() as (files, root):
+                files.makedirs(root, exist_ok=True)
+                try:
+                    files.pipe_file(f"{root}/{OWNER_FILE}", _owner_record(token), mode="create")
+                    break
+                except FileExistsError:
+                    owner = self._owner()
+                    if owner.get("token") == token:  # taken by an attempt whose answer was lost
+                        break
+                    if time.time() - float(owner.get("alive", 0)) <= STALE_SECONDS:
+                        raise AugmentError(
+                            f"another process is working in {self.location} (process {owner.get('process')} on "
+                            f"{owner.get('host')}); wait for it, or start a run of its own with --run-dir"
+                        ) from None
+                    files.rm_file(f"{root}/{OWNER_FILE}")
+                    replaced = True
+        if replaced:  # another one that found the same dead owner may have removed this process's record in its place
+            time.sleep(SETTLE_SECONDS)
+        if self._owner().get("token") != token:
+            raise AugmentError(f"another process has just started to work in {self.location}; wait for it")
+
+    def _keep(self, token: str, stop: threading.Event) -> None:
+        while not stop.wait(HEARTBEAT_SECONDS):
+            with suppress(AugmentError), self._reached() as (files, root):
+                if self._owner().get("token") == token:
+                    files.pipe_file(f"{root}/{OWNER_FILE}", _owner_record(token))
+
+    def _owner(self) -> dict[str, Any]:
+        with self._reached() as (files, root):
+            try:
+                found = json.loads(files.cat_file(f"{root}/{OWNER_FILE}"))
+            except (FileNotFoundError, ValueError):
+                return {}
+            return found if isinstance(found, dict) else {}
+
+    def _download(self, files: Any, source: str, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            files.get_file(source, str(target))
+        except FileNotFoundError:
+            target.unlink(missing_ok=True)
+            raise
+
+    @contextmanager
+    def _reached(self) -> Iterator[tuple[Any, str]]:
+        """Yield the file system and the root path in it; what goes wrong there becomes one line without secrets."""
+        try:
+            files, root = fsspec.core.url_to_fs(self.location)
+            yield files, str(root).rstrip("/")
+        except (AugmentError, FileExistsError):
+            raise
+        except OSError as error:
+            detail = redact(" ".join(str(error).split())) or type(error).__name__
+            if error.errno in FULL or (error.errno in LASTING and error.filename is not None):  # of this machine
+                raise AugmentError(
+                    f"cannot work with {self.location} here: {detail}; free or choose another place"
+                ) from None
+            raise StoreError(f"cannot use {self.location}: {detail}") from None
+        except Exception as error:  # each file system raises errors of its own; none may reach a log unredacted
+            detail = redact(" ".join(str(error).split())) or type(error).__name__
+            raise StoreError(f"cannot use {self.location}: {detail}") from None
+
+
+def store_of(location: str | Path) -> RunStore:
+    """Return the store of a run or of a folder of runs.
+
+    Raises:
+        UsageError: a URL with credentials in it, or of a protocol that is not known here.
+    """
+    return RunStore(str(location))
+
+
+def _owner_record(token: str) -> bytes:
+    facts = {"token": token, "host": platform.node(), "process": os.getpid(), "alive": time.time()}
+    return json.dumps(facts).encode()
+
+
+def _inside(workspace: Path, name: str) -> Path:
+    target = (workspace / name).resolve()
+    if not target.is_relative_to(workspace.resolve()):
+        raise CorruptFileError(f"the store lists {name!r}, which leads out of the run directory; remove it there")
+    return workspace / name

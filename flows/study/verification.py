@@ -1,0 +1,290 @@
+"""Provenance: follow the digests from source rows to predictions, one link at a time.
+
+A link joins two things that a run says belong together: a file and its recorded digest, a subset and the source rows
+it names, a metric and the predictions it was computed from. An edited, swapped or truncated file breaks a link.
+What this cannot show: that nobody rewrote a whole run consistently. Digests are not signatures.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.base.errors import AugmentError, UsageError
+from data.base.files import digest_file, digest_json, is_below, read_json
+from data.config import DataConfig
+from data.images import LabelledImages
+from data.parquet import published_shards, read_subset, read_table
+from data.sources.registry import Source, load_source
+from evaluation.metrics import measured, tail_classes
+from evaluation.predictions import read_predictions
+from flows.study.config import StudyConfig
+from flows.study.reporting import REPORT_JSON, compute_report
+from flows.study.run_directory import Cell, load_run_config, study_cells
+from flows.study.stages import EVALUATION_FILE
+from gan.export import GENERATOR_FILE, PROVENANCE_FILE
+
+METRIC_TOLERANCE = 1e-9
+LoadSource = Callable[[DataConfig], Source]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """One link of the chain.
+
+    Attributes:
+        name: what is joined to what.
+        holds: None where it cannot be told here.
+        detail: why it is broken or cannot be told, or "".
+    """
+
+    name: str
+    holds: bool | None
+    detail: str
+
+
+class BrokenLinkError(Exception):
+    """Raised inside a link's check; its message is the link's detail."""
+
+
+def verify(path: Path, *, load: LoadSource = load_source) -> Iterator[Link]:
+    """Follow a run's or a published data set's digests.
+
+    Raises:
+        UsageError: `path` is neither.
+    """
+    if (path / "config.toml").is_file():
+        return verify_run(path, load=load)
+    if (path / PROVENANCE_FILE).is_file() or published_shards(path):
+        return verify_dataset(path)
+    raise UsageError(f"{path} is neither a run directory (no config.toml) nor a synthetic data set (no data/*.parquet)")
+
+
+def verify_run(run_directory: Path, *, load: LoadSource) -> Iterator[Link]:
+    """Yield every link of a run, cell by cell.
+
+    Raises:
+        UsageError: the run was made by another version.
+        CorruptFileError: its configuration cannot be read.
+    """
+    config = load_run_config(run_directory)
+    source: Source | None = None
+    reason = ""
+    try:
+        source = load(config.data)
+    except AugmentError as error:
+        reason = str(error)
+    yield Link(name=f"source {config.data.dataset}", holds=source is not None, detail=reason)
+    for cell in study_cells(config, run_directory):
+        yield from verify_cell(cell, config, source)
+    yield from verify_report(run_directory, config)
+
+
+def verify_cell(cell: Cell, config: StudyConfig, source: Source | None) -> Iterator[Link]:
+    """Yield the links of one cell: source → subset → generator → synthetic → predictions → cell.json."""
+
+    def link(what: str, check: Callable[[], None]) -> Link:
+        return _link(f"{cell.name}: {what}", check)
+
+    if source is not None:
+        train, test = source.train, source.test
+        yield link("subset = its source rows", lambda: _subset_equals_rows(cell, train))
+        yield link("subset stage ← source", lambda: _inputs(cell, "subset", {"source": train.digest()}))
+    yield link("generator stage ← subset, configuration", lambda: _inputs(cell, "generator", _of_gan(cell, config)))
+    yield link("generator's provenance", lambda: _generator_provenance(cell))
+    yield link(
+        "synthetic stage ← generator",
+        lambda: _inputs(cell, "synthetic", {"generator": digest_file(cell.generator_directory / GENERATOR_FILE)}),
+    )
+    for part in verify_dataset(cell.synthetic_directory):
+        yield Link(name=f"{cell.name}: {part.name}", holds=part.holds, detail=part.detail)
+    for arm in config.evaluation.arms:
+        expected = {
+            "arm": arm,
+            "subset": digest_of(cell.subset_file),
+            "synthetic": digest_of(cell.synthetic_directory / PROVENANCE_FILE),
+            "seed": config.seed,
+        }
+        if source is not None:
+            expected["test"] = test.digest()
+            yield link(
+                f"predictions of {arm} = test rows",
+                lambda arm=arm: _predicts_test(cell, arm, test),  # type: ignore[misc]
+            )
+        yield link(
+            f"arm {arm} ← subset, synthetic, test",
+            lambda arm=arm, expected=expected: _inputs(cell, f"arm {arm}", expected),  # type: ignore[misc]
+        )
+    records = sorted((cell.directory / "stages").glob("*.json"))
+    for record in records:
+        yield link(f"outputs of stage {record.stem}", lambda record=record: _outputs(cell, record))  # type: ignore[misc]
+    yield link("cell.json = its predictions", lambda: _summary(cell, config))
+
+
+def verify_dataset(directory: Path) -> Iterator[Link]:
+    """Yield the links of a published synthetic data set: its files, its samples' generator, the generator beside it."""
+    yield _link("data set's files", lambda: _dataset_files(directory))
+    yield _link("samples name their generator", lambda: _dataset_generator(directory))
+    beside = directory.resolve().parent / "generator" / GENERATOR_FILE
+    if beside.is_file():
+        yield _link("data set ← generator beside it", lambda: _dataset_from(directory, beside))
+    else:
+        yield Link(name="data set ← generator", holds=None, detail="the generator does not lie beside the data set")
+
+
+def verify_report(run_directory: Path, config: StudyConfig) -> Iterator[Link]:
+    """Yield the link from a run's cells to its report."""
+    file = run_directory / REPORT_JSON
+
+    def check() -> None:
+        recomputed = compute_report(run_directory, config).model_dump(mode="json")
+        recorded = read_json(file)
+        for key in recomputed.keys() | recorded.keys():
+            _same(recorded.get(key), recomputed.get(key), f"{key} of report.json")
+
+    if file.exists():
+        yield _link("report.json = its cells", check)
+    else:
+        yield Link(name="report.json = its cells", holds=None, detail="the run is not finished")
+
+
+def digest_of(path: Path) -> str:
+    """Return a file's SHA-256, or "missing"."""
+    return digest_file(path) if path.is_file() else "missing"
+
+
+def _link(name: str, check: Callable[[], None]) -> Link:
+    try:
+        check()
+    except (BrokenLinkError, AugmentError) as error:
+        return Link(name=name, holds=False, detail=str(error))
+    except OSError as error:
+        return Link(name=name, holds=False, detail=f"{error.filename} cannot be read: {error.strerror}")
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        return Link(name=name, holds=False, detail=f"a file does not have the form it should have ({error!r})")
+    return Link(name=name, holds=True, detail="")
+
+
+def _same(found: object, expected: object, what: str) -> None:
+    if found != expected:
+        raise BrokenLinkError(f"{what} differs: recorded {_short(found)}, found {_short(expected)}")
+
+
+def _same_files(directory: Path, files: Mapping[str, str]) -> None:
+    for name, digest in files.items():
+        if not is_below(directory, name):
+            raise BrokenLinkError(f"{name!r} leads out of {directory}")
+        _same(digest, digest_of(directory / name), name)
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text[:12] + "…" if len(text) > 40 else text
+
+
+def _subset_equals_rows(cell: Cell, train: LabelledImages) -> None:
+    subset = read_subset(cell.subset_file)
+    if len(np.unique(subset.rows)) != len(subset.rows):
+        raise BrokenLinkError("a source row occurs twice")
+    if len(subset) and (subset.rows.min() < 0 or subset.rows.max() > train.rows.max()):
+        raise BrokenLinkError("it names rows that the train split does not have")
+    order = np.searchsorted(train.rows, subset.rows)
+    if not np.array_equal(train.rows[order], subset.rows):
+        raise BrokenLinkError("it names rows that the train split does not have")
+    same_pixels = (train.images[order] == subset.images).reshape(len(subset), -1).all(1)
+    wrong = np.flatnonzero(~same_pixels | (train.labels[order] != subset.labels))
+    if len(wrong):
+        raise BrokenLinkError(
+            f"{len(wrong)} images or labels differ from the source, first row {subset.rows[wrong[0]]}"
+        )
+    found, wanted = subset.class_counts().tolist(), cell.regime.wanted(train).tolist()
+    _same(found, wanted, "number of images of each class")
+
+
+def _record(cell: Cell, stage: str) -> dict[str, Any]:
+    record: dict[str, Any] = read_json(cell.directory / "stages" / f"{stage}.json")
+    recomputed = digest_json({"stage": stage, "inputs": record["inputs"], "code": record["code"]})
+    _same(record["digest"], recomputed, f"digest of stage {stage!r}")
+    return record
+
+
+def _inputs(cell: Cell, stage: str, expected: Mapping[str, object]) -> None:
+    inputs = _record(cell, stage)["inputs"]
+    for name, value in expected.items():
+        _same(inputs[name], value, f"{name} of stage {stage!r}")
+
+
+def _of_gan(cell: Cell, config: StudyConfig) -> dict[str, object]:
+    return {
+        "subset": digest_file(cell.subset_file),
+        "gan": config.gan.model_dump(mode="json"),
+        "seed": config.seed,
+    }
+
+
+def _outputs(cell: Cell, record_file: Path) -> None:
+    files: dict[str, str] = _record(cell, record_file.stem)["outputs"]
+    _same_files(cell.directory, files)
+
+
+def _generator_provenance(cell: Cell) -> None:
+    provenance = read_json(cell.generator_directory / PROVENANCE_FILE)
+    _same(provenance["subset"], digest_file(cell.subset_file), "subset")
+    _same(provenance["generator"], digest_file(cell.generator_directory / GENERATOR_FILE), "generator")
+    _same(provenance["cell"], cell.name, "cell")
+    _same(provenance["source_train"], _record(cell, "subset")["inputs"]["source"], "source")
+
+
+def _dataset_files(directory: Path) -> None:
+    files: dict[str, str] = read_json(directory / PROVENANCE_FILE)["files"]
+    present = {str(path.relative_to(directory)) for path in published_shards(directory)}
+    extra = sorted(present - set(files))
+    if extra:
+        raise BrokenLinkError(f"{extra[0]} is not in provenance.json")
+    _same_files(directory, files)
+
+
+def _dataset_generator(directory: Path) -> None:
+    provenance = read_json(directory / PROVENANCE_FILE)
+    count = 0
+    for shard in published_shards(directory):
+        table = read_table(shard)
+        count += len(table)
+        for value in table["generator"].unique().to_pylist():
+            _same(provenance["generator"], value, f"generator in {shard.name}")
+    _same(provenance["num_images"], count, "number of images")
+
+
+def _dataset_from(directory: Path, generator: Path) -> None:
+    provenance = read_json(directory / PROVENANCE_FILE)
+    _same(provenance["generator"], digest_file(generator), "generator")
+    beside = generator.with_name(PROVENANCE_FILE)
+    if beside.is_file():
+        _same(provenance["trained_on"], read_json(beside), "provenance of the generator")
+
+
+def _predicts_test(cell: Cell, arm: str, test: LabelledImages) -> None:
+    predictions = read_predictions(cell.predictions_file(arm))
+    if not (np.array_equal(predictions.rows, test.rows) and np.array_equal(predictions.labels, test.labels)):
+        raise BrokenLinkError("rows or labels are not those of the test split")
+
+
+def _summary(cell: Cell, config: StudyConfig) -> None:
+    summary = read_json(cell.summary_file)
+    _same(summary["subset"], digest_file(cell.subset_file), "subset")
+    _same(summary["generator"], digest_file(cell.generator_directory / GENERATOR_FILE), "generator")
+    _same(sorted(summary["predictions"]), sorted(config.evaluation.arms), "list of arms")
+    tail = tail_classes(read_subset(cell.subset_file).class_counts())
+    _same(summary["tail"], tail.tolist(), "list of rare classes")
+    for arm in config.evaluation.arms:
+        file = cell.predictions_file(arm)
+        _same(summary["predictions"][arm], digest_file(file), f"predictions of {arm}")
+        predictions = read_predictions(file)
+        for name, value in measured(predictions, tail).items():
+            if not abs(summary["metrics"][arm][name] - value) <= METRIC_TOLERANCE:
+                raise BrokenLinkError(
+                    f"{name} of {arm} is {summary['metrics'][arm][name]}, its predictions give {value}"
+                )
+    _same(summary["samples"], read_json(cell.samples_directory / EVALUATION_FILE), "evaluation of the samples")

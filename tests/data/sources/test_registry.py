@@ -1,0 +1,72 @@
+import pytest
+
+from data.base.errors import SourceUnavailableError, UsageError
+from data.config import DataConfig
+from data.decoding import encode_pngs
+from data.parquet import write_published_shard
+from data.sources import fetching
+from data.sources.registry import known_datasets, load_source
+
+
+@pytest.fixture
+def nothing_here(monkeypatch, tmp_path):
+    monkeypatch.setenv("AUGMENT_DATA", str(tmp_path))
+    monkeypatch.setattr(fetching, "answering", lambda addresses: None)
+
+
+def test_digits_are_always_there():
+    source = load_source("digits")
+    assert (len(source.train), len(source.test)) == (1257, 540)
+    assert not set(source.train.rows) & set(source.test.rows)
+    assert source.train.images.max() == 255
+
+
+@pytest.mark.usefixtures("nothing_here")
+def test_the_default_falls_back_to_digits_and_says_so():
+    source = load_source("auto")
+    assert source.name == "digits"
+    assert "MNIST is not available" in source.warning
+
+
+@pytest.mark.usefixtures("nothing_here")
+def test_an_explicit_name_does_not_fall_back():
+    with pytest.raises(SourceUnavailableError, match="digits"):
+        load_source("mnist")
+
+
+@pytest.mark.usefixtures("nothing_here")
+def test_the_list_says_what_is_present():
+    present = {dataset.name: dataset.is_present for dataset in known_datasets()}
+    assert len(present) == 8
+    assert [name for name, here in present.items() if here] == ["digits"]
+
+
+def test_present_mnist_is_listed(mnist_root, monkeypatch):
+    monkeypatch.setenv("AUGMENT_DATA", str(mnist_root))
+    assert {dataset.name for dataset in known_datasets() if dataset.is_present} >= {"mnist", "digits"}
+
+
+@pytest.mark.parametrize("name", ["mnits", "../mnist", "csv:x", "parquet:", "folder:\0"])
+def test_unknown_names_are_refused(name):
+    with pytest.raises(UsageError):
+        load_source(name)
+
+
+def test_a_close_name_is_suggested():
+    with pytest.raises(UsageError, match="did you mean 'kmnist'"):
+        load_source("kmnits")
+
+
+def test_parquet_by_name_with_configuration(tmp_path, striped):
+    path = tmp_path / "x.parquet"
+    write_published_shard(
+        path,
+        encoded=encode_pngs(striped.images),
+        labels=striped.labels,
+        names=[""] * 60,
+        class_names=striped.class_names,
+        extra={},
+    )
+    source = load_source(DataConfig(dataset=f"parquet:{path}", test_share=0.5))
+    assert len(source.test) == 30
+    assert source.name == f"parquet:{path}"
