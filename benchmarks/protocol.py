@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from pydantic import BaseModel
 
-from data.augmentation import DeformationConfig
 from data.base.device import Compute
 from data.base.errors import UsageError
 from data.base.randomness import numpy_stream, torch_stream
+from data.config import DeformationConfig
 from data.images import LabelledImages
 from data.regimes import BalancedRegime, draw_subset
 from evaluation.arms import TrainingSet

@@ -20,8 +20,8 @@ import torch
 
 from benchmarks.protocol import Judge, held_out, overridden, samples_of
 from benchmarks.results import add_result, synchronise
-from data.augmentation import DeformationConfig
 from data.base.device import Compute, resolve_compute
+from data.config import DeformationConfig
 from data.images import LabelledImages
 from data.sources.registry import load_source
 from evaluation.config import ClassifierConfig

@@ -34,8 +34,9 @@ from flows.augmentation_study import augmentation_study
 from flows.commands.console import silence_prefect_console
 from flows.server import study_server
 from flows.study.config import RunnerConfig, StudyConfig, resolve_config
+from flows.study.engine import stage_timings
 from flows.study.run_directory import study_cells
-from flows.study.stages import stage_timings
+from flows.study.stages.table import stage_weights
 from gan.config import GanConfig
 from gan.training import Training
 
@@ -88,17 +89,19 @@ def measure(config: StudyConfig, *, workers: int) -> Measurement:
         started = time.perf_counter()
         augmentation_study(config, run, runner=runner)
         elapsed_seconds = time.perf_counter() - started
-        cells = study_cells(config, run)
+        cells, names = study_cells(config, run), stage_weights(config)
         ends = [path.stat().st_mtime for path in run.glob("cells/*/*/stages/*.json")]
         starts = [
-            path.stat().st_mtime - float(read_json(path)["elapsed_seconds"])
+            path.stat().st_mtime - float(read_json(path)["cost"]["elapsed_seconds"])
             for path in run.glob("cells/*/*/stages/subset.json")
         ]
         return Measurement(
             num_cells=len(cells),
             elapsed_seconds=elapsed_seconds,
             working_seconds=max(ends) - min(starts),
-            stage_seconds=sum(cost.elapsed_seconds for cell in cells for cost in stage_timings(cell).values()),
+            stage_seconds=sum(
+                cost.elapsed_seconds for cell in cells for cost in stage_timings(cell, names=names).values()
+            ),
         )
 
 

@@ -61,3 +61,14 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
         if len(set(value)) != len(value):
             raise ValueError("each number of images per class may be given once")
         return value
+
+
+class DeformationConfig(BaseModel, frozen=True, extra="forbid"):
+    """Ranges of the random affine and elastic deformation; every image draws its own."""
+
+    rotation_degrees: float = Field(default=12.0, ge=0, le=180)
+    translation: float = Field(default=0.08, ge=0, le=0.5, description="share of the image's side")
+    scale: float = Field(default=0.12, ge=0, lt=1, description="zoom within exp(-scale) .. exp(scale)")
+    shear: float = Field(default=0.2, ge=0, lt=1)
+    elastic: float = Field(default=0.06, ge=0, le=0.5, description="standard deviation, share of the image's side")
+    elastic_grid: int = Field(default=4, ge=2, le=16, description="control points per side of the displacement field")

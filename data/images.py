@@ -51,6 +51,12 @@ class LabelledImages:
         """Return the number of images of each class, (num_classes,) int64."""
         return np.bincount(self.labels, minlength=self.num_classes).astype(np.int64)
 
+    @property
+    def imbalance(self) -> float:
+        """Images of the most frequent class over those of the rarest one that has any."""
+        counts = self.class_counts()
+        return float(counts.max() / counts[counts > 0].min())
+
     def take(self, indices: npt.NDArray[np.int64]) -> "LabelledImages":
         """Return the images at `indices`, in that order."""
         return LabelledImages(

@@ -48,6 +48,11 @@ class LongTailedRegime:
     imbalance_ratio: float
 
     @property
+    def images_per_class(self) -> ImagesPerClass:
+        """Return the value of `images_per_class` that the regime stands for."""
+        return f"long-tailed:{self.n_max}:{self.imbalance_ratio:g}"
+
+    @property
     def name(self) -> str:
         """Its directory in a run and its key in a report."""
         return f"long-tailed-{self.n_max}-{self.imbalance_ratio:g}"

@@ -1,56 +1,62 @@
-"""Arms: the sets of training images whose classifiers a cell compares."""
+"""Arms: the sets of training images whose classifiers a cell compares, one entry of `ARMS` for each.
 
-from collections.abc import Sequence
+A new arm is one entry: what it starts from, what is mixed into its batches, and what it is held against.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from data.augmentation import DeformationConfig
 from data.base.errors import UsageError
 from data.images import LabelledImages
-from evaluation.config import BALANCING_ARMS, ArmName, EvaluationConfig
+
+if TYPE_CHECKING:  # the configuration names arms, so it imports this module
+    from data.config import DeformationConfig
+    from evaluation.classifiers import FitOptions
+    from evaluation.config import EvaluationConfig, TrainingConfig
+
+ArmName = str
+"""A key of `ARMS`."""
+
+Balance = Literal["none", "batches", "loss"]
 
 HEADLINE_ARM: ArmName = "real+classical+synthetic"
 HEADLINE_REFERENCE: ArmName = "real+classical"
-FILTERED_ARM: ArmName = "real+classical+filtered"
+CONTROL_ARM: ArmName = "real+duplicated"
 EVENED_OUT_ARM: ArmName = "evened-out"
-REFERENCE_ARMS: dict[ArmName, ArmName | None] = {
-    "real": None,
-    "real+classical": "real",
-    "real+synthetic": "real",
-    HEADLINE_ARM: HEADLINE_REFERENCE,
-    FILTERED_ARM: "real+classical",
-    "oversampled": "real+classical",
-    "class-weighted": "real+classical",
-    EVENED_OUT_ARM: "oversampled",
-    "synthetic": "real",
-    "synthetic+classical": "real+classical",
-    "real+duplicated": "real",
-}
-ARM_DESCRIPTIONS: dict[ArmName, str] = {
-    "real": "the labelled images as they are",
-    "real+classical": "the labelled images, deformed anew in every batch: classical augmentation",
-    "real+synthetic": "the labelled images, and the GAN's at a share of each batch that fades over the training and is "
-    "the smaller the more labelled images there are",
-    HEADLINE_ARM: "the labelled images, and the GAN's at the same share as in real+synthetic, deformed",
-    FILTERED_ARM: "as real+classical+synthetic, with those of the GAN's images only whose label others believe",
-    "oversampled": "as real+classical, every batch drawn evenly by class, so that rare classes come as often",
-    "class-weighted": "as real+classical, a mistake costs more the rarer its class is",
-    EVENED_OUT_ARM: "as oversampled, but the GAN's images, not copies, fill every class up to the largest one's number",
-    "synthetic": "the GAN's images alone: train on synthetic, test on real (TSTR)",
-    "synthetic+classical": "the GAN's images alone, deformed",
-    "real+duplicated": "the control: the labelled images repeated in the GAN's place, which must show no gain",
-}
-DEFORMED_ARMS: tuple[ArmName, ...] = (
-    "real+classical",
-    HEADLINE_ARM,
-    FILTERED_ARM,
-    *BALANCING_ARMS,
-    "synthetic+classical",
-)
-Balance = Literal["none", "batches", "loss"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """What the arms of a cell are composed of.
+
+    Attributes:
+        subset: the real images that the cell may see.
+        given_synthetic: the cell's synthetic set; None for arms that need no generator.
+        num_synthetic: images of that set.
+        config: how classifiers are trained.
+        options: of a classifier's fit, for arms that need one to compose their images.
+    """
+
+    subset: LabelledImages
+    given_synthetic: LabelledImages | None
+    num_synthetic: int
+    config: "TrainingConfig"
+    options: "FitOptions"
+
+    @property
+    def synthetic(self) -> LabelledImages:
+        """The cell's synthetic set.
+
+        Raises:
+            ValueError: it was not given, since the arm said that it needs no generator.
+        """
+        if self.given_synthetic is None:
+            raise ValueError("an arm that says it needs no generator asks for synthetic images")
+        return self.given_synthetic
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,45 +73,175 @@ class TrainingSet:
 
     base: LabelledImages
     added: LabelledImages | None
-    deformation: DeformationConfig | None
+    deformation: "DeformationConfig | None"
     balance: Balance = "none"
 
 
-def training_set(
-    arm: ArmName,
-    *,
-    subset: LabelledImages,
-    synthetic: LabelledImages,
-    deformation: DeformationConfig,
-    evened_out_share: float = 1.0,
-) -> TrainingSet:
-    """Compose the training set of `arm`.
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """How an arm trains, and what it is held against.
 
-    `synthetic` alone is "train on synthetic, test on real" (TSTR; classification accuracy score in Ravuri & Vinyals
-    2019, arXiv 1905.10887). `real+duplicated` repeats the real images to the size of the synthetic set: a control
-    that must show no gain. For `real+classical+filtered` the caller passes what `evaluation.filtering` let through.
+    Attributes:
+        description: what people read about it.
+        reference: the arm that its gain is measured over; None for the first one.
+        needs_generator: whether it trains on synthetic images.
+        base: the images that it starts from.
+        added: the images mixed into its batches at a share that is the same in every mixed arm, if any.
+        deformed: whether all images of its batches are deformed: classical augmentation.
+        balance: what makes up for rare classes.
+        on_request: whether a study has it only where the configuration asks for it.
+    """
+
+    description: str
+    reference: ArmName | None
+    needs_generator: bool
+    base: Callable[[Material], LabelledImages]
+    added: Callable[[Material], LabelledImages] | None = None
+    deformed: bool = False
+    balance: Balance = "none"
+    on_request: bool = False
+
+
+def _subset(material: Material) -> LabelledImages:
+    return material.subset
+
+
+def _synthetic(material: Material) -> LabelledImages:
+    return material.synthetic
+
+
+def _duplicates(material: Material) -> LabelledImages:
+    """Repeat the real images to the size of the synthetic set: a control that must show no gain."""
+    return material.subset.take(np.resize(np.arange(len(material.subset)), material.num_synthetic))
+
+
+def _confident(material: Material) -> LabelledImages:
+    from evaluation.filtering import confident_samples  # it trains classifiers
+
+    return confident_samples(material)
+
+
+def _evened_out(material: Material) -> LabelledImages:
+    return evened_out(material.subset, material.synthetic, share=material.config.evened_out_share)
+
+
+ARMS: dict[ArmName, Arm] = {
+    "real": Arm(
+        description="the labelled images as they are",
+        reference=None,
+        needs_generator=False,
+        base=_subset,
+    ),
+    "real+classical": Arm(
+        description="the labelled images, deformed anew in every batch: classical augmentation",
+        reference="real",
+        needs_generator=False,
+        base=_subset,
+        deformed=True,
+    ),
+    "real+synthetic": Arm(
+        description="the labelled images, and the GAN's at a share of each batch that fades over the training and is "
+        "the smaller the more labelled images there are",
+        reference="real",
+        needs_generator=True,
+        base=_subset,
+        added=_synthetic,
+    ),
+    HEADLINE_ARM: Arm(
+        description="the labelled images, and the GAN's at the same share as in real+synthetic, deformed",
+        reference=HEADLINE_REFERENCE,
+        needs_generator=True,
+        base=_subset,
+        added=_synthetic,
+        deformed=True,
+    ),
+    "real+classical+filtered": Arm(
+        description="as real+classical+synthetic, with those of the GAN's images only whose label others believe",
+        reference="real+classical",
+        needs_generator=True,
+        base=_subset,
+        added=_confident,
+        deformed=True,
+        on_request=True,
+    ),
+    "oversampled": Arm(
+        description="as real+classical, every batch drawn evenly by class, so that rare classes come as often",
+        reference="real+classical",
+        needs_generator=False,
+        base=_subset,
+        deformed=True,
+        balance="batches",
+        on_request=True,
+    ),
+    "class-weighted": Arm(
+        description="as real+classical, a mistake costs more the rarer its class is",
+        reference="real+classical",
+        needs_generator=False,
+        base=_subset,
+        deformed=True,
+        balance="loss",
+        on_request=True,
+    ),
+    EVENED_OUT_ARM: Arm(
+        description="as oversampled, but the GAN's images, not copies, fill every class up to the largest one's number",
+        reference="oversampled",
+        needs_generator=True,
+        base=_evened_out,
+        deformed=True,
+        balance="batches",
+        on_request=True,
+    ),
+    "synthetic": Arm(
+        description="the GAN's images alone: train on synthetic, test on real (TSTR; classification accuracy score in "
+        "Ravuri & Vinyals 2019, arXiv 1905.10887)",
+        reference="real",
+        needs_generator=True,
+        base=_synthetic,
+    ),
+    "synthetic+classical": Arm(
+        description="the GAN's images alone, deformed",
+        reference="real+classical",
+        needs_generator=True,
+        base=_synthetic,
+        deformed=True,
+        on_request=True,
+    ),
+    CONTROL_ARM: Arm(
+        description="the control: the labelled images repeated in the GAN's place, which must show no gain",
+        reference="real",
+        needs_generator=False,
+        base=_subset,
+        added=_duplicates,
+    ),
+}
+
+
+def balancing_arms() -> tuple[ArmName, ...]:
+    """Return the arms that make up for rare classes."""
+    return tuple(name for name, arm in ARMS.items() if arm.balance != "none")
+
+
+def default_arms() -> tuple[ArmName, ...]:
+    """Return the arms that a study has unless its configuration says otherwise."""
+    return tuple(name for name, arm in ARMS.items() if not arm.on_request)
+
+
+def training_set(name: ArmName, material: Material) -> TrainingSet:
+    """Compose the training set of an arm.
 
     Raises:
         UsageError: the synthetic set is too small to even the classes out.
     """
-    base, added = subset, None
-    if arm in ("real+synthetic", HEADLINE_ARM, FILTERED_ARM):
-        added = synthetic
-    elif arm == "real+duplicated":
-        added = subset.take(np.resize(np.arange(len(subset)), len(synthetic)))
-    elif arm in ("synthetic", "synthetic+classical"):
-        base = synthetic
-    elif arm == EVENED_OUT_ARM:
-        base = evened_out(subset, synthetic, share=evened_out_share)
+    arm = ARMS[name]
     return TrainingSet(
-        base=base,
-        added=added,
-        deformation=deformation if arm in DEFORMED_ARMS else None,
-        balance=_balance(arm),
+        base=arm.base(material),
+        added=arm.added(material) if arm.added else None,
+        deformation=material.config.deformation if arm.deformed else None,
+        balance=arm.balance,
     )
 
 
-def check_arms(config: EvaluationConfig, *, regimes: Sequence[npt.NDArray[np.int64]], images_per_class: int) -> None:
+def check_arms(config: "EvaluationConfig", *, regimes: Sequence[npt.NDArray[np.int64]], images_per_class: int) -> None:
     """Make sure that the arms for rare classes have something to do, and enough synthetic images for it.
 
     Args:
@@ -115,7 +251,7 @@ def check_arms(config: EvaluationConfig, *, regimes: Sequence[npt.NDArray[np.int
     Raises:
         UsageError: every regime has the same number of images of each class, or too few synthetic images are drawn.
     """
-    asked = [arm for arm in BALANCING_ARMS if arm in config.arms]
+    asked = [arm for arm in balancing_arms() if arm in config.arms]
     if asked and all(counts.min() == counts.max() for counts in regimes):
         raise UsageError(
             f"{', '.join(asked)} would be real+classical once more, since every class has the same number of images; "
@@ -159,12 +295,6 @@ def evened_rows(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Return positions (M,) int64 that hold every class of `labels` as often as the most frequent one."""
     classes, counts = np.unique(labels, return_counts=True)
     return np.concatenate([np.resize(np.flatnonzero(labels == label), counts.max()) for label in classes])
-
-
-def _balance(arm: ArmName) -> Balance:
-    if arm in ("oversampled", EVENED_OUT_ARM):
-        return "batches"
-    return "loss" if arm == "class-weighted" else "none"
 
 
 def _first_of_each(images: LabelledImages, counts: npt.NDArray[np.int64]) -> LabelledImages:

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel
 
-from data.augmentation import DeformationConfig, deform
+from data.augmentation import deform
 from data.base.errors import UsageError
 from data.base.randomness import child_seed, numpy_stream, torch_stream
+from data.config import DeformationConfig
 from data.images import LabelledImages, to_pixels, to_unit_range
 from data.sources.registry import Source
 from evaluation.checks import Check, CheckName

@@ -1,30 +1,16 @@
 """Configuration of the measurement: which arms, which classifier, how strong the classical augmentation."""
 
 import math
-from typing import Literal, Self, get_args
+from difflib import get_close_matches
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, Field, PositiveInt, field_validator, model_validator
 
-from data.augmentation import DeformationConfig
+from data.config import DeformationConfig
+from evaluation.arms import ARMS, HEADLINE_ARM, HEADLINE_REFERENCE, ArmName, default_arms
 
-ArmName = Literal[
-    "real",
-    "real+classical",
-    "real+synthetic",
-    "real+classical+synthetic",
-    "real+classical+filtered",
-    "oversampled",
-    "class-weighted",
-    "evened-out",
-    "synthetic",
-    "synthetic+classical",
-    "real+duplicated",
-]
-ARM_NAMES: tuple[ArmName, ...] = get_args(ArmName)
-BALANCING_ARMS: tuple[ArmName, ...] = ("oversampled", "class-weighted", "evened-out")
-ON_REQUEST: tuple[ArmName, ...] = ("real+classical+filtered", *BALANCING_ARMS, "synthetic+classical")
+ShareOrAuto = Annotated[float, Field(gt=0, lt=1)] | Literal["auto"]
 FEW_IMAGES, MOST_ADDED = 100, 0.5  # benchmarks/TRIALS.md, "Less of them the more real images there are"
-DEFAULT_ARMS: tuple[ArmName, ...] = tuple(arm for arm in ARM_NAMES if arm not in ON_REQUEST)
 
 
 class ClassifierConfig(BaseModel, frozen=True, extra="forbid"):
@@ -32,7 +18,7 @@ class ClassifierConfig(BaseModel, frozen=True, extra="forbid"):
 
     kind: Literal["convnet", "logistic_regression", "knn"] = "convnet"
 
-    steps: PositiveInt = Field(default=1200, description="convnet: optimiser steps, the same in every arm")
+    steps: PositiveInt = Field(default=800, description="convnet: optimiser steps, the same in every arm")
     batch_size: int = Field(default=32, ge=2, description="convnet")
     learning_rate: float = Field(default=4e-3, gt=0, description="convnet: peak of the one-cycle schedule")
     weight_decay: float = Field(default=1e-2, ge=0, description="convnet: AdamW")
@@ -102,13 +88,12 @@ class SamplesConfig(BaseModel, frozen=True, extra="forbid"):
     audit: AuditConfig = AuditConfig()
 
 
-class EvaluationConfig(BaseModel, frozen=True, extra="forbid"):
-    """What is trained and measured in each cell."""
+class TrainingConfig(BaseModel, frozen=True, extra="forbid"):
+    """How the classifiers of all arms are trained: what their predictions depend on beside the images."""
 
-    arms: tuple[ArmName, ...] = DEFAULT_ARMS
     classifier: ClassifierConfig = ClassifierConfig()
     deformation: DeformationConfig = DeformationConfig()
-    added_share: float | Literal["auto"] = Field(
+    added_share: ShareOrAuto = Field(
         default="auto",
         description=f"convnet: share of synthetic images in the first mixed batches; auto: half up to {FEW_IMAGES} "
         "images, and half of that for each four times as many",
@@ -122,44 +107,56 @@ class EvaluationConfig(BaseModel, frozen=True, extra="forbid"):
     evened_out_share: float = Field(
         default=1.0, gt=0, le=1, description="evened-out: synthetic images fill classes up to this share of a class"
     )
+    filter: FilterConfig = FilterConfig()
+
+    def for_subset(self, num_images: int) -> Self:
+        """Return the configuration with "auto" decided for a subset of `num_images`; what was set stays as it is.
+
+        Each synthetic image takes a real image's turn, and the more real images there are, the more is lost by that.
+        """
+        if self.added_share != "auto":
+            return self
+        share = MOST_ADDED * min(1.0, math.sqrt(FEW_IMAGES / num_images))
+        return self.model_copy(update={"added_share": max(share, self.final_added_share)})
+
+    @property
+    def added_shares(self) -> tuple[float, float]:
+        """The share of synthetic images in the first and in the last batch of the mixed arms, once it is decided.
+
+        Raises:
+            ValueError: it is still "auto".
+        """
+        return float(self.added_share), self.final_added_share
+
+
+class EvaluationConfig(TrainingConfig, frozen=True, extra="forbid"):
+    """What is trained and measured in each cell."""
+
+    arms: tuple[ArmName, ...] = Field(default_factory=default_arms)
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     wished_gain: float = Field(default=0.005, gt=0, lt=1, description="the gain worth having; 0.005 is half a point")
-    filter: FilterConfig = FilterConfig()
     samples: SamplesConfig = SamplesConfig()
 
-    def added_shares(self, num_images: int) -> tuple[float, float]:
-        """Return the share of synthetic images in the first and in the last batch of the mixed arms.
-
-        Each of them takes a real image's turn, and the more real images there are, the more is lost by that.
-
-        Args:
-            num_images: real images in the subset.
-        """
-        last = self.final_added_share
-        if self.added_share != "auto":
-            return self.added_share, last
-        return max(MOST_ADDED * min(1.0, math.sqrt(FEW_IMAGES / num_images)), last), last
-
-    @field_validator("added_share", mode="before")
-    @classmethod
-    def _share_or_auto(cls, value: object) -> object:
-        try:
-            right = value == "auto" or 0 < float(str(value)) < 1
-        except ValueError:
-            right = False
-        if not right:
-            raise ValueError("a share lies between 0 and 1, or is auto")
-        return value
+    def training(self) -> TrainingConfig:
+        """Return the part that the arms' predictions depend on."""
+        return TrainingConfig(**{name: getattr(self, name) for name in TrainingConfig.model_fields})
 
     @field_validator("arms")
     @classmethod
-    def _complete_pairs(cls, value: tuple[ArmName, ...]) -> tuple[ArmName, ...]:
-        missing = {"real", "real+classical", "real+classical+synthetic"} - set(value)
+    def _known_and_complete(cls, value: tuple[ArmName, ...]) -> tuple[ArmName, ...]:
+        for name in value:
+            if name not in ARMS:
+                close = get_close_matches(name, ARMS, n=1)
+                hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(ARMS)}"
+                raise ValueError(f"there is no arm {name!r}; {hint}")
+        missing = {"real", HEADLINE_REFERENCE, HEADLINE_ARM} - set(value)
         if missing:
             raise ValueError(f"the headline needs the arms {', '.join(sorted(missing))} too")
-        if "evened-out" in value and "oversampled" not in value:
-            raise ValueError("the arm evened-out is measured against oversampled; add that arm too")
-        return tuple(arm for arm in ARM_NAMES if arm in value)
+        for name in value:
+            reference = ARMS[name].reference
+            if reference is not None and reference not in value:
+                raise ValueError(f"the arm {name} is measured against {reference}; add that arm too")
+        return tuple(name for name in ARMS if name in value)
 
     @model_validator(mode="after")
     def _weights_need_a_loss(self) -> Self:

@@ -10,24 +10,16 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from data.augmentation import DeformationConfig
 from data.base.randomness import child_seed
 from data.images import LabelledImages
-from evaluation.arms import training_set
-from evaluation.classifiers import FitOptions, fit_classifier
-from evaluation.config import FilterConfig
+from evaluation.arms import HEADLINE_REFERENCE, Material, training_set
+from evaluation.classifiers import fit_classifier
 
 
-def confident_samples(
-    synthetic: LabelledImages,
-    *,
-    subset: LabelledImages,
-    deformation: DeformationConfig,
-    config: FilterConfig,
-    options: FitOptions,
-) -> LabelledImages:
-    """Return the synthetic images that an ensemble of classifiers trained on `subset` finds rightly labelled."""
-    training = training_set("real+classical", subset=subset, synthetic=synthetic, deformation=deformation)
+def confident_samples(material: Material) -> LabelledImages:
+    """Return the synthetic images that an ensemble of classifiers trained on the subset finds rightly labelled."""
+    training = training_set(HEADLINE_REFERENCE, material)
+    options, config, synthetic = material.options, material.config.filter, material.synthetic
     members = [
         fit_classifier(training, replace(options, seed=child_seed(options.seed, "filter", index)))
         for index in range(config.members)

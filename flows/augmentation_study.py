@@ -1,19 +1,15 @@
 """The study as a Prefect flow: it reads like the picture of the way of the data in the README.
 
-Tasks are thin: each runs one stage of one cell, takes paths and configuration, and leaves files. A stage that is
-finished is skipped, so running the flow again on the same directory goes on where it stopped.
+Tasks are thin: each runs one stage of one cell (`flows.study.stages.table.STAGES`), takes paths and configuration, and
+leaves files. A finished stage is skipped, so running the flow again on the same directory continues where it stopped.
 """
 
-import os
-import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 from uuid import UUID
 
-import torch
 from prefect import Task, flow, get_run_logger, task
 from prefect.artifacts import (
     create_image_artifact,
@@ -22,73 +18,36 @@ from prefect.artifacts import (
     create_table_artifact,
 )
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import FlowRunContext
 
 from data.base.device import Compute
 from data.base.errors import UsageError
-from data.config import DataConfig
-from data.regimes import check_regime
-from data.sources.registry import Source, load_source
-from evaluation.arms import HEADLINE_ARM, check_arms
-from evaluation.config import ArmName
+from evaluation.arms import HEADLINE_ARM
 from evaluation.reporting.film import file_uri
 from evaluation.reporting.report import StudyReport
-from flows.progress import (
-    SERVER_ERRORS,
-    OutcomeListener,
-    PrefectProgress,
-    PrefectStudyListener,
-    RemoteProgress,
-    StageOutcome,
-    StageUpdate,
-    artifact_key,
-    listeners,
-    listening,
-    stage_weight,
-    study_weight,
-)
+from flows.progress import SERVER_ERRORS, PrefectProgress, PrefectStudyListener, RemoteProgress, artifact_key
 from flows.runners import run_tasks
 from flows.study.cells import CellPlace, OpenCell
 from flows.study.config import RunnerConfig, StudyConfig
-from flows.study.reporting import REPORT_HTML, write_reports
-from flows.study.retrying import RETRIES, RETRY_SECONDS, patiently, worth_retrying
-from flows.study.run_directory import (
-    DEFAULT_RUNS_DIRECTORY,
-    RUN_FILES,
-    Cell,
-    new_run_location,
-    open_run,
-    record_source,
-    study_cells,
-)
-from flows.study.stages import (
-    Stage,
-    arm_stage,
-    generator_stage,
-    samples_stage,
-    subset_stage,
-    summarise_cell,
-    synthetic_stage,
-)
+from flows.study.engine import CellContext, Stage, StageKind
+from flows.study.job import unheard
+from flows.study.reporting import REPORT_HTML
+from flows.study.retrying import RETRIES, RETRY_SECONDS, may_pass
+from flows.study.run_directory import DEFAULT_RUNS_DIRECTORY, Cell, new_run_location, study_cells
+from flows.study.running import OpenStudy, check_source, opened_study, run_cell, run_stage, study_source
+from flows.study.stages.table import STAGES, stage_of, study_weight
 from flows.study.store import RunStore, store_of
+from flows.study.watching import OutcomeListener, StageOutcome, listening
 from flows.tag_limits import remember_tag_limits, unlimited_tags
 
-SEQUENTIAL = RunnerConfig()
-P = ParamSpec("P")
-R = TypeVar("R")
+SEQUENTIAL = RunnerConfig(kind="sequential")
 
 
-def stage_task(name: str, *, tag: str) -> Callable[[Callable[P, R]], Task[P, R]]:
-    """Make a function the task of a stage: never cached by Prefect, tried again after failures that may pass."""
-    return task(
-        task_run_name=name,
-        tags=[tag],
-        cache_policy=NO_CACHE,
-        persist_result=False,
-        retries=RETRIES,
-        retry_delay_seconds=list(RETRY_SECONDS),
-        retry_condition_fn=worth_retrying,
-    )
+def worth_retrying(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001 (Prefect's signature)
+    """Tell Prefect whether to run a failed stage again."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, BaseException) and may_pass(error)
 
 
 @flow(name="augmentation_study", validate_parameters=True, persist_result=False)
@@ -107,55 +66,37 @@ def augmentation_study(
     """
     remember_tag_limits(unlimited_tags())
     location = run_directory or new_run_location(runs_directory, config)
-    store = store_of(location)
-    source = study_source(config.data)
-    cells = study_cells(config, Path())
-    for cell in cells:
-        check_regime(source.train, cell.regime)  # before anything is written
-    check_arms(
-        config.evaluation,
-        regimes=[cell.regime.wanted(source.train) for cell in cells],
-        images_per_class=config.sampling.images_per_class,
-    )
-    with store.owned(), store.workspace() as directory:
-        patiently(lambda: store.pull(directory, RUN_FILES))
-        with (
-            open_run(directory, config) as compute,
-            listening(PrefectStudyListener(store.name, total_weight=study_weight(config))),
-        ):
-            record_source(directory, source)
-            patiently(lambda: store.push(directory, [directory / name for name in RUN_FILES]))
-            if source.warning:
-                get_run_logger().warning(source.warning)
-            run_cells(store, config, compute, runner)
-            patiently(lambda: store.pull_folder(directory, "cells"))
-            report = write_report(directory, config)
-            patiently(lambda: store.push(directory, sorted(directory.glob("report.*"))))
-            publish(report, store, study_cells(config, directory)[0])
+    with opened_study(store_of(location), config) as study:
+        if study.source.warning:
+            get_run_logger().warning(study.source.warning)
+        with listening(PrefectStudyListener(study.store.name, total_weight=study_weight(config))):
+            run_cells(study, runner)
+            publish(write_report(study), study.store, study_cells(config, study.directory)[0])
     return location
 
 
-def run_cells(store: RunStore, config: StudyConfig, compute: Compute, runner: RunnerConfig) -> None:
+def run_cells(study: OpenStudy, runner: RunnerConfig) -> None:
     """Run all cells where `runner` says; what is finished is skipped."""
-    cells = study_cells(config, Path())
+    places = study.places()
     common: dict[str, Any] = {
-        "config": config,
-        "compute": compute,
-        "source": study_source(config.data).train.digest(),
+        "config": study.config,
+        "compute": study.compute,
+        "source": study.source.train.digest(),
         "unlimited": unlimited_tags(),
     }
-    calls = [{"cell": CellPlace(store, cell.regime, cell.replicate), **common} for cell in cells]
+    calls = [{"place": place, **common} for place in places]
+    runner = runner.here()
     if runner.kind == "sequential":
         for call in calls:
-            run_cell(**call)
+            run_cell_task(**call)
         return
-    remote = RemoteProgress(config, cells=[cell.name for cell in cells], flow_run_id=_flow_run_id())
+    remote = RemoteProgress(study.config, cells=[place.name for place in places], flow_run_id=_flow_run_id())
     watched = runner.kind != "threads"  # threads reach the listeners of this process themselves
     run_tasks(
-        run_cell,
+        run_cell_task,
         calls,
         runner=runner,
-        workers=min(len(calls), runner.num_workers(config.compute)),
+        workers=min(len(calls), runner.num_workers(study.config.compute)),
         on_result=remote.finished if watched else lambda _: None,
         on_wait=remote.poll if watched else lambda: None,
     )
@@ -168,15 +109,9 @@ def _flow_run_id() -> UUID:
     return context.flow_run.id
 
 
-@cache
-def study_source(config: DataConfig) -> Source:
-    """Return the study's images, read once per process."""
-    return load_source(config)
-
-
-@task(task_run_name="cell {cell.name}", tags=["cell"], cache_policy=NO_CACHE, persist_result=False)
-def run_cell(
-    cell: CellPlace, config: StudyConfig, compute: Compute, source: str, unlimited: Sequence[str]
+@task(name="run_cell", task_run_name="cell {place.name}", tags=["cell"], cache_policy=NO_CACHE, persist_result=False)
+def run_cell_task(
+    place: CellPlace, config: StudyConfig, compute: Compute, source: str, unlimited: Sequence[str]
 ) -> list[StageOutcome]:
     """Run all stages of a cell, in whichever process this is, and return how they ended.
 
@@ -185,88 +120,55 @@ def run_cell(
         unlimited: tags that Prefect need not ask about (see `flows.tag_limits`).
     """
     remember_tag_limits(unlimited)
-    if study_source(config.data).train.digest() != source:
-        raise UsageError(f"a worker on {platform.node()} reads other data than the study began with; give it the same")
-    torch.set_num_threads(config.compute.threads or os.cpu_count() or 1)  # per thread of the process
+    here = study_source(config.data)
+    check_source(here, source)
     listener = OutcomeListener()
-    with cell.opened() as here, listening(listener):
-        draw_subset(here, config)
-        train_generator(here, config, compute)
-        draw_samples(here, config, compute)
-        judge_samples(here, config, compute)
-        for arm in config.evaluation.arms:
-            train_classifier(here, arm, config, compute)
-        summarise_cell(here.cell, config)
-        here.push_summary()
+    with listening(listener):
+        run_cell(place, config, compute, source=here, run=run_stage_in_task)
     return listener.outcomes
 
 
-@stage_task("subset {here.cell.name}", tag="subset")
-def draw_subset(here: OpenCell, config: StudyConfig) -> None:
-    """Draw all that the cell's GAN and classifiers may see of the train split."""
-    run_stage(subset_stage(here.cell, config, source=study_source(config.data)), here, config)
+def run_stage_in_task(stage: Stage, here: OpenCell) -> None:
+    """Run a stage as a task run that has the stage's name and tag."""
+    context = stage.context
+    name = f"{stage.variant or stage.name} {stage.cell.name}"
+    STAGE_TASKS[stage.kind.name].with_options(task_run_name=name)(here, stage.variant, context.config, context.compute)
 
 
-@stage_task("generator {here.cell.name}", tag="generator")
-def train_generator(here: OpenCell, config: StudyConfig, compute: Compute) -> None:
-    """Train the cell's GAN on its subset alone."""
-    source = study_source(config.data)
-    run_stage(generator_stage(here.cell, config, source=source, compute=compute), here, config)
+def _stage_task(kind: StageKind[Any]) -> Task[[OpenCell, str, StudyConfig, Compute], None]:
+    """Make the task of a kind of stage: never cached by Prefect, tried again after failures that may pass."""
+
+    @task(
+        name=kind.name,
+        tags=[kind.name],
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        retries=RETRIES,
+        retry_delay_seconds=list(RETRY_SECONDS),
+        retry_condition_fn=worth_retrying,
+    )
+    def stage_task(here: OpenCell, variant: str, config: StudyConfig, compute: Compute) -> None:
+        source = study_source(config.data)
+        stage = stage_of(
+            CellContext(cell=here.cell, config=config, given_source=source, compute=compute), kind, variant
+        )
+        name = f"{stage.name} {stage.cell.name}"
+        artifact = None if stage.is_finished() else PrefectProgress(name, description=name)
+        line = run_stage(stage, here, artifact.update if artifact else unheard)
+        if artifact and line is not None:
+            artifact.finish(line)
+        get_run_logger().info("%s: %s", name, line or "finished before")
+
+    return stage_task
 
 
-@stage_task("synthetic {here.cell.name}", tag="synthetic")
-def draw_samples(here: OpenCell, config: StudyConfig, compute: Compute) -> None:
-    """Draw the cell's labelled synthetic data set."""
-    num_classes = study_source(config.data).train.num_classes
-    run_stage(synthetic_stage(here.cell, config, num_classes=num_classes, compute=compute), here, config)
-
-
-@stage_task("samples {here.cell.name}", tag="samples")
-def judge_samples(here: OpenCell, config: StudyConfig, compute: Compute) -> None:
-    """Measure fidelity and memorisation of the synthetic images, and make the audit's checks."""
-    source = study_source(config.data)
-    run_stage(samples_stage(here.cell, config, source=source, compute=compute), here, config)
-
-
-@stage_task("{arm} {here.cell.name}", tag="arm")
-def train_classifier(here: OpenCell, arm: ArmName, config: StudyConfig, compute: Compute) -> None:
-    """Train one arm's classifier and store its predictions on the test set."""
-    source = study_source(config.data)
-    run_stage(arm_stage(here.cell, arm, config, source=source, compute=compute), here, config)
+STAGE_TASKS = {kind.name: _stage_task(kind) for kind in STAGES}
 
 
 @task(task_run_name="report", tags=["report"], cache_policy=NO_CACHE, persist_result=False)
-def write_report(run_directory: Path, config: StudyConfig) -> StudyReport:
+def write_report(study: OpenStudy) -> StudyReport:
     """Compute report.json and report.html from the cells' files."""
-    return write_reports(run_directory, config, test=study_source(config.data).test)
-
-
-def run_stage(stage: Stage, here: OpenCell, config: StudyConfig) -> None:
-    """Run a stage unless it is finished, telling everybody who watches how far it is."""
-    name, weight = stage.cell.name, stage_weight(stage.name, config)
-
-    def state(share: float, detail: str) -> StageUpdate:
-        return StageUpdate(cell=name, stage=stage.name, weight=weight, share=share, detail=detail)
-
-    if stage.is_finished():
-        here.push_again(stage)
-        get_run_logger().info("%s %s: finished before", name, stage.name)
-        for listener in listeners():
-            listener.finished(state(1.0, ""), skipped=True)
-        return
-    artifact = PrefectProgress(f"{stage.name} {name}", description=f"{stage.name} {name}")
-
-    def on_update(share: float, detail: str) -> None:
-        artifact.update(share, detail)
-        for listener in listeners():
-            listener.update(state(share, detail))
-
-    line = stage.run(on_update)
-    here.push_stage(stage)
-    artifact.finish(line)
-    get_run_logger().info("%s %s: %s", name, stage.name, line)
-    for listener in listeners():
-        listener.finished(state(1.0, line), skipped=False)
+    return study.report()
 
 
 def publish(report: StudyReport, store: RunStore, first_cell: Cell) -> None:

@@ -24,7 +24,7 @@ from evaluation.reporting.comparison import NamedReport, compare_reports, incomp
 from evaluation.reporting.comparison_page import write_comparison
 from evaluation.reporting.report import StudyReport, read_report
 from evaluation.statistics import paired_gains
-from flows.augmentation_study import SEQUENTIAL, augmentation_study, study_source
+from flows.augmentation_study import SEQUENTIAL, augmentation_study
 from flows.progress import artifact_key
 from flows.study.config import RunnerConfig, StudyConfig
 from flows.study.reporting import REPORT_HTML, REPORT_JSON
@@ -36,6 +36,7 @@ from flows.study.run_directory import (
     load_run_config,
     other_data_of,
 )
+from flows.study.running import study_source
 from flows.study.store import RunStore, store_of
 from gan.export import GENERATOR_FILE, PROVENANCE_FILE, ExportRequest, export_dataset
 

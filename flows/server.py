@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
+import platformdirs
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     DeploymentFilter,
@@ -43,6 +45,14 @@ _UNUSED_BY_A_STUDY = (  # services that look into the database every few seconds
     "SCHEDULER",
     "TRIGGERS",
 )
+SERVER_SETTINGS = {  # of the servers that this project starts; variables that are set already win
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+    # On disk, a run keeps its place among those allowed at a time when the server starts anew; in memory it would be
+    # taken for ever.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+}
 STUDY_SETTINGS = {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in _UNUSED_BY_A_STUDY} | {
     "PREFECT_SERVER_UI_ENABLED": "false"
 }
@@ -64,7 +74,8 @@ def prefect_server(*, host: str, port: int, settings: Mapping[str, str] | None =
     port = _bindable_port(host, port)
     url = f"http://{reachable_host(host)}:{port}/api"
     own = {"PREFECT_API_URL": url, "PREFECT_UI_API_URL": "/api"}  # a browser asks where it found the page
-    environment = os.environ | own | dict(settings or {})
+    own |= {"PREFECT_HOME": str(server_home())}
+    environment = SERVER_SETTINGS | os.environ | own | dict(settings or {})
     start = ["prefect", "server", "start", "--host", host, "--port", str(port)]
     with child_process(
         [sys.executable, "-m", "flows.attached", *start], environment=environment, output=Path(os.devnull)
@@ -74,6 +85,25 @@ def prefect_server(*, host: str, port: int, settings: Mapping[str, str] | None =
             yield url
         finally:
             tell_the_rest()
+
+
+def server_home() -> Path:
+    """Return where the servers of this project keep their database: `PREFECT_HOME`, else a folder of our own.
+
+    A user's own Prefect, whose home is another one, may be of a version that does not read the same database.
+
+    Raises:
+        AugmentError: it cannot be written.
+    """
+    configured = os.environ.get("PREFECT_HOME")
+    home = Path(configured) if configured else Path(platformdirs.user_data_dir("augmentation-gain")) / "prefect"
+    try:
+        home.mkdir(parents=True, exist_ok=True)  # Prefect makes only the last folder of this path
+    except OSError as error:
+        raise AugmentError(
+            f"cannot write {home}: {error.strerror or error}; set PREFECT_HOME to a folder of yours"
+        ) from error
+    return home
 
 
 def reachable_host(host: str) -> str:
@@ -144,17 +174,23 @@ def api_url_everywhere(url: str) -> Iterator[None]:
     `temporary_settings` alone reaches the block's own context: the thread that passes on what worker processes tell
     would ask for a server, find none, and start one of its own.
     """
-    before = os.environ.get("PREFECT_API_URL")
-    os.environ["PREFECT_API_URL"] = url
+    changes = {"PREFECT_API_URL": url}
+    if is_loopback(urlsplit(url).hostname or ""):
+        for name in ("no_proxy", "NO_PROXY"):  # a proxy for the outside must not stand before a server on this machine
+            exempt = [host for host in os.environ.get(name, "").split(",") if host]
+            changes[name] = ",".join(dict.fromkeys([*exempt, "127.0.0.1", "localhost"]))
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
     refresh_global_settings_context()
     try:
         with temporary_settings({PREFECT_API_URL: url}):
             yield
     finally:
-        if before is None:
-            del os.environ["PREFECT_API_URL"]
-        else:
-            os.environ["PREFECT_API_URL"] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
         refresh_global_settings_context()
 
 

@@ -1,21 +1,26 @@
 """Configuration of the GAN: its networks, its adversarial game and its training schedule."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from data.augmentation import DeformationConfig
+from data.config import DeformationConfig
 
 LossName = Literal["minimax", "non_saturating", "hinge", "relativistic"]
+SHARD_SIZE = 10_000  # images per file of a synthetic data set
 MANY_IMAGES = 10_000  # from here on a discriminator no longer learns its real images by heart (benchmarks/TRIALS.md)
 MAX_IMBALANCE = 10.0  # beyond, rare classes do better without codes: 1 was tried, and 100 (benchmarks/TRIALS.md)
+
+
+WeightOrAuto = Annotated[float, Field(ge=0)] | Literal["auto"]
+DIVERSITY_WEIGHT, RECONSTRUCTION_WEIGHT = 1.0, 3.0  # what "auto" stands for where images are few
 
 
 class GanConfig(BaseModel, frozen=True, extra="forbid"):
     """A class-conditional DCGAN and how it is trained on one subset."""
 
     loss: LossName = "non_saturating"
-    steps: int = Field(default=1500, ge=1, description="one step updates discriminator and generator once")
+    steps: int = Field(default=1000, ge=1, description="one step updates discriminator and generator once")
     batch_size: int = Field(default=128, ge=2)
     class_balanced_batches: bool = Field(default=False, description="draw batches evenly by class, for rare classes")
     learning_rate: float = Field(default=5e-4, gt=0, description="generator, Adam")
@@ -24,13 +29,15 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
     adam_beta2: float = Field(default=0.99, ge=0, lt=1)
     r1_gamma: float = Field(default=0.0, ge=0, description="gradient penalty on real images (R1)")
     r2_gamma: float = Field(default=0.0, ge=0, description="gradient penalty on fake images (R2)")
-    diversity_weight: float = Field(
-        default=1.0, ge=0, description="cost to the generator of samples of a class that differ less than real ones do"
+    diversity_weight: WeightOrAuto = Field(
+        default="auto",
+        description="cost to the generator of samples of a class that differ less than real ones do; "
+        f"auto: {DIVERSITY_WEIGHT:g}, and 0 from {MANY_IMAGES:,} images on",
     )
-    reconstruction_weight: float = Field(
-        default=3.0,
-        ge=0,
-        description=f"cost to the generator of images it cannot make; 0 from {MANY_IMAGES:,} on or for uneven classes",
+    reconstruction_weight: WeightOrAuto = Field(
+        default="auto",
+        description="cost to the generator of images it cannot make, each from a code of its own; "
+        f"auto: {RECONSTRUCTION_WEIGHT:g}, and 0 from {MANY_IMAGES:,} images on or for uneven classes",
     )
     code_learning_rate: float = Field(default=0.05, gt=0, description="of the codes that it makes them from")
     code_noise: float = Field(default=0.3, ge=0, description="added to codes in training, in standard deviations")
@@ -50,7 +57,7 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
     initialisation: Literal["dcgan", "default"] = "dcgan"
 
     differentiable_augmentation: bool | Literal["auto"] = Field(
-        default="auto", description=f"auto: with fewer than {MANY_IMAGES:,} images, as is the cost of lost diversity"
+        default="auto", description=f"auto: with fewer than {MANY_IMAGES:,} images"
     )
     deformation: DeformationConfig = DeformationConfig()
 
@@ -62,7 +69,7 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
     checkpoint_every: int = Field(default=250, ge=1, description="steps between checkpoints")
 
     def for_subset(self, num_images: int, *, imbalance: float = 1.0) -> "GanConfig":
-        """Return the configuration with "auto" decided for a subset of `num_images`.
+        """Return the configuration with "auto" decided for a subset of `num_images`; what was set stays as it is.
 
         Where images are many, undistorted ones teach more, there is no lost diversity to pay for, and every image is
         seen too rarely to learn a code for it. Nor are there codes where classes differ much in size: samples
@@ -72,11 +79,12 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
             imbalance: images of the most frequent class over those of the rarest one that has any.
         """
         many = num_images >= MANY_IMAGES
-        changes: dict[str, object] = {"reconstruction_weight": 0.0} if many or imbalance > MAX_IMBALANCE else {}
-        if self.differentiable_augmentation == "auto":
-            changes["differentiable_augmentation"] = not many
-            changes |= {"diversity_weight": 0.0} if many else {}
-        return self.model_copy(update=changes)
+        decided: dict[str, object] = {
+            "differentiable_augmentation": not many,
+            "diversity_weight": 0.0 if many else DIVERSITY_WEIGHT,
+            "reconstruction_weight": 0.0 if many or imbalance > MAX_IMBALANCE else RECONSTRUCTION_WEIGHT,
+        }
+        return self.model_copy(update={name: value for name, value in decided.items() if getattr(self, name) == "auto"})
 
     @model_validator(mode="after")
     def _penalties_fit(self) -> "GanConfig":

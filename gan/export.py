@@ -32,6 +32,7 @@ from data.publishing.card import CardFacts, dataset_card
 from data.publishing.croissant import croissant
 from data.publishing.formats import PIECES, FileFormat, ShardRows, encode_shard, join_pieces, write_shard
 from gan.checkpoint import load_generator
+from gan.config import SHARD_SIZE
 from gan.networks import GeneratorEnsemble
 from gan.sampling import (
     ConfidenceFilter,
@@ -66,7 +67,7 @@ class ExportRequest:
 
     num_images: int
     seed: int = 0
-    shard_size: int = 10_000
+    shard_size: int = SHARD_SIZE
     file_format: FileFormat = "parquet"
     class_counts: tuple[int, ...] | None = None
     confidence: ConfidenceFilter | None = None

@@ -99,11 +99,12 @@ def train_step(
         fake_logits = state.discriminator(seen(fake_images), labels)
         real_logits = state.discriminator(seen(images), labels) if loss.needs_real_logits else fake_logits
     generator_loss = loss.generator(real_logits.float(), fake_logits.float()).mean()
-    if config.diversity_weight > 0:
-        generator_loss = generator_loss + config.diversity_weight * lost_diversity(images, fake_images, labels)
+    diversity_weight, reconstruction_weight = float(config.diversity_weight), float(config.reconstruction_weight)
+    if diversity_weight > 0:
+        generator_loss = generator_loss + diversity_weight * lost_diversity(images, fake_images, labels)
     if len(coded):
         errors = reconstruction_error(fake_images[: len(coded)], images[: len(coded)])
-        generator_loss = generator_loss + config.reconstruction_weight * errors.mean()
+        generator_loss = generator_loss + reconstruction_weight * errors.mean()
     state.generator_optimizer.zero_grad(set_to_none=True)
     generator_loss.backward()  # type: ignore[no-untyped-call]
     state.generator_optimizer.step()

@@ -65,7 +65,7 @@ class Generator(nn.Module):
         self.image_shape = image_shape
         self.sample_spread = config.sample_spread
         self.codes: ImageCodes | None = None
-        if labels is not None and config.reconstruction_weight > 0:
+        if labels is not None and float(config.reconstruction_weight) > 0:
             self.codes = ImageCodes(labels, num_classes=num_classes, latent_dim=config.latent_dim)
         fine = config.generator_width
         coarse = 2 * fine

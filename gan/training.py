@@ -158,6 +158,7 @@ def train(
     seed: int,
     compute: Compute,
     on_progress: Callable[[TrainingProgress], None],
+    code: str = "",
 ) -> None:
     """Train a GAN on `subset` and leave `generator.safetensors`, `history.json` and `epochs/*.png` in `directory`.
 
@@ -165,15 +166,17 @@ def train(
     interrupted, and ends with the same bytes as an uninterrupted one (CPU, same thread count). Where the checkpoint
     there is another training's, this one starts anew and replaces it and its pictures.
 
+    Args:
+        code: digest of the code that trains; a training that other code began is another one.
+
     Raises:
         NonFiniteLossError: a loss or a weight became NaN or infinite; the last good checkpoint stays.
         CorruptFileError: the interrupted training's checkpoint cannot be read.
         UsageError: the networks cannot make images of the subset's shape.
     """
-    counts = subset.class_counts()
-    config = config.for_subset(len(subset), imbalance=float(counts.max() / counts[counts > 0].min()))
+    config = config.for_subset(len(subset), imbalance=subset.imbalance)
     checkpoint = directory / "state.safetensors"
-    identity = digest_json([config.model_dump(mode="json"), subset.digest(), seed, compute.as_dict()])
+    identity = digest_json([config.model_dump(mode="json"), subset.digest(), seed, compute.as_dict(), code])
     training = Training(subset, config=config, seed=seed, compute=compute)
     state = training.state
     if not (checkpoint.exists() and load_checkpoint(checkpoint, state, identity=identity)):

@@ -16,9 +16,8 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from evaluation.arms import HEADLINE_ARM
-from evaluation.config import ArmName
-from evaluation.reporting.palette import ACCENT, ARM_STYLES, INK, LINE, MUTED, PAGE_COLOURS, css_variables
+from evaluation.arms import HEADLINE_ARM, ArmName
+from evaluation.reporting.palette import ACCENT, INK, LINE, MUTED, PAGE_COLOURS, arm_style, css_variables
 from evaluation.reporting.report import RegimeReport, in_points
 from evaluation.statistics import Gain, mean_interval
 
@@ -97,7 +96,7 @@ def forest_chart(rows: Sequence[ForestRow], *, name: str, description: str) -> M
         axes = figure.subplots()
         axes.axvline(0, color=INK, linewidth=1, linestyle=(0, (4, 3)))
         for place, row in enumerate(rows):
-            style, mean = ARM_STYLES[row.arm], 100 * row.gain.mean
+            style, mean = arm_style(row.arm), 100 * row.gain.mean
             if row.gain.low is not None and row.gain.high is not None:
                 axes.plot([100 * row.gain.low, 100 * row.gain.high], [place, place], color=style.light, linewidth=2.5)
             dots = [100 * value for value in row.gain.values]
@@ -129,7 +128,7 @@ def accuracy_chart(regimes: Sequence[RegimeReport], *, confidence: float, num_te
         axes = figure.subplots()
         axes.set_yscale("log")
         for order, arm in enumerate(arms):
-            style = ARM_STYLES[arm]
+            style = arm_style(arm)
             shift = 0.09 * (order - (len(arms) - 1) / 2)
             places = [place + shift for place in range(len(regimes))]
             spreads = [regime.arm(arm).accuracy for regime in regimes]
@@ -187,7 +186,7 @@ def training_chart(curve: TrainingCurve, *, name: str, description: str) -> Mark
 
 def class_chart(bars: Sequence[ClassBar], *, name: str, description: str) -> Markup:
     """Draw the gain of each class as a bar from 0, the replicates as small dots."""
-    style = ARM_STYLES[HEADLINE_ARM]
+    style = arm_style(HEADLINE_ARM)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 0.7 + 0.24 * len(bars)), layout="constrained")
         axes = figure.subplots()
@@ -205,7 +204,7 @@ def class_chart(bars: Sequence[ClassBar], *, name: str, description: str) -> Mar
 
 def trend_chart(line: TrendLine, *, names: Sequence[str], name: str, description: str) -> Markup:
     """Draw one regime's headline gain over the runs, in points, each with its interval."""
-    style = ARM_STYLES[HEADLINE_ARM]
+    style = arm_style(HEADLINE_ARM)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 2.2), layout="constrained")
         axes = figure.subplots()
@@ -229,7 +228,7 @@ def trend_chart(line: TrendLine, *, names: Sequence[str], name: str, description
 
 def sparkline(values: Sequence[float], *, name: str, description: str) -> Markup:
     """Draw a word-sized line of gains (shares) over time, with a line at 0 and its last value marked."""
-    style = ARM_STYLES[HEADLINE_ARM]
+    style = arm_style(HEADLINE_ARM)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(1.9, 0.42))
         axes = figure.add_axes((0.03, 0.1, 0.94, 0.8))

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from scipy import stats
 
 from data.base.errors import UsageError
-from evaluation.config import ArmName
+from evaluation.arms import ArmName
 from evaluation.reporting.report import RegimeReport, StudyReport, flatten_config, in_points
 from evaluation.statistics import Gain, Verdict, holm
 

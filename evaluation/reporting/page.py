@@ -15,9 +15,8 @@ from PIL import Image
 
 from data.base.files import read_model, write_text
 from data.images import LabelledImages
-from evaluation.arms import ARM_DESCRIPTIONS, HEADLINE_ARM, HEADLINE_REFERENCE, REFERENCE_ARMS
+from evaluation.arms import ARMS, HEADLINE_ARM, HEADLINE_REFERENCE, ArmName
 from evaluation.changes import ConfusionChange, Flip, Pair, class_changes, confusion_changes, flips
-from evaluation.config import ArmName
 from evaluation.predictions import read_predictions
 from evaluation.reporting.charts import (
     ClassBar,
@@ -136,7 +135,7 @@ def write_page(
         "answer": answer(report),
         "headline_arm": HEADLINE_ARM,
         "reference_arm": HEADLINE_REFERENCE,
-        "arm_descriptions": ARM_DESCRIPTIONS,
+        "arms": ARMS,
         "num_cells": len(report.cells),
         "forest": _headline_forest(report),
         "mcnemar": [_mcnemar(report, regime) for regime in report.regimes],
@@ -267,10 +266,8 @@ def _changes(
     names: tuple[str, ...],
     test_images: LabelledImages | None,
 ) -> ChangesView:
-    reference = REFERENCE_ARMS[HEADLINE_ARM]
-    assert reference is not None  # the headline is a difference
     pairs: list[Pair] = [
-        (read_predictions(cell.predictions[reference]), read_predictions(cell.predictions[HEADLINE_ARM]))
+        (read_predictions(cell.predictions[HEADLINE_REFERENCE]), read_predictions(cell.predictions[HEADLINE_ARM]))
         for cell in files
     ]
     changes = class_changes(pairs)

@@ -7,6 +7,8 @@ those, so arms on request have further ones. No chart tells arms apart by colour
 
 from dataclasses import dataclass
 
+from evaluation.arms import ARMS, ArmName
+
 
 @dataclass(frozen=True, kw_only=True)
 class ArmStyle:
@@ -26,27 +28,34 @@ class ArmStyle:
     symbol: str
 
 
-ARM_STYLES: dict[str, ArmStyle] = {
-    "real": ArmStyle(variable="--arm-real", light="#5b6470", dark="#a3adb9", marker="s", symbol="■"),
-    "real+classical": ArmStyle(variable="--arm-classical", light="#0072b2", dark="#56b4e9", marker="o", symbol="●"),
-    "real+synthetic": ArmStyle(
-        variable="--arm-synthetic-added", light="#b87a00", dark="#e69f00", marker="^", symbol="▲"
-    ),
-    "real+classical+synthetic": ArmStyle(
-        variable="--arm-headline", light="#008a65", dark="#1fbf93", marker="D", symbol="◆"
-    ),
-    "real+classical+filtered": ArmStyle(
-        variable="--arm-filtered", light="#857800", dark="#f0e442", marker="P", symbol="✚"
-    ),
-    "oversampled": ArmStyle(variable="--arm-oversampled", light="#8a5a3c", dark="#c99f80", marker="<", symbol="◀"),
-    "class-weighted": ArmStyle(variable="--arm-weighted", light="#5a4fcf", dark="#a9a1ff", marker=">", symbol="▶"),
-    "evened-out": ArmStyle(variable="--arm-evened-out", light="#c0263f", dark="#ff8095", marker="*", symbol="★"),
-    "synthetic": ArmStyle(variable="--arm-synthetic", light="#b3608e", dark="#dc94bd", marker="v", symbol="▼"),
-    "synthetic+classical": ArmStyle(
-        variable="--arm-synthetic-classical", light="#7a3b8f", dark="#cf9ae0", marker="p", symbol="⬟"
-    ),
-    "real+duplicated": ArmStyle(variable="--arm-duplicated", light="#d55e00", dark="#f0803c", marker="X", symbol="✖"),
-}
+_LOOKS = (  # light, dark, marker, symbol: in the order of `ARMS`; more arms than these share colours, not markers
+    ("#5b6470", "#a3adb9", "s", "■"),
+    ("#0072b2", "#56b4e9", "o", "●"),
+    ("#b87a00", "#e69f00", "^", "▲"),
+    ("#008a65", "#1fbf93", "D", "◆"),
+    ("#857800", "#f0e442", "P", "✚"),
+    ("#8a5a3c", "#c99f80", "<", "◀"),
+    ("#5a4fcf", "#a9a1ff", ">", "▶"),
+    ("#c0263f", "#ff8095", "*", "★"),
+    ("#b3608e", "#dc94bd", "v", "▼"),
+    ("#7a3b8f", "#cf9ae0", "p", "⬟"),
+    ("#d55e00", "#f0803c", "X", "✖"),
+)
+_MORE_MARKERS = (("h", "⬢"), ("d", "⬥"), ("8", "⯃"), ("H", "⬣"))
+
+
+def _style(place: int) -> ArmStyle:
+    light, dark, marker, symbol = _LOOKS[place % len(_LOOKS)]
+    if place >= len(_LOOKS):
+        marker, symbol = _MORE_MARKERS[place % len(_MORE_MARKERS)]
+    return ArmStyle(variable=f"--arm-{place}", light=light, dark=dark, marker=marker, symbol=symbol)
+
+
+def arm_style(arm: ArmName) -> ArmStyle:
+    """Return how an arm is drawn, by its place in `ARMS`."""
+    return _style(list(ARMS).index(arm))
+
+
 INK, MUTED, LINE, ACCENT = "#101418", "#5f6873", "#d5dae0", "#0f62ac"
 PAGE_COLOURS = {"--ink": (INK, "#e9edf1"), "--muted": (MUTED, "#a4aeb9"), "--line": (LINE, "#39424c")} | {
     "--accent": (ACCENT, "#7cc0f7"),
@@ -60,4 +69,5 @@ PAGE_COLOURS = {"--ink": (INK, "#e9edf1"), "--muted": (MUTED, "#a4aeb9"), "--lin
 
 def css_variables() -> dict[str, tuple[str, str]]:
     """Return every CSS variable with its light and its dark colour."""
-    return PAGE_COLOURS | {style.variable: (style.light, style.dark) for style in ARM_STYLES.values()}
+    styles = [arm_style(arm) for arm in ARMS]
+    return PAGE_COLOURS | {style.variable: (style.light, style.dark) for style in styles}

@@ -5,7 +5,7 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from evaluation.reporting.palette import ARM_STYLES, css_variables
+from evaluation.reporting.palette import arm_style, css_variables
 from evaluation.reporting.report import in_points
 from evaluation.statistics import Gain, equivalence_statement
 
@@ -37,7 +37,7 @@ def _environment() -> Environment:
         "figure": figure,
         "ruled_out": ruled_out,
     }
-    environment.globals |= {"css_variables": css_variables(), "arm_styles": ARM_STYLES}
+    environment.globals |= {"css_variables": css_variables(), "arm_style": arm_style}
     return environment
 
 

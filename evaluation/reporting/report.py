@@ -12,26 +12,12 @@ from pydantic import BaseModel, ValidationError
 
 from data.base.errors import CorruptFileError
 from data.base.files import digest_json, read_json
-from evaluation.arms import HEADLINE_ARM, REFERENCE_ARMS
-from evaluation.config import ArmName
-from evaluation.samples import SampleEvaluation
-from evaluation.statistics import Gain, McNemar, Spread, Verdict, paired_gains, spread
+from evaluation.arms import ARMS, HEADLINE_ARM, ArmName
+from evaluation.facts import CellFacts, DatasetFacts, StageTiming
+from evaluation.statistics import Gain, Spread, Verdict, paired_gains, spread
 
 REPORT_VERSION = 1
 METRICS = ("accuracy", "macro_f1", "tail_recall")
-
-
-class DatasetFacts(BaseModel, frozen=True, extra="forbid"):
-    """Which images the study is about; `warning` says what a reader must know about how they were chosen."""
-
-    name: str
-    warning: str
-    num_train: int
-    num_test: int
-    image_shape: tuple[int, int, int]
-    class_names: tuple[str, ...]
-    train_digest: str
-    test_digest: str
 
 
 class ArmReport(BaseModel, frozen=True, extra="forbid"):
@@ -65,33 +51,6 @@ class RegimeReport(BaseModel, frozen=True, extra="forbid"):
     def arm(self, name: ArmName) -> ArmReport:
         """Return the report of the arm `name`."""
         return next(arm for arm in self.arms if arm.name == name)
-
-
-class CellFacts(BaseModel, frozen=True, extra="forbid"):
-    """What one cell was made of and what it measured (`metrics[arm][metric]`); digests are SHA-256 of its files.
-
-    Attributes:
-        samples: what was measured on the synthetic images themselves; None where it was not.
-        headline: the reference arm (first) and the headline arm (second) image by image.
-        tail: labels of the rarest third of the subset's classes; none where they have as many images.
-    """
-
-    regime: str
-    replicate: int
-    subset: str
-    generator: str
-    predictions: dict[ArmName, str]
-    metrics: dict[ArmName, dict[str, float]]
-    samples: SampleEvaluation | None = None
-    headline: McNemar | None = None
-    tail: tuple[int, ...] = ()
-
-
-class StageTiming(BaseModel, frozen=True, extra="forbid"):
-    """What a stage cost: wall-clock seconds, and the most bytes its process held while it ran (None: not measured)."""
-
-    elapsed_seconds: float
-    peak_memory_bytes: int | None = None
 
 
 class StudyReport(BaseModel, frozen=True, extra="forbid"):
@@ -132,7 +91,7 @@ def build_report(
     evaluation = config["evaluation"]
     confidence = float(evaluation["confidence"])
     by_regime = {name: [cell for cell in cells if cell.regime == name] for name in regime_titles}
-    arms: list[ArmName] = [arm for arm in REFERENCE_ARMS if arm in evaluation["arms"]]
+    arms: list[ArmName] = [arm for arm in ARMS if arm in evaluation["arms"]]
     gains = {
         (name, arm, metric): gain
         for arm in arms
@@ -156,7 +115,7 @@ def build_report(
                         tail_recall=spread([cell.metrics[arm]["tail_recall"] for cell in group])
                         if _have(group, arm, "tail_recall")
                         else None,
-                        reference=REFERENCE_ARMS[arm],
+                        reference=ARMS[arm].reference,
                         accuracy_gain=gains.get((name, arm, "accuracy")),
                         macro_f1_gain=gains.get((name, arm, "macro_f1")),
                         tail_recall_gain=gains.get((name, arm, "tail_recall")),
@@ -192,7 +151,7 @@ def _gains(
     by_regime: Mapping[str, Sequence[CellFacts]], *, arm: ArmName, metric: str, evaluation: Mapping[str, Any]
 ) -> dict[str, Gain]:
     """Return the arm's gain in each regime that has the metric; none for an arm without a reference."""
-    reference = REFERENCE_ARMS[arm]
+    reference = ARMS[arm].reference
     if reference is None:
         return {}
     families = {

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.config import ArmName
+from evaluation.arms import CONTROL_ARM
 from evaluation.fidelity import Figure
 from evaluation.reporting.report import RegimeReport, StudyReport, in_points
 from evaluation.samples import SampleEvaluation
-
-CONTROL_ARM: ArmName = "real+duplicated"
 
 FIDELITY_TITLES = {
     "fid": "FID (0 is best)",

@@ -20,11 +20,12 @@ from data.base.randomness import child_seed
 from data.images import LabelledImages
 from data.parquet import num_rows, read_subset
 from data.publishing.formats import FileFormat
-from evaluation.arms import training_set
+from evaluation.arms import HEADLINE_REFERENCE, Material, training_set
 from evaluation.classifiers import FitOptions, fit_classifier
 from flows.commands.console import output_console
 from flows.study.run_directory import load_run_config
 from gan.checkpoint import load_generator
+from gan.config import SHARD_SIZE
 from gan.export import GENERATOR_FILE, ExportProgress, ExportRequest, export_dataset
 from gan.sampling import ConfidenceFilter, apportion
 
@@ -67,7 +68,7 @@ def export(
     ] = None,
     mix_real: Annotated[bool, typer.Option("--mix-real", help="add the real images, marked synthetic = false")] = False,
     seed: Annotated[int, typer.Option(min=0, help="of the samples")] = 0,
-    shard_size: Annotated[int, typer.Option(min=1, help="synthetic images a shard")] = 10_000,
+    shard_size: Annotated[int, typer.Option(min=1, help="synthetic images a shard")] = SHARD_SIZE,
     workers: Annotated[int, typer.Option(min=0, help="threads; 0 takes all cores; changes no byte")] = 0,
     device: Annotated[DeviceChoice, typer.Option(help="where the generator computes")] = "auto",
     precision: Annotated[Precision, typer.Option(help="how precisely it computes")] = "auto",
@@ -182,15 +183,16 @@ def confidence_filter(choice: GeneratorChoice, *, minimum: float, compute: Compu
         raise UsageError("--min-confidence trains a classifier as the run does; give --run")
     config = load_run_config(choice.run)
     subset = choice.subset(needed_for="--min-confidence")
-    evaluation = config.evaluation
+    evaluation = config.evaluation.training().for_subset(len(subset))
     options = FitOptions(
         config=evaluation.classifier,
-        added_shares=evaluation.added_shares(len(subset)),
+        added_shares=evaluation.added_shares,
         seed=child_seed(config.seed, "confidence filter", choice.cell),
         compute=compute,
         on_progress=lambda _: None,
     )
-    training = training_set("real+classical", subset=subset, synthetic=subset, deformation=evaluation.deformation)
+    material = Material(subset=subset, given_synthetic=None, num_synthetic=0, config=evaluation, options=options)
+    training = training_set(HEADLINE_REFERENCE, material)
     facts = {
         "subset": subset.digest(),
         "classifier": evaluation.classifier.model_dump(mode="json"),

@@ -7,12 +7,11 @@ import typer
 from rich.markup import escape
 
 from data.base.errors import SourceUnavailableError
-from flows.augmentation_study import study_source
 from flows.commands.console import output_console
 from flows.commands.run import print_report
 from flows.study.reporting import write_reports
 from flows.study.run_directory import load_run_config, study_cells
-from flows.study.stages import summarise_cell
+from flows.study.running import study_source, summarise_cell
 from flows.study.store import store_of
 
 

@@ -14,13 +14,16 @@ from evaluation.arms import HEADLINE_ARM
 from evaluation.reporting.history import update_history
 from evaluation.reporting.report import StudyReport, read_report
 from evaluation.statistics import Gain, Spread
-from flows.augmentation_study import augmentation_study, study_source
+from flows.augmentation_study import augmentation_study
 from flows.commands.console import output_console, silence_prefect_console
-from flows.progress import SERVER_ERRORS, console_progress, study_weight
+from flows.commands.progress import console_progress
+from flows.progress import SERVER_ERRORS
 from flows.server import study_server
 from flows.study.config import RunnerConfig, RunnerKind, StudyConfig, resolve_config, resolve_runner
 from flows.study.reporting import REPORT_HTML, REPORT_JSON
 from flows.study.run_directory import DEFAULT_RUNS_DIRECTORY, load_config_at, new_run_location
+from flows.study.running import study_source
+from flows.study.stages.table import study_weight
 from flows.study.store import RunStore, store_of
 
 

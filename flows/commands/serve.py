@@ -11,7 +11,7 @@ from prefect import serve as prefect_serve
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import RunnerDeployment
-from prefect.settings import PREFECT_API_URL, PREFECT_HOME
+from prefect.settings import PREFECT_API_URL
 from prefect.types.entrypoint import EntrypointType
 from pydantic import ValidationError
 from rich.console import Console
@@ -22,7 +22,7 @@ from data.base.names import safe_file_name
 from flows.commands.console import output_console
 from flows.commands.run import PRESET_HELP, Preset
 from flows.schedule import OnRegression, augmentation_comparison, augmentation_export, scheduled_study
-from flows.server import api_url_everywhere, end_dead_runs, is_loopback, prefect_server
+from flows.server import api_url_everywhere, end_dead_runs, is_loopback, prefect_server, server_home
 from flows.study.config import RunnerConfig, RunnerKind, StudyConfig, resolve_config, resolve_runner
 from flows.study.run_directory import DEFAULT_RUNS_DIRECTORY, locked
 from flows.study.store import store_of
@@ -106,7 +106,7 @@ def alone(name: str) -> Iterator[None]:
         UsageError: one does already.
         AugmentError: PREFECT_HOME cannot be written.
     """
-    file = PREFECT_HOME.value() / f"serve-{safe_file_name(name)}.lock"
+    file = server_home() / f"serve-{safe_file_name(name)}.lock"
     busy = UsageError(f"another augment serve --name {name} is running here; give this one another --name")
     with locked(file, busy=busy, advice="set PREFECT_HOME to a folder of yours"):
         yield

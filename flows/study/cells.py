@@ -8,9 +8,9 @@ from filelock import FileLock, Timeout
 
 from data.base.errors import AugmentError
 from data.regimes import Regime
+from flows.study.engine import Stage
 from flows.study.retrying import patiently
 from flows.study.run_directory import Cell
-from flows.study.stages import Stage
 from flows.study.store import RunStore
 
 LOCK_SECONDS = 300.0  # for a worker that a lost study left behind, and that is still finishing a stage

@@ -18,17 +18,17 @@ from data.base.device import DeviceChoice, Precision
 from data.base.errors import UsageError
 from data.config import DataConfig
 from evaluation.config import ClassifierConfig, EvaluationConfig
-from gan.config import GanConfig
+from gan.config import SHARD_SIZE, GanConfig
 
 PresetName = Literal["quick", "standard", "full"]
-RunnerKind = Literal["sequential", "threads", "processes", "dask"]
+RunnerKind = Literal["auto", "sequential", "threads", "processes", "dask"]
 
 
 class SamplingConfig(BaseModel, frozen=True, extra="forbid"):
     """The synthetic data set of each cell."""
 
     images_per_class: PositiveInt = 500
-    shard_size: PositiveInt = Field(default=10_000, description="images per Parquet file")
+    shard_size: PositiveInt = Field(default=SHARD_SIZE, description="images per Parquet file")
 
 
 class ComputeConfig(BaseModel, frozen=True, extra="forbid"):
@@ -36,13 +36,19 @@ class ComputeConfig(BaseModel, frozen=True, extra="forbid"):
 
     device: DeviceChoice = "auto"
     precision: Precision = "auto"
-    threads: int = Field(default=0, ge=0, description="CPU threads of torch; 0 takes all cores")
+    threads: int = Field(
+        default=1,
+        ge=0,
+        description="CPU threads of torch; 0 takes all cores. Networks this small gain more from a cell a core",
+    )
 
 
 class RunnerConfig(BaseModel, frozen=True, extra="forbid"):
     """Where the cells run. No result depends on it, so a run may go on with another runner than it began with."""
 
-    kind: RunnerKind = "sequential"
+    kind: RunnerKind = Field(
+        default="auto", description="auto: processes on a CPU, sequential on a GPU, which cells would share"
+    )
     workers: int = Field(default=0, ge=0, description="cells at a time; 0 fills the cores: cores // compute.threads")
     address: str = Field(default="", description="of a Dask scheduler, tcp://host:port; empty starts a local cluster")
 
@@ -53,6 +59,12 @@ class RunnerConfig(BaseModel, frozen=True, extra="forbid"):
         if self.address and self.workers:
             raise ValueError("with an address the Dask cluster's own workers count; leave the number out")
         return self
+
+    def here(self) -> Self:
+        """Return the configuration with "auto" decided for this machine."""
+        if self.kind != "auto":
+            return self
+        return self.model_copy(update={"kind": "sequential" if torch.cuda.is_available() else "processes"})
 
     def num_workers(self, compute: ComputeConfig) -> int:
         """Return how many cells run at a time: no more than have `compute.threads` cores each, unless told."""
@@ -72,33 +84,25 @@ class StudyConfig(BaseModel, frozen=True, extra="forbid"):
     compute: ComputeConfig = ComputeConfig()
 
 
-ONE_THREAD = ComputeConfig(threads=1)  # networks this small gain more from a cell per core than from cores per cell
-
-
 def preset(name: PresetName) -> StudyConfig:
     """Return a ready configuration. Times are for MNIST on 2 CPU cores with AVX512-BF16, two cells at a time.
 
-    - `quick`: 10 and 100 images per class, 3 replicates; about 5 minutes.
+    - `quick`, the default of every setting: 10 and 100 images per class, 3 replicates; about 5 minutes.
     - `standard`: 10, 50, 100 and 500 images per class, 5 replicates, longer trainings;
       about 40 minutes, by the speed of its stages.
     - `full`: as standard with all images too, and 10 replicates; about 2 hours, by the speed of its stages.
     """
     if name == "quick":
-        return StudyConfig(
-            gan=GanConfig(steps=1000),
-            evaluation=EvaluationConfig(classifier=ClassifierConfig(steps=800)),
-            compute=ONE_THREAD,
-        )
-    strong = EvaluationConfig(classifier=ClassifierConfig(width=32))
+        return StudyConfig()
+    strong = EvaluationConfig(classifier=ClassifierConfig(steps=1200, width=32))
     if name == "standard":
         regimes = DataConfig(images_per_class=(10, 50, 100, 500))
-        return StudyConfig(replicates=5, data=regimes, evaluation=strong, compute=ONE_THREAD)
+        return StudyConfig(replicates=5, data=regimes, gan=GanConfig(steps=1500), evaluation=strong)
     return StudyConfig(
         replicates=10,
         data=DataConfig(images_per_class=(10, 50, 100, 500, "all")),
         gan=GanConfig(steps=3000),
         evaluation=strong,
-        compute=ONE_THREAD,
     )
 
 
@@ -139,8 +143,6 @@ def resolve_runner(
 ) -> RunnerConfig:
     """Compose the table `[runner]` of a TOML file with command-line options; an address alone asks for Dask.
 
-    Where nothing is said, cells run in processes on a CPU, and one after the other where they would share a GPU.
-
     Raises:
         UsageError: unreadable file, unknown key, or a value out of its range.
     """
@@ -149,9 +151,8 @@ def resolve_runner(
         raise UsageError(f"[runner] in {file} must be a table with kind, workers and address")
     if kind is None and address and "kind" not in table:
         kind = "dask"
-    default = {"kind": "sequential" if torch.cuda.is_available() else "processes"}
     options = {"kind": kind, "workers": workers, "address": address}
-    tree = default | table | {key: value for key, value in options.items() if value is not None}
+    tree = table | {key: value for key, value in options.items() if value is not None}
     try:
         return RunnerConfig.model_validate(tree)
     except ValidationError as error:

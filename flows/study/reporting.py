@@ -4,11 +4,13 @@ from pathlib import Path
 
 from data.base.files import read_model, read_record, write_text
 from data.images import LabelledImages
+from evaluation.facts import CellFacts, DatasetFacts
 from evaluation.reporting.page import CellFiles, write_page
-from evaluation.reporting.report import CellFacts, DatasetFacts, StudyReport, build_report
+from evaluation.reporting.report import StudyReport, build_report
 from flows.study.config import StudyConfig
+from flows.study.engine import stage_timings
 from flows.study.run_directory import ENVIRONMENT_FILE, Cell, dataset_facts_file, study_cells
-from flows.study.stages import stage_timings
+from flows.study.stages.table import stage_weights
 
 REPORT_JSON = "report.json"
 REPORT_HTML = "report.html"
@@ -26,7 +28,7 @@ def compute_report(run_directory: Path, config: StudyConfig) -> StudyReport:
         regime_titles={cell.regime.name: cell.regime.title for cell in cells},
         dataset=read_model(dataset_facts_file(run_directory), DatasetFacts),
         config=config.model_dump(mode="json"),
-        timings={cell.name: stage_timings(cell) for cell in cells},
+        timings={cell.name: stage_timings(cell, names=stage_weights(config)) for cell in cells},
     )
 
 

@@ -1,13 +1,10 @@
 """Which failures are worth another attempt: those of input and output, which may pass."""
 
 import errno
+import logging
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
-
-from prefect import Task
-from prefect.client.schemas.objects import State, TaskRun
-from prefect.logging import get_logger
+from typing import TypeVar
 
 from data.base.errors import AugmentError, CorruptFileError, UsageError
 
@@ -35,12 +32,6 @@ def may_pass(error: BaseException | None) -> bool:
     return False
 
 
-def worth_retrying(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001 (Prefect's signature)
-    """Tell Prefect whether to run a failed stage again."""
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, BaseException) and may_pass(error)
-
-
 def patiently(work: Callable[[], Result]) -> Result:
     """Do `work`, and again after failures that may pass, as Prefect does for tasks: for what is no task of its own."""
     for seconds in RETRY_SECONDS:
@@ -49,6 +40,6 @@ def patiently(work: Callable[[], Result]) -> Result:
         except Exception as error:
             if not may_pass(error):
                 raise
-            get_logger("augmentation").warning("%s; trying again in %.0f s", error, seconds)
+            logging.getLogger(__name__).warning("%s; trying again in %.0f s", error, seconds)
         time.sleep(seconds)
     return work()

@@ -1,6 +1,5 @@
 """The run directory: the contract between stages, and the lock that keeps two processes from sharing one."""
 
-import hashlib
 import platform
 import shlex
 import subprocess
@@ -10,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,7 @@ from data.base.files import digest_json, read_model, read_record, write_json, wr
 from data.base.names import safe_file_name
 from data.regimes import Regime, regime_of
 from data.sources.registry import Source
-from evaluation.reporting.report import DatasetFacts
+from evaluation.facts import DatasetFacts
 from flows.study.config import ComputeConfig, StudyConfig, to_toml, validate_config
 from flows.study.store import redact, store_of
 
@@ -252,17 +250,6 @@ def describe_environment(config: StudyConfig, compute: Compute) -> dict[str, Any
     }
 
 
-@cache
-def code_digest(*rooms: str) -> str:
-    """Return the SHA-256 of the source files of these packages: the code version that a stage's digest holds."""
-    root = Path(__file__).parent.parent
-    sha = hashlib.sha256()
-    for room in rooms:
-        for file in sorted((root / room).rglob("*.py")):
-            sha.update(f"{file.relative_to(root)}\0".encode() + file.read_bytes() + b"\0")
-    return sha.hexdigest()
-
-
 def _apply_compute(config: ComputeConfig) -> Compute:
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -279,7 +266,7 @@ def _processor_name() -> str:
 
 def _git_commit() -> str | None:
     try:
-        root = Path(__file__).parent.parent
+        root = Path(__file__).parent
         answer = subprocess.run(
             ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=5
         )

@@ -5,13 +5,14 @@ it names, a metric and the predictions it was computed from. An edited, swapped 
 What this cannot show: that nobody rewrote a whole run consistently. Digests are not signatures.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from data.base.device import Compute
 from data.base.errors import AugmentError, UsageError
 from data.base.files import digest_file, digest_json, is_below, read_json
 from data.config import DataConfig
@@ -21,9 +22,11 @@ from data.sources.registry import Source, load_source
 from evaluation.metrics import measured, tail_classes
 from evaluation.predictions import read_predictions
 from flows.study.config import StudyConfig
+from flows.study.engine import CellContext, StageKind, record_digest, record_file
 from flows.study.reporting import REPORT_JSON, compute_report
 from flows.study.run_directory import Cell, load_run_config, study_cells
-from flows.study.stages import EVALUATION_FILE
+from flows.study.stages.samples import EVALUATION_FILE
+from flows.study.stages.table import INPUTS, STAGES, stage_of
 from gan.export import GENERATOR_FILE, PROVENANCE_FILE
 
 METRIC_TOLERANCE = 1e-9
@@ -79,6 +82,7 @@ def verify_run(run_directory: Path, *, load: LoadSource) -> Iterator[Link]:
     yield Link(name=f"source {config.data.dataset}", holds=source is not None, detail=reason)
     for cell in study_cells(config, run_directory):
         yield from verify_cell(cell, config, source)
+    yield from verify_code(study_cells(config, run_directory), config)
     yield from verify_report(run_directory, config)
 
 
@@ -91,36 +95,34 @@ def verify_cell(cell: Cell, config: StudyConfig, source: Source | None) -> Itera
     if source is not None:
         train, test = source.train, source.test
         yield link("subset = its source rows", lambda: _subset_equals_rows(cell, train))
-        yield link("subset stage ← source", lambda: _inputs(cell, "subset", {"source": train.digest()}))
-    yield link("generator stage ← subset, configuration", lambda: _inputs(cell, "generator", _of_gan(cell, config)))
-    yield link("generator's provenance", lambda: _generator_provenance(cell))
-    yield link(
-        "synthetic stage ← generator",
-        lambda: _inputs(cell, "synthetic", {"generator": digest_file(cell.generator_directory / GENERATOR_FILE)}),
-    )
-    for part in verify_dataset(cell.synthetic_directory):
-        yield Link(name=f"{cell.name}: {part.name}", holds=part.holds, detail=part.detail)
-    for arm in config.evaluation.arms:
-        expected = {
-            "arm": arm,
-            "subset": digest_of(cell.subset_file),
-            "synthetic": digest_of(cell.synthetic_directory / PROVENANCE_FILE),
-            "seed": config.seed,
-        }
-        if source is not None:
-            expected["test"] = test.digest()
+        for arm in config.evaluation.arms:
             yield link(
                 f"predictions of {arm} = test rows",
                 lambda arm=arm: _predicts_test(cell, arm, test),  # type: ignore[misc]
             )
-        yield link(
-            f"arm {arm} ← subset, synthetic, test",
-            lambda arm=arm, expected=expected: _inputs(cell, f"arm {arm}", expected),  # type: ignore[misc]
-        )
-    records = sorted((cell.directory / "stages").glob("*.json"))
-    for record in records:
-        yield link(f"outputs of stage {record.stem}", lambda record=record: _outputs(cell, record))  # type: ignore[misc]
+    for kind in STAGES:
+        for name, variant in kind.names(config):
+            readable = [part for part in kind.reads(variant) if source is not None or not INPUTS[part].of_source]
+            yield link(
+                f"stage {name} ← {', '.join([*readable, 'settings'])}",
+                lambda kind=kind, variant=variant, readable=readable: _depends_on(  # type: ignore[misc]
+                    cell, config, source, stage=(kind, variant), readable=readable
+                ),
+            )
+            yield link(
+                f"outputs of stage {name}",
+                lambda name=name: _same_files(cell.directory, _record(cell, name)["outputs"]),  # type: ignore[misc]
+            )
+    yield link("generator's provenance", lambda: _generator_provenance(cell))
+    for part in verify_dataset(cell.synthetic_directory):
+        yield Link(name=f"{cell.name}: {part.name}", holds=part.holds, detail=part.detail)
     yield link("cell.json = its predictions", lambda: _summary(cell, config))
+
+
+def verify_code(cells: Sequence[Cell], config: StudyConfig) -> Iterator[Link]:
+    """Yield whether the cells' stages of each kind were made by one code, with the same versions of libraries."""
+    for kind in STAGES:
+        yield _link(f"all stages {kind.name} are of one code", lambda kind=kind: _one_code(kind, cells, config))  # type: ignore[misc]
 
 
 def verify_dataset(directory: Path) -> Iterator[Link]:
@@ -204,29 +206,42 @@ def _subset_equals_rows(cell: Cell, train: LabelledImages) -> None:
 
 
 def _record(cell: Cell, stage: str) -> dict[str, Any]:
-    record: dict[str, Any] = read_json(cell.directory / "stages" / f"{stage}.json")
-    recomputed = digest_json({"stage": stage, "inputs": record["inputs"], "code": record["code"]})
-    _same(record["digest"], recomputed, f"digest of stage {stage!r}")
+    record: dict[str, Any] = read_json(record_file(cell, stage))
+    depends_on = {name: record[name] for name in ("inputs", "settings", "seed", "compute", "code", "libraries")}
+    _same(record["digest"], record_digest(stage, depends_on), f"digest of stage {stage!r}")
     return record
 
 
-def _inputs(cell: Cell, stage: str, expected: Mapping[str, object]) -> None:
-    inputs = _record(cell, stage)["inputs"]
-    for name, value in expected.items():
-        _same(inputs[name], value, f"{name} of stage {stage!r}")
+def _depends_on(
+    cell: Cell,
+    config: StudyConfig,
+    source: Source | None,
+    *,
+    stage: tuple[StageKind[Any], str],
+    readable: Sequence[str],
+) -> None:
+    kind, variant = stage
+    name = f"{kind.name} {variant}".strip()
+    record = _record(cell, name)
+    compute = Compute(**record["compute"])
+    context = CellContext(cell=cell, config=config, given_source=source, compute=compute)
+    for part in readable:
+        _same(record["inputs"][part], INPUTS[part].digest(context), f"{part} of stage {name!r}")
+    _same(sorted(record["inputs"]), sorted(kind.reads(variant)), f"list of inputs of stage {name!r}")
+    _same(record["seed"], stage_of(context, kind, variant).seed, f"seed of stage {name!r}")
+    settings = kind.settings(config, cell, variant).model_dump(mode="json")
+    _same(record["settings"], settings, f"settings of stage {name!r}")
 
 
-def _of_gan(cell: Cell, config: StudyConfig) -> dict[str, object]:
-    return {
-        "subset": digest_file(cell.subset_file),
-        "gan": config.gan.model_dump(mode="json"),
-        "seed": config.seed,
-    }
-
-
-def _outputs(cell: Cell, record_file: Path) -> None:
-    files: dict[str, str] = _record(cell, record_file.stem)["outputs"]
-    _same_files(cell.directory, files)
+def _one_code(kind: StageKind[Any], cells: Sequence[Cell], config: StudyConfig) -> None:
+    made: dict[str, str] = {}
+    for cell in cells:
+        for name, _ in kind.names(config):
+            record = _record(cell, name)
+            made.setdefault(digest_json([record["code"], record["libraries"]]), f"{name} of {cell.name}")
+    if len(made) > 1:
+        first, other, *_ = made.values()
+        raise BrokenLinkError(f"{other} was made by other code or other versions of libraries than {first}")
 
 
 def _generator_provenance(cell: Cell) -> None:
@@ -234,7 +249,7 @@ def _generator_provenance(cell: Cell) -> None:
     _same(provenance["subset"], digest_file(cell.subset_file), "subset")
     _same(provenance["generator"], digest_file(cell.generator_directory / GENERATOR_FILE), "generator")
     _same(provenance["cell"], cell.name, "cell")
-    _same(provenance["source_train"], _record(cell, "subset")["inputs"]["source"], "source")
+    _same(provenance["source_train"], _record(cell, "subset")["inputs"]["train"], "source")
 
 
 def _dataset_files(directory: Path) -> None:

@@ -2,7 +2,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from data.augmentation import DeformationConfig, deform
+from data.augmentation import deform
+from data.config import DeformationConfig
 
 STILL = DeformationConfig(rotation_degrees=0, translation=0, scale=0, shear=0, elastic=0)
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from data.base.files import digest_file, write_json, write_text
 from data.images import LabelledImages
-from evaluation.config import ArmName, EvaluationConfig
+from evaluation.arms import ArmName
+from evaluation.config import EvaluationConfig
 from evaluation.metrics import accuracy, macro_f1
 from evaluation.predictions import Predictions, read_predictions, write_predictions
 from evaluation.reporting.page import CellFiles, write_page

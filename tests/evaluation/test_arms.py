@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from data.augmentation import DeformationConfig
 from data.base.errors import UsageError
+from data.config import DeformationConfig
 from data.images import identities
 from evaluation.arms import (
     ARM_DESCRIPTIONS,

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from data.augmentation import DeformationConfig
 from data.base.device import Compute
 from data.base.errors import AugmentError, UsageError
+from data.config import DeformationConfig
 from evaluation.arms import TrainingSet
 from evaluation.classifiers import FitOptions, balanced_weights, classification_loss, fit_classifier, fit_scikit_learn
 from evaluation.config import ClassifierConfig

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from data.augmentation import DeformationConfig
 from data.base.device import Compute
+from data.config import DeformationConfig
 from evaluation.classifiers import FitOptions
 from evaluation.config import ClassifierConfig, FilterConfig
 from evaluation.filtering import confident, confident_samples

@@ -8,7 +8,7 @@ import pytest
 
 from data.base.errors import CorruptFileError, SourceUnavailableError
 from data.idx import idx_header
-from data.sources import fetching
+from data.sources import fetching, mnist_family
 from data.sources.mnist_family import FAMILIES, Archive, Family, load_family, load_usps
 
 

@@ -1,0 +1,251 @@
+"""The rule that skips a finished stage, and the reading of a stage's inputs: what is declared is what is read.
+
+A stage is finished when its record holds the same digest of (settings, inputs, seed, code) and its outputs are as it
+left them. So a killed run continues after the last finished stage, and an edited file is made again.
+"""
+
+import errno
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from data.base.device import Compute
+from data.base.errors import CorruptFileError
+from data.base.files import digest_file, digest_json, is_below, read_json, write_json
+from data.base.memory import forget_peak_memory, peak_memory_bytes
+from data.base.randomness import child_seed
+from data.images import LabelledImages
+from data.sources.source import Source
+from evaluation.facts import StageTiming
+from flows.study.code import code_digest, library_versions
+from flows.study.config import StudyConfig
+from flows.study.job import Job, OnUpdate
+from flows.study.run_directory import Cell
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellContext:
+    """A cell with everything that its stages may declare as an input, or take from the configuration."""
+
+    cell: Cell
+    config: StudyConfig
+    given_source: Source | None
+    compute: Compute
+
+    @property
+    def source(self) -> Source:
+        """The data set.
+
+        Raises:
+            ValueError: it is not at hand, as may be where a run is verified.
+        """
+        if self.given_source is None:
+            raise ValueError("the data set is not at hand")
+        return self.given_source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """Something that stages read.
+
+    Attributes:
+        digest: names its content, without reading more than it must.
+        read: gives what the stage's function receives.
+        of_source: whether it lies in the data set, not in the run.
+    """
+
+    digest: Callable[[CellContext], str]
+    read: Callable[[CellContext], Any]
+    of_source: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageKind(Generic[Settings]):
+    """One entry of the table of stages: what it reads, what it makes, and the function that does it.
+
+    Attributes:
+        title: what people read.
+        work: the function: `work(job, **inputs)` makes `job.output` and returns one line on how it went. It reads
+            nothing but its arguments.
+        reads: names of its inputs, for a variant.
+        settings: the part of the configuration that its result depends on, for a variant.
+        resolve: decides what is "auto" in the settings where the subset is known.
+        stream: the name of its random stream.
+        output: the file or directory that it makes, for a variant.
+        variants: how often a cell has it, such as once for each arm; ("",) for once.
+        weight: roughly how many seconds of a common laptop's core it takes; only the ratios matter.
+        images: how many images it handles in one cell of so many classes; None where that says nothing.
+    """
+
+    name: str
+    title: str
+    work: Callable[..., str]
+    reads: Callable[[str], tuple[str, ...]]
+    settings: Callable[[StudyConfig, Cell, str], Settings]
+    stream: str
+    output: Callable[[Cell, str], Path]
+    weight: Callable[[StudyConfig], float]
+    images: Callable[[StudyConfig, int], int | None] = lambda config, num_classes: None  # noqa: ARG005
+    resolve: Callable[[Settings, LabelledImages], Settings] = lambda settings, subset: settings  # noqa: ARG005
+    variants: Callable[[StudyConfig], tuple[str, ...]] = lambda config: ("",)  # noqa: ARG005
+
+    @property
+    def module(self) -> str:
+        """The module whose imports are the stage's code."""
+        return self.work.__module__
+
+    def names(self, config: StudyConfig) -> list[tuple[str, str]]:
+        """Return the name of the stage and the variant, for each variant."""
+        return [(f"{self.name} {variant}".strip(), variant) for variant in self.variants(config)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A stage of one cell."""
+
+    kind: StageKind[Any]
+    variant: str
+    context: CellContext
+    inputs: Mapping[str, Input]
+
+    @property
+    def cell(self) -> Cell:
+        return self.context.cell
+
+    @property
+    def name(self) -> str:
+        """Its name within the cell, and its record's."""
+        return f"{self.kind.name} {self.variant}".strip()
+
+    @property
+    def record_file(self) -> Path:
+        return record_file(self.cell, self.name)
+
+    @property
+    def output(self) -> Path:
+        return self.kind.output(self.cell, self.variant)
+
+    @cached_property
+    def _settings(self) -> BaseModel:
+        settings: BaseModel = self.kind.settings(self.context.config, self.cell, self.variant)
+        return settings
+
+    @property
+    def seed(self) -> int:
+        """The seed of everything random in it: by regime, replicate and variant."""
+        variant = [self.variant] if self.variant else []
+        names: list[str | int] = [self.kind.stream, self.cell.regime.name, self.cell.replicate, *variant]
+        return child_seed(self.context.config.seed, *names)
+
+    def depends_on(self) -> dict[str, Any]:
+        """Return everything that the outputs depend on, as JSON values."""
+        return {
+            "inputs": {name: self.inputs[name].digest(self.context) for name in self.kind.reads(self.variant)},
+            "settings": self._settings.model_dump(mode="json"),
+            "seed": self.seed,
+            "compute": self.context.compute.as_dict(),
+            "code": code_digest(self.kind.module),
+            "libraries": library_versions(self.kind.module),
+        }
+
+    def digest(self) -> str:
+        """Return the digest that decides whether the stage's outputs are up to date."""
+        return record_digest(self.name, self.depends_on())
+
+    def outputs(self) -> list[Path]:
+        """Return the files that it made."""
+        if self.output.is_dir():
+            return sorted(path for path in self.output.rglob("*") if path.is_file() and not path.name.startswith("."))
+        return [self.output]
+
+    def is_finished(self) -> bool:
+        """Tell whether the outputs are there and belong to these inputs."""
+        if not self.record_file.exists():
+            return False
+        try:
+            record = read_json(self.record_file)
+            files: dict[str, str] = record["outputs"]
+            return bool(record["digest"] == self.digest()) and all(
+                is_below(self.cell.directory, name)
+                and (self.cell.directory / name).is_file()
+                and digest_file(self.cell.directory / name) == digest
+                for name, digest in files.items()
+            )
+        except (CorruptFileError, KeyError, TypeError, AttributeError, ValueError):  # such as a name with a NUL
+            return False
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                return False
+            raise  # it may pass, and what is finished must not be made again for it
+
+    def run(self, on_update: OnUpdate) -> str:
+        """Read the inputs, do the work and record it; return the work's line."""
+        self.record_file.unlink(missing_ok=True)
+        forget_peak_memory()
+        started = time.monotonic()
+        depends_on = self.depends_on()
+        given = {name: self.inputs[name].read(self.context) for name in self.kind.reads(self.variant)}
+        settings = self._settings
+        if "subset" in given:
+            settings = self.kind.resolve(settings, given["subset"])
+        job = Job(
+            cell=self.cell.name,
+            settings=settings,
+            seed=self.seed,
+            compute=self.context.compute,
+            code=digest_json([depends_on["code"], depends_on["libraries"]]),
+            output=self.output,
+            on_update=on_update,
+        )
+        line = self.kind.work(job, **given)
+        seconds = round(time.monotonic() - started, 3)
+        config, num_classes = self.context.config, self.context.source.train.num_classes
+        record = {
+            "digest": record_digest(self.name, depends_on),
+            **depends_on,
+            "resolved": settings.model_dump(mode="json"),
+            "outputs": {str(path.relative_to(self.cell.directory)): digest_file(path) for path in self.outputs()},
+            "cost": {
+                "title": f"{self.kind.title} {self.variant}".strip(),
+                "elapsed_seconds": seconds,
+                "peak_memory_bytes": peak_memory_bytes(),
+                "images": self.kind.images(config, num_classes),
+            },
+        }
+        write_json(self.record_file, record)
+        return f"{line}, {seconds:.1f} s"
+
+
+def record_file(cell: Cell, name: str) -> Path:
+    """Return where the record of the stage `name` lies."""
+    return cell.directory / "stages" / f"{name}.json"
+
+
+def record_digest(name: str, depends_on: Mapping[str, Any]) -> str:
+    """Return the digest of a stage's record: of its name and everything that its outputs depend on."""
+    return digest_json({"stage": name, **depends_on})
+
+
+def stage_timings(cell: Cell, *, names: Iterable[str]) -> dict[str, StageTiming]:
+    """Return what each finished stage of the cell cost, in the order of `names`.
+
+    Raises:
+        CorruptFileError: a stage's record cannot be read.
+    """
+    timings = {}
+    for name in names:
+        path = record_file(cell, name)
+        if not path.exists():
+            continue
+        try:
+            timings[name] = StageTiming.model_validate(read_json(path)["cost"])
+        except (KeyError, TypeError, ValidationError) as error:
+            raise CorruptFileError(f"{path} is not a stage's record; delete it to make the stage again") from error
+    return timings

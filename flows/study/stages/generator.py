@@ -1,0 +1,44 @@
+"""Stage `generator`: train the GAN on the cell's subset alone."""
+
+from data.base.files import digest_file, write_json
+from data.images import LabelledImages
+from flows.study.job import Job
+from gan.config import GanConfig
+from gan.export import GENERATOR_FILE, PROVENANCE_FILE
+from gan.training import TrainingProgress, train
+
+
+def train_generator(job: Job[GanConfig], *, subset: LabelledImages, origin: dict[str, str]) -> str:
+    """Leave the generator, its history and its pictures in a directory, with their provenance.
+
+    Args:
+        origin: name and digests of what the subset was drawn from, and of the subset's file; for the provenance alone.
+    """
+    last: list[TrainingProgress] = []
+
+    def on_progress(progress: TrainingProgress) -> None:
+        last[:] = [progress]
+        detail = (
+            f"step {progress.step}/{progress.num_steps}  D {progress.discriminator_loss:.3f}  "
+            f"G {progress.generator_loss:.3f}  {progress.images_per_second:,.0f} images/s  "
+            f"{progress.remaining_seconds:.0f} s left"
+        )
+        job.on_update(progress.step / progress.num_steps, detail)
+
+    train(
+        subset,
+        job.output,
+        config=job.settings,
+        seed=job.seed,
+        compute=job.compute,
+        code=job.code,
+        on_progress=on_progress,
+    )
+    provenance = origin | {
+        "generator": digest_file(job.output / GENERATOR_FILE),
+        "cell": job.cell,
+        "seed": job.seed,
+    }
+    write_json(job.output / PROVENANCE_FILE, provenance)
+    rate = f", {last[0].images_per_second:,.0f} images/s" if last else ""
+    return f"{job.settings.steps:,} steps{rate}"

@@ -1,0 +1,37 @@
+"""Stage `samples`: judge the synthetic images themselves."""
+
+from data.base.files import write_json
+from data.images import LabelledImages
+from evaluation.classifiers import ClassifierProgress
+from evaluation.config import SamplesConfig
+from evaluation.features import feature_network, instrument_directory
+from evaluation.samples import RealData, evaluate_samples, write_pictures
+from flows.study.job import Job
+
+EVALUATION_FILE = "evaluation.json"
+
+
+def judge_samples(
+    job: Job[SamplesConfig],
+    *,
+    subset: LabelledImages,
+    synthetic: LabelledImages,
+    train: LabelledImages,
+    test: LabelledImages,
+) -> str:
+    """Write fidelity, memorisation, labels and the audit's checks, and pictures of the worst samples."""
+
+    def on_progress(progress: ClassifierProgress) -> None:
+        detail = f"training the measuring instrument, step {progress.step}/{progress.num_steps}"
+        job.on_update(0.8 * progress.step / progress.num_steps, detail)
+
+    network = feature_network(
+        train, instrument_directory(), config=job.settings.features, compute=job.compute, on_progress=on_progress
+    )
+    real = RealData(subset=subset, train=train, test=test)
+    judged = evaluate_samples(synthetic, real=real, network=network, config=job.settings, seed=job.seed)
+    write_json(job.output / EVALUATION_FILE, judged.model_dump(mode="json"))
+    write_pictures(job.output, judged, synthetic=synthetic, subset=subset)
+    failed = [check.name for check in judged.checks if check.passed is False]
+    passed = sum(check.passed is True for check in judged.checks)
+    return f"{passed} checks passed" + (f", failed: {', '.join(failed)}" if failed else "")

@@ -1,0 +1,17 @@
+"""Stage `subset`: draw all that the cell's generator and classifiers may see of the train split."""
+
+import numpy as np
+
+from data.images import LabelledImages
+from data.parquet import write_subset
+from data.regimes import draw_subset, regime_of
+from flows.study.job import Job
+from flows.study.stages.settings import SubsetSettings
+
+
+def draw_cell_subset(job: Job[SubsetSettings], *, train: LabelledImages) -> str:
+    """Write the regime's images, drawn from the train split by the cell's own stream."""
+    subset = draw_subset(train, regime_of(job.settings.images_per_class), rng=np.random.default_rng(job.seed))
+    write_subset(job.output, subset)
+    job.on_update(1.0, "")
+    return f"{len(subset):,} images"

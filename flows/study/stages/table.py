@@ -1,0 +1,172 @@
+"""The table of stages, in the order in which a cell runs them, and the table of what they may read.
+
+A new stage is one entry of `STAGES` and its function; what it reads is an entry of `INPUTS`.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from data.base.files import digest_file, digest_json
+from data.images import LabelledImages
+from data.parquet import read_published, read_subset
+from evaluation.arms import ARMS
+from flows.study.config import StudyConfig
+from flows.study.engine import CellContext, Input, Stage, StageKind
+from flows.study.run_directory import Cell
+from flows.study.stages.arm import train_arm
+from flows.study.stages.generator import train_generator
+from flows.study.stages.samples import judge_samples
+from flows.study.stages.settings import ArmSettings, SubsetSettings
+from flows.study.stages.subset import draw_cell_subset
+from flows.study.stages.synthetic import draw_synthetic_set
+from gan.export import GENERATOR_FILE, PROVENANCE_FILE
+
+
+def read_synthetic(cell: Cell) -> LabelledImages:
+    """Read the cell's synthetic data set; its PNG images are decoded once a cell, not once for each arm.
+
+    Raises:
+        CorruptFileError: no shards, a damaged shard, or an image that cannot be decoded.
+    """
+    return _read_synthetic(cell.synthetic_directory, digest_file(cell.synthetic_directory / PROVENANCE_FILE))
+
+
+@lru_cache(maxsize=1)  # of the cell at work: cells follow each other in a process
+def _read_synthetic(directory: Path, provenance: str) -> LabelledImages:  # noqa: ARG001 (the key: a set made again)
+    return read_published(directory)
+
+
+def _origin(context: CellContext) -> dict[str, str]:
+    return {
+        "source": context.source.name,
+        "source_train": context.source.train.digest(),
+        "subset": digest_file(context.cell.subset_file),
+    }
+
+
+INPUTS: Mapping[str, Input] = {
+    "train": Input(
+        digest=lambda at: at.source.train.digest(),
+        read=lambda at: at.source.train,
+        of_source=True,
+    ),
+    "test": Input(
+        digest=lambda at: at.source.test.digest(),
+        read=lambda at: at.source.test,
+        of_source=True,
+    ),
+    "origin": Input(
+        digest=lambda at: digest_json(_origin(at)),
+        read=_origin,
+        of_source=True,
+    ),
+    "subset": Input(
+        digest=lambda at: digest_file(at.cell.subset_file),
+        read=lambda at: read_subset(at.cell.subset_file),
+    ),
+    "generator": Input(
+        digest=lambda at: digest_file(at.cell.generator_directory / GENERATOR_FILE),
+        read=lambda at: at.cell.generator_directory,
+    ),
+    "synthetic": Input(
+        digest=lambda at: digest_file(at.cell.synthetic_directory / PROVENANCE_FILE),
+        read=lambda at: read_synthetic(at.cell),
+    ),
+}
+
+
+def _classifier_weight(config: StudyConfig) -> float:
+    classifier = config.evaluation.classifier
+    return 1 + classifier.steps * classifier.batch_size / 6000 if classifier.kind == "convnet" else 2.0
+
+
+def _classifier_images(config: StudyConfig, num_classes: int) -> int | None:  # noqa: ARG001 (as of every stage)
+    classifier = config.evaluation.classifier
+    return classifier.steps * classifier.batch_size if classifier.kind == "convnet" else None
+
+
+STAGES: tuple[StageKind[Any], ...] = (
+    StageKind(
+        name="subset",
+        title="draw subset",
+        work=draw_cell_subset,
+        reads=lambda _: ("train",),
+        settings=lambda config, cell, _: SubsetSettings(images_per_class=cell.regime.images_per_class),
+        stream="split",
+        output=lambda cell, _: cell.subset_file,
+        weight=lambda _: 1.0,
+    ),
+    StageKind(
+        name="generator",
+        title="train GAN",
+        work=train_generator,
+        reads=lambda _: ("subset", "origin"),
+        settings=lambda config, cell, _: config.gan,
+        resolve=lambda settings, subset: settings.for_subset(len(subset), imbalance=subset.imbalance),
+        stream="gan",
+        output=lambda cell, _: cell.generator_directory,
+        weight=lambda config: config.gan.steps * config.gan.batch_size / 3000,
+        images=lambda config, _: config.gan.steps * config.gan.batch_size,
+    ),
+    StageKind(
+        name="synthetic",
+        title="draw samples",
+        work=draw_synthetic_set,
+        reads=lambda _: ("generator",),
+        settings=lambda config, cell, _: config.sampling,
+        stream="samples",
+        output=lambda cell, _: cell.synthetic_directory,
+        weight=lambda _: 1.0,
+        images=lambda config, num_classes: config.sampling.images_per_class * num_classes,
+    ),
+    StageKind(
+        name="samples",
+        title="judge samples",
+        work=judge_samples,
+        reads=lambda _: ("subset", "synthetic", "train", "test"),
+        settings=lambda config, cell, _: config.evaluation.samples,
+        stream="sample evaluation",
+        output=lambda cell, _: cell.samples_directory,
+        weight=lambda _: 3.0,
+    ),
+    StageKind(
+        name="arm",
+        title="train classifier",
+        work=train_arm,
+        reads=lambda arm: ("subset", "test", *(["synthetic"] if ARMS[arm].needs_generator else [])),
+        settings=lambda config, cell, arm: ArmSettings(
+            arm=arm,
+            training=config.evaluation.training(),
+            synthetic_per_class=config.sampling.images_per_class,
+        ),
+        resolve=lambda settings, subset: settings.for_subset(len(subset)),
+        stream="classifier",
+        output=lambda cell, arm: cell.predictions_file(arm),
+        weight=_classifier_weight,
+        images=_classifier_images,
+        variants=lambda config: config.evaluation.arms,
+    ),
+)
+
+
+def stages_of(context: CellContext) -> list[Stage]:
+    """Return all stages of a cell, in order."""
+    return [stage_of(context, kind, variant) for kind in STAGES for variant in kind.variants(context.config)]
+
+
+def stage_of(context: CellContext, kind: StageKind[Any], variant: str) -> Stage:
+    """Return one stage of a cell."""
+    return Stage(kind=kind, variant=variant, context=context, inputs=INPUTS)
+
+
+def stage_weights(config: StudyConfig) -> dict[str, float]:
+    """Return the name of every stage of a cell, in order, with its weight."""
+    return {name: kind.weight(config) for kind in STAGES for name, _ in kind.names(config)}
+
+
+def study_weight(config: StudyConfig) -> float:
+    """Return the sum of the weights of all stages of all cells."""
+    num_cells = config.replicates * len(config.data.images_per_class)
+    return num_cells * sum(stage_weights(config).values())
