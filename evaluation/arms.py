@@ -5,23 +5,23 @@ A new arm is one entry: what it starts from, what is mixed into its batches, and
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from data.base.errors import UsageError
 from data.images import LabelledImages
+from evaluation.config import TrainingConfig
+from evaluation.training_set import Balance, TrainingSet
 
-if TYPE_CHECKING:  # the configuration names arms, so it imports this module
-    from data.config import DeformationConfig
+if TYPE_CHECKING:  # they import this module
     from evaluation.classifiers import FitOptions
-    from evaluation.config import EvaluationConfig, TrainingConfig
+    from evaluation.protocol import EvaluationConfig
 
 ArmName = str
 """A key of `ARMS`."""
 
-Balance = Literal["none", "batches", "loss"]
 
 HEADLINE_ARM: ArmName = "real+classical+synthetic"
 HEADLINE_REFERENCE: ArmName = "real+classical"
@@ -44,7 +44,7 @@ class Material:
     subset: LabelledImages
     given_synthetic: LabelledImages | None
     num_synthetic: int
-    config: "TrainingConfig"
+    config: TrainingConfig
     options: "FitOptions"
 
     @property
@@ -57,24 +57,6 @@ class Material:
         if self.given_synthetic is None:
             raise ValueError("an arm that says it needs no generator asks for synthetic images")
         return self.given_synthetic
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingSet:
-    """What a classifier trains on.
-
-    Attributes:
-        base: the images that the arm starts from.
-        added: images mixed into the batches at a share that is the same in every arm, or None.
-        deformation: the classical augmentation, applied to all images of a batch alike, or None.
-        balance: what makes up for rare classes: nothing, batches drawn evenly by class, or a loss weighted by inverse
-            class frequency.
-    """
-
-    base: LabelledImages
-    added: LabelledImages | None
-    deformation: "DeformationConfig | None"
-    balance: Balance = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,12 +271,6 @@ def evened_out(subset: LabelledImages, synthetic: LabelledImages, *, share: floa
     lacking = subset.class_counts().max() - together.class_counts()
     repeats = [np.resize(np.flatnonzero(subset.labels == label), count) for label, count in enumerate(lacking) if count]
     return _joined(together, subset.take(np.concatenate(repeats))) if repeats else together
-
-
-def evened_rows(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return positions (M,) int64 that hold every class of `labels` as often as the most frequent one."""
-    classes, counts = np.unique(labels, return_counts=True)
-    return np.concatenate([np.resize(np.flatnonzero(labels == label), counts.max()) for label in classes])
 
 
 def _first_of_each(images: LabelledImages, counts: npt.NDArray[np.int64]) -> LabelledImages:

@@ -21,9 +21,9 @@ from data.base.device import Compute
 from data.base.errors import AugmentError, UsageError
 from data.base.randomness import torch_stream
 from data.images import to_pixels, to_unit_range
-from evaluation.arms import TrainingSet, evened_rows
 from evaluation.batches import batch_rows
 from evaluation.config import ClassifierConfig
+from evaluation.training_set import TrainingSet, evened_rows
 
 PROGRESS_EVERY = 50  # steps
 PREDICTION_BATCH = 500

@@ -157,7 +157,7 @@ def _stage_task(kind: StageKind[Any]) -> Task[[OpenCell, str, StudyConfig, Compu
         line = run_stage(stage, here, artifact.update if artifact else unheard)
         if artifact and line is not None:
             artifact.finish(line)
-        get_run_logger().info("%s: %s", name, line or "finished before")
+        get_run_logger().info("%s %s: %s", stage.cell.name, stage.name, line or "finished before")
 
     return stage_task
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, PositiveInt, model_validator
 
 from data.config import DeformationConfig
 
@@ -93,6 +93,13 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
         if self.compiled and (self.r1_gamma > 0 or self.r2_gamma > 0):
             raise ValueError("compiled networks have no second derivatives, which r1_gamma and r2_gamma need")
         return self
+
+
+class SamplingConfig(BaseModel, frozen=True, extra="forbid"):
+    """The synthetic data set of each cell."""
+
+    images_per_class: PositiveInt = 500
+    shard_size: PositiveInt = Field(default=SHARD_SIZE, description="images per Parquet file")
 
 
 def chapter_dcgan(*, steps: int) -> GanConfig:

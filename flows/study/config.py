@@ -17,18 +17,12 @@ from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_valid
 from data.base.device import DeviceChoice, Precision
 from data.base.errors import UsageError
 from data.config import DataConfig
-from evaluation.config import ClassifierConfig, EvaluationConfig
-from gan.config import SHARD_SIZE, GanConfig
+from evaluation.config import ClassifierConfig
+from evaluation.protocol import EvaluationConfig
+from gan.config import GanConfig, SamplingConfig
 
 PresetName = Literal["quick", "standard", "full"]
 RunnerKind = Literal["auto", "sequential", "threads", "processes", "dask"]
-
-
-class SamplingConfig(BaseModel, frozen=True, extra="forbid"):
-    """The synthetic data set of each cell."""
-
-    images_per_class: PositiveInt = 500
-    shard_size: PositiveInt = Field(default=SHARD_SIZE, description="images per Parquet file")
 
 
 class ComputeConfig(BaseModel, frozen=True, extra="forbid"):

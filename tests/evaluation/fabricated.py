@@ -10,11 +10,12 @@ import numpy as np
 from data.base.files import digest_file, write_json, write_text
 from data.images import LabelledImages
 from evaluation.arms import ArmName
-from evaluation.config import EvaluationConfig
+from evaluation.facts import CellFacts, DatasetFacts, StageTiming
 from evaluation.metrics import accuracy, macro_f1
 from evaluation.predictions import Predictions, read_predictions, write_predictions
+from evaluation.protocol import EvaluationConfig
 from evaluation.reporting.page import CellFiles, write_page
-from evaluation.reporting.report import CellFacts, DatasetFacts, StageTiming, StudyReport, build_report
+from evaluation.reporting.report import StudyReport, build_report
 from evaluation.statistics import mcnemar
 from gan.grid import write_grid
 
@@ -113,8 +114,12 @@ def fabricate_run(
                 )
             )
             timings[f"{name}/{replicate}"] = {
-                stage: StageTiming(elapsed_seconds=seconds, peak_memory_bytes=500_000_000)
-                for stage, seconds in (("generator", 20.0), ("synthetic", 1.0), ("arm real", 2.0))
+                stage: StageTiming(title=title, elapsed_seconds=seconds, peak_memory_bytes=500_000_000, images=images)
+                for stage, title, seconds, images in (
+                    ("generator", "train GAN", 20.0, 1000),
+                    ("synthetic", "draw samples", 1.0, 150),
+                    ("arm real", "train classifier real", 2.0, None),
+                )
             }
     config = {
         "seed": 0,

@@ -8,9 +8,9 @@ import torch
 from data.base.device import Compute
 from data.base.errors import AugmentError, UsageError
 from data.config import DeformationConfig
-from evaluation.arms import TrainingSet
 from evaluation.classifiers import FitOptions, balanced_weights, classification_loss, fit_classifier, fit_scikit_learn
 from evaluation.config import ClassifierConfig
+from evaluation.training_set import TrainingSet
 
 KINDS = ["convnet", "logistic_regression", "knn"]
 

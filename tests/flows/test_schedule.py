@@ -19,7 +19,6 @@ from prefect.logging import disable_run_logger
 from data.base.errors import AugmentError, CorruptFileError, RegressionError, UsageError
 from evaluation.reporting.comparison import NamedReport
 from evaluation.reporting.report import StudyReport, build_report, read_report
-from flows.augmentation_study import study_source
 from flows.commands.serve import ServedStudy, Timetable, deployments
 from flows.schedule import (
     JUDGEMENT_FILE,
@@ -32,6 +31,7 @@ from flows.study.config import RunnerConfig, StudyConfig
 from flows.study.reporting import compute_report
 from flows.study.retrying import StoreError, may_pass, patiently
 from flows.study.run_directory import load_run_config
+from flows.study.running import study_source
 from flows.study.store import RunStore
 
 README = Path(__file__).parents[2] / "README.md"

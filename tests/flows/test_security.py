@@ -12,15 +12,18 @@ import psutil
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from data.base.device import Compute
 from data.base.errors import AugmentError, CorruptFileError
 from data.base.files import digest_file, read_json
+from data.sources.registry import load_source
 from flows.commands.serve import serve
 from flows.runners import LOCAL_CLUSTER
 from flows.server import study_server
 from flows.study.config import StudyConfig, resolve_config
+from flows.study.engine import CellContext
 from flows.study.reporting import write_reports
 from flows.study.run_directory import load_run_config, new_run_location, study_cells
-from flows.study.stages import Stage
+from flows.study.stages.table import stages_of
 from flows.study.verification import verify
 from gan.checkpoint import load_generator
 
@@ -114,7 +117,10 @@ def test_configuration_cannot_name_paths_of_cells(assignment: str) -> None:
 def test_stage_record_cannot_lead_out_of_its_cell(tmp_path: Path) -> None:
     cell = study_cells(StudyConfig(), tmp_path / "run")[0]
     (tmp_path / "secret").write_text("")
-    stage = Stage(cell=cell, name="x", inputs={}, rooms=(), work=lambda _: "", outputs=lambda: [])
+    compute = Compute(device="cpu", precision="float32")
+    stage = stages_of(
+        CellContext(cell=cell, config=StudyConfig(), given_source=load_source("digits"), compute=compute)
+    )[0]
     stage.record_file.parent.mkdir(parents=True)
     empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     for name in ("../../../../../secret", str(tmp_path / "secret"), "a\0b", "a" * 5000):

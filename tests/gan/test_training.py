@@ -390,28 +390,28 @@ def test_snapshots_lie_in_the_second_half_and_end_it(steps, snapshots):
 def test_many_images_are_seen_undistorted_and_few_are_not():
     few, many = GanConfig().for_subset(9_999), GanConfig().for_subset(10_000)
     assert few.differentiable_augmentation is True
-    assert few.diversity_weight == GanConfig().diversity_weight
+    assert few.diversity_weight == 1.0
     assert many.differentiable_augmentation is False
     assert many.diversity_weight == 0
 
 
 def test_many_images_have_no_codes_and_few_have():
-    asked = GanConfig(differentiable_augmentation=True, diversity_weight=2, reconstruction_weight=1.5)
-    assert asked.for_subset(9_999).reconstruction_weight == 1.5
-    assert asked.for_subset(10_000).reconstruction_weight == 0
+    assert GanConfig().for_subset(9_999).reconstruction_weight == 3.0
+    assert GanConfig().for_subset(10_000).reconstruction_weight == 0
+    assert GanConfig().for_subset(9_999, imbalance=100).reconstruction_weight == 0
 
 
 def test_there_are_codes_where_classes_are_even_and_none_for_a_long_tail(striped, tmp_path):
     even, tail = striped.take(np.arange(36)), striped.take(np.flatnonzero((striped.labels < 2) | (np.arange(60) == 2)))
     for name, subset in (("even", even), ("tail", tail)):  # 20 images of two classes and 1 of the third
-        run(subset, tmp_path / name)
+        run(subset, tmp_path / name, changed(reconstruction_weight="auto"))
         generator, _ = load_generator(tmp_path / name / "generator.safetensors")
         assert (generator.members[0].codes is not None) == (name == "even")
 
 
 def test_what_was_asked_for_stays_whatever_the_subset():
-    asked = GanConfig(differentiable_augmentation=True, diversity_weight=2, reconstruction_weight=0)
-    assert asked.for_subset(60_000) == asked
+    asked = GanConfig(differentiable_augmentation=True, diversity_weight=2, reconstruction_weight=1.5)
+    assert asked.for_subset(60_000) == asked.for_subset(60, imbalance=100) == asked
 
 
 def test_training_decides_by_its_own_subset(striped, tmp_path):

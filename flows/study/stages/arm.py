@@ -1,12 +1,26 @@
 """Stage `arm`: train one arm's classifier and let it answer on the test images."""
 
+from pydantic import BaseModel, PositiveInt
+
 from data.images import LabelledImages
-from evaluation.arms import Material, training_set
+from evaluation.arms import ArmName, Material, training_set
 from evaluation.classifiers import ClassifierProgress, FitOptions, fit_classifier
+from evaluation.config import TrainingConfig
 from evaluation.metrics import accuracy
 from evaluation.predictions import predictions_on, write_predictions
 from flows.study.job import Job
-from flows.study.stages.settings import ArmSettings
+
+
+class ArmSettings(BaseModel, frozen=True):
+    """An arm, how classifiers are trained, and how large the synthetic set is."""
+
+    arm: ArmName
+    training: TrainingConfig
+    synthetic_per_class: PositiveInt
+
+    def for_subset(self, num_images: int) -> "ArmSettings":
+        """Return the settings with "auto" decided for a subset of `num_images`."""
+        return self.model_copy(update={"training": self.training.for_subset(num_images)})
 
 
 def train_arm(

@@ -1,12 +1,19 @@
 """Stage `subset`: draw all that the cell's generator and classifiers may see of the train split."""
 
 import numpy as np
+from pydantic import BaseModel
 
+from data.config import ImagesPerClass
 from data.images import LabelledImages
 from data.parquet import write_subset
 from data.regimes import draw_subset, regime_of
 from flows.study.job import Job
-from flows.study.stages.settings import SubsetSettings
+
+
+class SubsetSettings(BaseModel, frozen=True):
+    """The cell's regime, as the configuration names it."""
+
+    images_per_class: ImagesPerClass
 
 
 def draw_cell_subset(job: Job[SubsetSettings], *, train: LabelledImages) -> str:

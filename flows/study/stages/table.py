@@ -15,11 +15,10 @@ from evaluation.arms import ARMS
 from flows.study.config import StudyConfig
 from flows.study.engine import CellContext, Input, Stage, StageKind
 from flows.study.run_directory import Cell
-from flows.study.stages.arm import train_arm
+from flows.study.stages.arm import ArmSettings, train_arm
 from flows.study.stages.generator import train_generator
 from flows.study.stages.samples import judge_samples
-from flows.study.stages.settings import ArmSettings, SubsetSettings
-from flows.study.stages.subset import draw_cell_subset
+from flows.study.stages.subset import SubsetSettings, draw_cell_subset
 from flows.study.stages.synthetic import draw_synthetic_set
 from gan.export import GENERATOR_FILE, PROVENANCE_FILE
 

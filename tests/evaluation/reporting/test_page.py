@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from data.base.errors import CorruptFileError
-from evaluation.arms import REFERENCE_ARMS
+from evaluation.arms import ARMS
 from evaluation.checks import Check
 from evaluation.fidelity import Fidelity, FidelityFigures, FidelityPair, Figure
 from evaluation.reporting.page import write_page
-from evaluation.reporting.palette import ARM_STYLES, css_variables
+from evaluation.reporting.palette import arm_style, css_variables
 from evaluation.reporting.rendering import count, duration, interval, memory, p_value, percent, points
 from evaluation.samples import SampleEvaluation
 from tests.evaluation.fabricated import FabricatedRun, fabricate_run
@@ -220,7 +220,7 @@ def test_large_study_stays_below_three_megabytes(tmp_path: Path) -> None:
 
 
 def test_every_arm_has_a_colour_and_a_marker_of_its_own() -> None:
-    styles = [ARM_STYLES[arm] for arm in REFERENCE_ARMS]
+    styles = [arm_style(arm) for arm in ARMS]
     assert len({style.light for style in styles}) == len({style.marker for style in styles}) == len(styles)
 
 
