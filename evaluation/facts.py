@@ -1,14 +1,42 @@
-"""What a cell leaves behind for the report: which data, what was measured, what it cost."""
+"""What a study and its cells leave behind for the report: which data, which design, what was measured, what it cost."""
+
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
 from evaluation.arms import ArmName
 from evaluation.samples import SampleEvaluation
-from evaluation.statistics import McNemar
+
+
+class DesignFacts(BaseModel, frozen=True, extra="forbid"):
+    """How the replicates of a regime come about.
+
+    Attributes:
+        sentence: what was repeated, and what the answer is about.
+        folds: K; 1 for fresh draws.
+        num_subset: images of one subset.
+        num_pool: images that one subset is drawn from.
+        drawn_share: the share of the pool that one draw takes, or of the data set that a fold's training takes.
+        num_test: images that each replicate, or each repeat of folds, is tested on.
+        num_beside: images of the test split that the user gave, where folds are tested; else 0.
+    """
+
+    name: Literal["fresh draws", "one data set"]
+    sentence: str
+    folds: int
+    num_subset: int
+    num_pool: int
+    drawn_share: float
+    num_test: int
+    num_beside: int
 
 
 class DatasetFacts(BaseModel, frozen=True, extra="forbid"):
-    """Which images the study is about; `warning` says what a reader must know about how they were chosen."""
+    """Which images the study is about; `warning` says what a reader must know about how they were chosen.
+
+    Attributes:
+        designs: name of each regime to its design.
+    """
 
     name: str
     warning: str
@@ -18,26 +46,31 @@ class DatasetFacts(BaseModel, frozen=True, extra="forbid"):
     class_names: tuple[str, ...]
     train_digest: str
     test_digest: str
+    designs: dict[str, DesignFacts]
 
 
 class CellFacts(BaseModel, frozen=True, extra="forbid"):
-    """What one cell was made of and what it measured (`metrics[arm][metric]`); digests are SHA-256 of its files.
+    """What one cell was made of and what it measured; digests are SHA-256 of its files.
 
     Attributes:
+        predictions: digest of each training's predictions, by arm and seed.
+        metrics: of each arm, the mean over its seeds.
         samples: what was measured on the synthetic images themselves; None where it was not.
-        headline: the reference arm (first) and the headline arm (second) image by image.
         tail: labels of the rarest third of the subset's classes; none where they have as many images.
+        class_counts: images of each class in the subset.
+        resolved: what was decided where the configuration says "auto", by dotted key.
     """
 
     regime: str
     replicate: int
     subset: str
     generator: str
-    predictions: dict[ArmName, str]
+    predictions: dict[str, str]
     metrics: dict[ArmName, dict[str, float]]
     samples: SampleEvaluation | None = None
-    headline: McNemar | None = None
     tail: tuple[int, ...] = ()
+    class_counts: tuple[int, ...] = ()
+    resolved: dict[str, Any] = {}
 
 
 class StageTiming(BaseModel, frozen=True, extra="forbid"):
@@ -54,3 +87,34 @@ class StageTiming(BaseModel, frozen=True, extra="forbid"):
     elapsed_seconds: float
     peak_memory_bytes: int | None = None
     images: int | None = None
+
+
+class Look(BaseModel, frozen=True, extra="forbid"):
+    """A report that a study made of itself: after how many replicates, and the headline's interval in each regime.
+
+    Attributes:
+        decided: the regimes that its intervals decided, which need no more replicates.
+    """
+
+    replicates: int
+    intervals: dict[str, tuple[float, float]]
+    decided: tuple[str, ...]
+
+
+class Looks(BaseModel, frozen=True, extra="forbid"):
+    """All looks at a study so far, oldest first.
+
+    Attributes:
+        planned: the number of replicates fixed before it began; None where it goes on until it is decided.
+    """
+
+    planned: int | None
+    taken: tuple[Look, ...] = ()
+
+    def before(self, replicates: int) -> tuple[Look, ...]:
+        """Return the looks at fewer replicates."""
+        return tuple(look for look in self.taken if look.replicates < replicates)
+
+    def replicates_of(self, regime: str, *, wanted: int) -> int:
+        """Return how many replicates a regime gets: no more than decided it."""
+        return next((look.replicates for look in self.taken if regime in look.decided), wanted)
