@@ -57,6 +57,8 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
     @field_validator("images_per_class", mode="before")
     @classmethod
     def _numbers(cls, value: object) -> object:
+        if isinstance(value, str) and value != "auto":
+            value = [part.strip() for part in value.split(",")]
         if isinstance(value, list | tuple) and list(value) == ["auto"]:
             return "auto"
         if not isinstance(value, list | tuple):

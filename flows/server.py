@@ -30,6 +30,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Crashed
 
 from data.base.errors import AugmentError
+from flows.progress import SERVER_ERRORS
 
 START_SECONDS = 120.0
 STOP_SECONDS = 10.0
@@ -148,6 +149,12 @@ def tell_the_rest() -> None:
     """Send Prefect's server the events and log lines that wait here; once it is gone, they would hold up the exit."""
     for service in (EventsWorker, APILogWorker):
         service.drain_all(timeout=DRAIN_SECONDS)
+
+
+def end_without_server(error: AugmentError) -> None:
+    """End the process at once where the server that the error speaks of does not answer any more."""
+    if isinstance(error.__cause__, SERVER_ERRORS):
+        os._exit(error.exit_code)
 
 
 @contextmanager

@@ -100,20 +100,19 @@ def run(
     console = output_console()
     chosen_runner = resolve_runner(file=config, kind=runner, workers=workers, address=address)
     until = _until(until_decided, max_replicates=max_replicates, budget=budget)
-    regimes = None if images_per_class is None else [part.strip() for part in images_per_class.split(",")]
     if resume is not None:
         if any(value is not None for value in (config, dataset, seed, assignments, run_dir)):
             raise UsageError(
                 "--resume continues the run as it was configured; only --replicates, --images-per-class and "
                 "--until-decided go with it"
             )
-        study, run_directory = grown(load_config_at(resume), replicates=replicates, regimes=regimes), resume
+        study, run_directory = grown(load_config_at(resume), replicates=replicates, regimes=images_per_class), resume
     else:
         if until is not None and replicates is not None:
             raise UsageError("--until-decided finds the number of replicates; give --max-replicates to limit it")
         options = {
             "data.dataset": dataset,
-            "data.images_per_class": regimes,
+            "data.images_per_class": images_per_class,
             "replicates": 1 if until is not None else replicates,
             "seed": seed,
         }
@@ -125,7 +124,7 @@ def run(
     print_report(report, store_of(run_directory), console=console)
 
 
-def grown(study: StudyConfig, *, replicates: int | None, regimes: list[str] | None) -> StudyConfig:
+def grown(study: StudyConfig, *, replicates: int | None, regimes: str | None) -> StudyConfig:
     """Return the configuration of a run that is to have more replicates or more regimes.
 
     Raises:
