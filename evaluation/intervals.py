@@ -40,8 +40,8 @@ from evaluation.image_values import FloatArray, ImageValues, IntArray
 
 SMALLEST_P = 1e-100
 DRAWS_TO_FIT = 0.4
-"""One data set cannot show how much its own choice matters (Bengio & Grandvalet 2004). Taken for that: the variance
-of the gain between data sets is at most this share of that between fits to one data set. Measured on MNIST with 10
+"""The variance of the gain between training sets, over that between fits to one training set: taken for granted where
+the data cannot tell, which is in one data set (Bengio & Grandvalet 2004) and with one seed. Measured on MNIST with 10
 images per class: 0.40^2 / 0.68^2 = 0.35, rounded up."""
 
 
@@ -65,6 +65,10 @@ class Source:
     def variance(self) -> float:
         """The estimate, 0 where it comes out negative."""
         return max(0.0, self.added - self.subtracted)
+
+    def times(self, factor: float, *, shrinks: bool) -> "Source":
+        """Return the source that is this one times a factor."""
+        return replace(self, added=factor * self.added, subtracted=factor * self.subtracted, shrinks=shrinks)
 
     def squared_half_width(self, alpha: float) -> float:
         """Return this source's term of the squared half width of an interval that errs with probability `alpha`."""
@@ -244,13 +248,18 @@ class FreshDraws:
     def estimate(self, gains: ImageValues) -> Estimate | Unavailable:
         """Estimate the mean and its errors.
 
-            With x the seeds' mean, (R, N), and mean squares between replicates V_R = var(mean over i of x), between images
-            V_I = var(mean over r of x) and of the residual V_RI, the variance of the mean is V_R / R + (V_I - V_RI / R) / N
-        XX V_S the variance between the S seeds of a replicate; with
-            one seed all of V_R counts as draws there, which is safe and wide.
+        With x the seeds' mean, (R, N), V_R = var(mean over i of x), V_I = var(mean over r of x) and V_RI the residual
+        mean square of x, the variance of the mean is
 
-            Args:
-                gains: values (R, S, N): the difference of two arms.
+            V_R / R + (V_I - V_RI / R) / N + overlap / (1 - overlap) * (V_R - V_S / S),
+
+        with V_S the variance between the S seeds of a replicate. With one seed, which cannot tell draws from fits, the
+        share of V_R that `DRAWS_TO_FIT` leaves to draws is taken in the last term. The first two are taken as the
+        errors of images, V_I / N, and what replicates differ beyond these, (V_R - V_RI / N) / R: where all replicates
+        show the same difference by chance, the errors of images are still there.
+
+        Args:
+            gains: values (R, S, N): the difference of two arms.
         """
         values = gains.values
         if reason := _why_unavailable(values, clusters=self.clusters, least=2, what="replicates"):
@@ -264,16 +273,18 @@ class FreshDraws:
         mean = float(by_replicate.mean())
         by_image = values.mean((0, 1))
         residual = _residual(values.mean(1), by_replicate, by_image)
-        between = max(float(by_replicate.var(ddof=1)), residual / images)  # equal by chance: no replicate is that sure
+        between = float(by_replicate.var(ddof=1))
         seed_variance = float(by_seed.var(1, ddof=1).mean()) if seeds > 1 else 0.0
-        shrinking = Source(added=between / replicates, degrees=replicates - 1, shrinks=True)
+        repeated = residual / (replicates * images)
+        of_replicates = Source(added=between / replicates, subtracted=repeated, degrees=replicates - 1, shrinks=True)
+        of_answers = Source(added=repeated, degrees=(replicates - 1) * (images - 1), shrinks=True)
         test_images = Source(
             added=(float(by_image.var(ddof=1)) + _rare_images(by_image, gains.unit)) / images,
-            subtracted=residual / (replicates * images),
+            subtracted=repeated,
             degrees=images - 1,
             shrinks=False,
         )
-        shared = self.overlap / (1 - self.overlap)
+        shared = self.overlap / (1 - self.overlap) * (1.0 if seeds > 1 else DRAWS_TO_FIT / (1 + DRAWS_TO_FIT))
         overlap = Source(
             added=shared * between,
             subtracted=shared * seed_variance / seeds,
@@ -281,16 +292,16 @@ class FreshDraws:
             degrees=replicates - 1,
             shrinks=False,
         )
-        residual_of_one = _residual_of_one(values) / images
+        shrinking = of_replicates.variance + of_answers.variance
         return Estimate(
             mean=mean,
             values=tuple(by_replicate.tolist()),
             seeds=seeds,
-            sources=(shrinking, test_images, overlap),
-            parts=_parts(shrinking.variance, seed_variance / (replicates * seeds), test_images, overlap, seeds=seeds),
+            sources=(of_replicates, of_answers, test_images, overlap),
+            parts=_parts(shrinking, seed_variance / (replicates * seeds), test_images, overlap, seeds=seeds),
             one_draw=Source(
                 added=between + (1 - 1 / seeds) * seed_variance,
-                subtracted=residual_of_one,
+                subtracted=_residual_of_one(values) / images,
                 degrees=replicates - 1,
                 shrinks=False,
             ),
@@ -344,58 +355,35 @@ class CrossValidation:
         values = gains.values
         if reason := _why_unavailable(values, clusters=self.clusters, least=1, what="repeats"):
             return Unavailable(reason=reason)
-        folds, by_fold_and_seed = self.folds, _Folds.of(self.folds).means(values)
+        by_fold_and_seed = _Folds.of(self.folds).means(values)
+        folds = self.folds
         without_classes = values if self.classes is None else _without_class_means(values, self.classes)
         if self.clusters is not None:
             without_classes = _clustered(ImageValues(values=without_classes), self.clusters).values
             gains = _clustered(gains, self.clusters)
-            values = gains.values
             folds = _folds_of_clusters(self.folds, self.clusters)
-        repeats, seeds, images = values.shape
-        anova = _Folds.of(folds)
-        if anova.degrees < 1:
+        layout = _Folds.of(folds)
+        if layout.degrees < 1:
             return Unavailable(reason="an interval needs images in 2 folds or more of a repeat")
-        by_image = values.mean((0, 1))
-        mean = float(by_image.mean())
-        cells = len(anova.sizes)
-        trusted = 1 - math.sqrt(2 / anova.degrees) / 3
-        between, within = anova.mean_squares(without_classes.mean(1))
-        by_fold = Source(
-            added=between / cells, subtracted=within / cells, trusted=trusted, degrees=anova.degrees, shrinks=True
-        )
-        of_one_seed = [anova.mean_squares(without_classes[:, seed]) for seed in range(seeds)]
-        between_of_one, within_of_one = (float(figure) for figure in np.mean(of_one_seed, axis=0))
-        kappa = shared_by_folds(anova.folds)
-        overlap = Source(
-            added=kappa * between_of_one,
-            subtracted=kappa * within_of_one,
-            trusted=trusted,
-            degrees=anova.degrees,
-            shrinks=False,
-        )
-        image_variance = (float(by_image.var(ddof=1)) + _rare_images(by_image, gains.unit)) / images
-        if repeats > 1:
-            of_repeats = float(values.mean(1).var(0, ddof=1).mean()) / (repeats * images)
-            repeated = Source(added=of_repeats, degrees=(repeats - 1) * (images - 1), shrinks=True)
-            test_images = Source(added=image_variance, subtracted=of_repeats, degrees=images - 1, shrinks=False)
-        else:
-            repeated = Source(added=0.0, degrees=math.inf, shrinks=True)
-            test_images = Source(added=image_variance, degrees=images - 1, shrinks=None)
+        of_folds, of_fits = layout.variances(without_classes)
+        cells, seeds = by_fold_and_seed.shape
+        kappa = shared_by_folds(layout.folds)
+        by_fold, overlap = of_folds.times(1 / cells, shrinks=True), of_fits.times(kappa, shrinks=False)
+        repeated, test_images = _errors_of_images(gains)
         seed_variance = float(by_fold_and_seed.var(1, ddof=1).mean()) if seeds > 1 else 0.0
-        shrinking = by_fold.variance + repeated.variance
         return Estimate(
-            mean=mean,
+            mean=float(gains.values.mean()),
             values=tuple(by_fold_and_seed.mean(1).tolist()),
             seeds=seeds,
             sources=(by_fold, repeated, test_images, overlap),
-            parts=_parts(shrinking, seed_variance / (cells * seeds), test_images, overlap, seeds=seeds),
-            one_draw=Source(
-                added=(1 + kappa) * between_of_one,
-                subtracted=(1 + kappa) * within_of_one,
-                trusted=trusted,
-                degrees=anova.degrees,
-                shrinks=False,
+            parts=_parts(
+                by_fold.variance + repeated.variance,
+                seed_variance / (cells * seeds),
+                test_images,
+                overlap,
+                seeds=seeds,
             ),
+            one_draw=of_fits.times(1 + kappa, shrinks=False),
         )
 
     def of(self, images: npt.NDArray[np.bool_]) -> "CrossValidation":
@@ -464,7 +452,40 @@ class _Folds:
         means: FloatArray = np.stack(sums, axis=1) / self.sizes[:, None]
         return means
 
-    def mean_squares(self, values: FloatArray) -> tuple[float, float]:
+    def variances(self, values: FloatArray) -> tuple[Source, Source]:
+        """Return the variance between folds beyond that of the images in them, and the same with a single seed.
+
+        Of what the images alone explain, a third of its standard error less is taken off than is estimated: simulation
+        needs as much where it is most of what folds differ.
+
+        Args:
+            values: (J, S, P).
+        """
+        seeds = values.shape[1]
+        between, within = self._mean_squares(values.mean(1))
+        of_folds = Source(
+            added=between,
+            subtracted=within,
+            trusted=1 - math.sqrt(2 / self.degrees) / 3,
+            degrees=self.degrees,
+            shrinks=None,
+        )
+        if seeds == 1:
+            return of_folds, of_folds
+        of_seeds = (1 - 1 / seeds) * float(self.means(values).var(1, ddof=1).mean())
+        seed_degrees = len(self.sizes) * (seeds - 1)
+        spread = between**2 / self.degrees + of_seeds**2 / seed_degrees
+        degrees = (between + of_seeds) ** 2 / spread if spread else float(self.degrees)
+        of_fits = Source(
+            added=between + of_seeds,
+            subtracted=float(np.mean([self._mean_squares(values[:, seed])[1] for seed in range(seeds)])),
+            trusted=1 - math.sqrt(2 / degrees) / 3,
+            degrees=degrees,
+            shrinks=None,
+        )
+        return of_folds, of_fits
+
+    def _mean_squares(self, values: FloatArray) -> tuple[float, float]:
         """Return the variance of the folds' means of values (J, P), and that expected from the images in them alone."""
         images = values.shape[1]
         means = self.means(values[:, None])[:, 0]
@@ -474,6 +495,20 @@ class _Folds:
         within = float(((values.ravel() - means[self.cells]) ** 2).sum()) / rest if rest else 0.0
         typical_size = (values.size - float((self.sizes**2).sum()) / images) / self.degrees
         return between / typical_size, within / typical_size
+
+
+def _errors_of_images(gains: ImageValues) -> tuple[Source, Source]:
+    """Return what more repeats make smaller of the images' errors, and what they leave; values (J, S, P)."""
+    values = gains.values
+    repeats, _, images = values.shape
+    by_image = values.mean((0, 1))
+    variance = (float(by_image.var(ddof=1)) + _rare_images(by_image, gains.unit)) / images
+    if repeats == 1:  # which of it is which cannot be told
+        nothing = Source(added=0.0, degrees=math.inf, shrinks=True)
+        return nothing, Source(added=variance, degrees=images - 1, shrinks=None)
+    within = float(values.mean(1).var(0, ddof=1).mean()) / (repeats * images)
+    repeated = Source(added=within, degrees=(repeats - 1) * (images - 1), shrinks=True)
+    return repeated, Source(added=variance, subtracted=within, degrees=images - 1, shrinks=False)
 
 
 def _parts(shrinking: float, seeds_part: float, test_images: Source, overlap: Source, *, seeds: int) -> VarianceParts:
@@ -491,7 +526,7 @@ def _residual(values: FloatArray, by_row: FloatArray, by_image: FloatArray) -> f
     """Return the residual mean square of a two-way table (R, N), R and N 2 or more."""
     rows, images = values.shape
     residuals = values - by_row[:, None] - by_image + by_row.mean()
-    return float(np.vdot(residuals, residuals)) / ((rows - 1) * (images - 1))
+    return float(np.sum(residuals**2) / ((rows - 1) * (images - 1)))
 
 
 def _residual_of_one(values: FloatArray) -> float:
@@ -505,13 +540,14 @@ def _rare_images(by_image: FloatArray, unit: float) -> float:
 
     With few images that differ, their variance says little: two arms that answer alike on all of 60 images need not
     answer alike on the next one. One more image is counted, as Agresti & Min (2005, Statistics in Medicine 24, 729)
-    do for matched pairs; as large as the others that differ, and as `unit` where none does.
+    do for matched pairs: as large as those that differ, or as `unit` where next to none does.
     """
     squares = (by_image - by_image.mean()) ** 2
     total = float(squares.sum())
     differing = total**2 / float((squares**2).sum()) if total else 0.0  # 0/1 values: their number
     images = by_image.size
-    return (total + unit**2) / (differing + 1) * images / (images + 2) ** 2
+    typical = (total + unit**2 / (differing + 1)) / (differing + 1)
+    return typical * images / (images + 2) ** 2
 
 
 def _clustered(gains: ImageValues, clusters: IntArray) -> ImageValues:
