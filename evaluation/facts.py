@@ -6,6 +6,7 @@ from pydantic import BaseModel
 
 from evaluation.arms import ArmName
 from evaluation.samples import SampleEvaluation
+from evaluation.stopping import Look, look_at
 
 
 class DesignFacts(BaseModel, frozen=True, extra="forbid"):
@@ -89,32 +90,43 @@ class StageTiming(BaseModel, frozen=True, extra="forbid"):
     images: int | None = None
 
 
-class Look(BaseModel, frozen=True, extra="forbid"):
-    """A report that a study made of itself: after how many replicates, and the headline's interval in each regime.
+class TakenLook(BaseModel, frozen=True, extra="forbid"):
+    """A report that a study made of itself (see `evaluation.stopping`).
 
     Attributes:
-        decided: the regimes that its intervals decided, which need no more replicates.
+        look: how many replicates it took in, and what it could spend.
+        intervals: the headline's in each regime, for all looks up to this one.
+        decided: the regimes that these intervals decided, which need no more replicates.
     """
 
-    replicates: int
+    look: Look
     intervals: dict[str, tuple[float, float]]
     decided: tuple[str, ...]
 
 
 class Looks(BaseModel, frozen=True, extra="forbid"):
-    """All looks at a study so far, oldest first.
+    """All looks at a study so far, oldest first."""
 
-    Attributes:
-        planned: the number of replicates fixed before it began; None where it goes on until it is decided.
-    """
+    taken: tuple[TakenLook, ...] = ()
 
-    planned: int | None
-    taken: tuple[Look, ...] = ()
+    @property
+    def replicates(self) -> int:
+        """How many replicates the last look took in; 0 where there was none."""
+        return self.taken[-1].look.replicates if self.taken else 0
 
-    def before(self, replicates: int) -> tuple[Look, ...]:
+    def before(self, replicates: int) -> tuple[TakenLook, ...]:
         """Return the looks at fewer replicates."""
-        return tuple(look for look in self.taken if look.replicates < replicates)
+        return tuple(taken for taken in self.taken if taken.look.replicates < replicates)
+
+    def at(self, replicates: int, *, final: bool) -> Look:
+        """Return the look at so many replicates: the one that was taken, or a new one.
+
+        Args:
+            final: whether a new one ends what was asked for, whatever it shows.
+        """
+        known = next((taken.look for taken in self.taken if taken.look.replicates == replicates), None)
+        return known or look_at(replicates, earlier=[taken.look for taken in self.before(replicates)], final=final)
 
     def replicates_of(self, regime: str, *, wanted: int) -> int:
         """Return how many replicates a regime gets: no more than decided it."""
-        return next((look.replicates for look in self.taken if regime in look.decided), wanted)
+        return next((taken.look.replicates for taken in self.taken if regime in taken.decided), wanted)

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from evaluation.arms import ARMS, HEADLINE_ARM, HEADLINE_REFERENCE, MORE_LABELS, ArmName
+from evaluation.class_gains import ClassGain, class_gains
 from evaluation.image_values import ImageValues, IntArray, accuracy_values, macro_f1_values, recall_values
 from evaluation.intervals import (
     CrossValidation,
@@ -77,7 +78,6 @@ class Headline:
         rivals: the gain over each arm that needs no GAN.
         needed: what it would take to decide, where undecided.
         next_draw: what somebody with a subset of his own may expect; None where not available.
-        unavailable_draw: why.
     """
 
     gain: Gain
@@ -228,18 +228,10 @@ class RegimeAnswers:
             next_draw=estimate.next_draw(1 - alpha) if isinstance(estimate, Estimate) else None,
         )
 
-    def class_gains(self, *, alpha: float, wished_gain: float) -> dict[int, Gain]:
-        """Return the headline arm's gain over its reference in the recall of each class that is tested, all intervals
-        together erring with probability `alpha` (Bonferroni)."""
+    def class_gains(self, *, alpha: float) -> list[ClassGain]:
+        """Return the headline arm's gain over its reference in the recall of each class, for all classes together."""
         values = self.difference(HEADLINE_ARM, HEADLINE_REFERENCE, metric="accuracy")
-        tested = [int(label) for label in np.unique(self.labels)]
-        gains = {}
-        for label in tested:
-            images = self.labels == label
-            of_class = values.of(images)
-            estimate = self.design.of(images).estimate(of_class)
-            gains[label] = gain_of(estimate, of_class, alpha=alpha / len(tested), wished_gain=wished_gain)
-        return gains
+        return class_gains(self.labels, values, design=self.design, num_classes=self.num_classes, alpha=alpha)
 
     def labels_worth(self, *, level: float, per_class: float) -> LabelsWorth | None:
         """Say the headline arm's gain over its reference in labelled images; None where no arm had more of them.

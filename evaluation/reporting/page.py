@@ -17,7 +17,7 @@ from data.base.files import read_model, write_text
 from data.images import LabelledImages
 from evaluation.arms import ARMS, HEADLINE_ARM, HEADLINE_REFERENCE, ArmName
 from evaluation.changes import ConfusionChange, Flip, Pair, class_changes, confusion_changes, flips
-from evaluation.gains import Gain
+from evaluation.class_gains import ClassGain
 from evaluation.predictions import read_predictions
 from evaluation.reporting.charts import (
     ClassBar,
@@ -314,7 +314,7 @@ def _changes(
             label=names[change.label],
             mean=100 * (change.after - change.before),
             values=[100 * value for value in change.differences],
-            interval=_in_points(gains.get(change.label)),
+            interval=_in_points(gains[change.label]),
         )
         for change in changes
     ]
@@ -339,8 +339,8 @@ def _changes(
     )
 
 
-def _in_points(gain: Gain | None) -> tuple[float, float] | None:
-    return None if gain is None or gain.low is None or gain.high is None else (100 * gain.low, 100 * gain.high)
+def _in_points(gain: ClassGain) -> tuple[float, float] | None:
+    return None if gain.low is None or gain.high is None else (100 * gain.low, 100 * gain.high)
 
 
 def _picture(flip: Flip, test_images: LabelledImages | None) -> str | None:

@@ -23,11 +23,12 @@ from evaluation.arms import (
     MORE_LABELS,
     ArmName,
 )
-from evaluation.facts import CellFacts, DatasetFacts, DesignFacts, Look, Looks, StageTiming
+from evaluation.class_gains import ClassGain
+from evaluation.facts import CellFacts, DatasetFacts, DesignFacts, Looks, StageTiming, TakenLook
 from evaluation.gains import Gain, Headline, MetricName, RegimeAnswers
 from evaluation.intervals import NextDraw
 from evaluation.statistics import Spread, spread
-from evaluation.stopping import alpha_of_look, intersection
+from evaluation.stopping import intersection
 from evaluation.verdicts import Needed, Verdict, read_off
 from evaluation.worth import LabelsWorth
 
@@ -77,7 +78,7 @@ class RegimeReport(BaseModel, frozen=True, extra="forbid"):
     Attributes:
         headline: the gain of the headline arm over the best arm that needs no GAN, which is `over`.
         rivals: its gain over each arm that needs no GAN.
-        class_gains: label to its gain over the reference in the recall of that class.
+        class_gains: the gain over the reference in the recall of each class, in the order of the labels.
         labels_worth: what the gain is worth in labelled images per class; None where no arm had more of them.
         next_draw: what somebody with one data set of this size may expect.
         beside: the gain over the reference on the test split that the user gave, where folds were tested.
@@ -96,7 +97,7 @@ class RegimeReport(BaseModel, frozen=True, extra="forbid"):
     needed: Needed | None
     sentence: str
     next_draw: NextDraw | None
-    class_gains: dict[int, Gain]
+    class_gains: tuple[ClassGain, ...]
     labels_worth: LabelsWorth | None
     beside: Gain | None
     checks: tuple[StudyCheck, ...]
@@ -156,6 +157,7 @@ def build_report(
     dataset: DatasetFacts,
     config: Mapping[str, Any],
     looks: Looks,
+    final: bool,
     timings: Mapping[str, Mapping[str, StageTiming]],
 ) -> StudyReport:
     """Compute the report from the finished cells.
@@ -163,16 +165,15 @@ def build_report(
     Args:
         regimes: by name, in the order of the report.
         config: the study's resolved configuration as JSON values.
-        looks: earlier ones; this one is added.
+        looks: earlier ones; this one is added, unless it was taken before.
+        final: whether this look ends what was asked for, whatever it shows.
         timings: cell name to stage name to what the stage cost.
     """
     evaluation = config["evaluation"]
     confidence, wished_gain = float(evaluation["confidence"]), float(evaluation["wished_gain"])
     replicates = max(len(data.cells) for data in regimes.values())
-    earlier = looks.before(replicates)
-    alpha = alpha_of_look(
-        replicates, alpha=1 - confidence, earlier=[look.replicates for look in earlier], planned=looks.planned
-    ) / len(regimes)
+    earlier, look = looks.before(replicates), looks.at(replicates, final=final)
+    alpha = (1 - confidence) * look.share / len(regimes)
     reports = tuple(
         _regime_report(
             name,
@@ -185,8 +186,8 @@ def build_report(
         )
         for name, data in regimes.items()
     )
-    look = Look(
-        replicates=replicates,
+    taken = TakenLook(
+        look=look,
         intervals={
             regime.name: (regime.headline.low, regime.headline.high)
             for regime in reports
@@ -202,7 +203,7 @@ def build_report(
         confidence=confidence,
         protocol=_protocol(dataset, evaluation),
         regimes=reports,
-        looks=Looks(planned=looks.planned, taken=(*earlier, look)),
+        looks=Looks(taken=(*earlier, taken)),
         cells=tuple(cell for data in regimes.values() for cell in data.cells),
         config=dict(config),
         timings={cell: dict(stages) for cell, stages in timings.items()},
@@ -216,14 +217,16 @@ def _regime_report(
     design: DesignFacts,
     alpha: float,
     wished_gain: float,
-    earlier: Sequence[Look],
+    earlier: Sequence[TakenLook],
     confidence: float,
 ) -> RegimeReport:
     cells, answers = data.cells, data.answers
     tail = cells[0].tail
     arms = tuple(_arm_report(arm, data, alpha=alpha, wished_gain=wished_gain, tail=tail) for arm in answers.predicted)
     found = answers.headline(alpha=alpha, wished_gain=wished_gain)
-    headline = _over_all_looks(found, [look.intervals[name] for look in earlier if name in look.intervals], wished_gain)
+    headline = _over_all_looks(
+        found, [taken.intervals[name] for taken in earlier if name in taken.intervals], wished_gain
+    )
     worth = answers.labels_worth(level=1 - alpha, per_class=float(np.mean(cells[0].class_counts or [0])))
     return RegimeReport(
         name=name,
@@ -245,7 +248,7 @@ def _regime_report(
             wished_gain=wished_gain,
         ),
         next_draw=found.next_draw,
-        class_gains=answers.class_gains(alpha=alpha, wished_gain=wished_gain),
+        class_gains=tuple(answers.class_gains(alpha=alpha)),
         labels_worth=worth,
         beside=None
         if data.beside is None

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pydantic import BaseModel, Field, PositiveInt
 
 from data.base.errors import UsageError
-from evaluation.facts import Looks
 from evaluation.reporting.report import StudyReport, in_points, is_decided
 from evaluation.stopping import FIRST_LOOK, looks
-from flows.study.run_directory import looks_at, record_look
+from flows.study.run_directory import looks_at
 from flows.study.running import OpenStudy
 from flows.study.stages.table import study_weight
 from flows.study.watching import listeners
@@ -58,9 +57,7 @@ def run_until_decided(study: OpenStudy, until: Until, run_cells: Callable[[OpenS
         UsageError: the budget is too short for two replicates.
     """
     folds = max(design.folds for design in study.designs.values())
-    if not looks_at(study.directory, study.config).taken:
-        record_look(study.directory, Looks(planned=None))
-    there = max((look.replicates for look in looks_at(study.directory, study.config).taken), default=0)
+    there = looks_at(study.directory).replicates
     pace = _Pace(started=time.monotonic())
     first = LEAST_REPLICATES if folds == 1 else folds
     if there < first:
@@ -78,7 +75,7 @@ def run_until_decided(study: OpenStudy, until: Until, run_cells: Callable[[OpenS
             study = study.grown(look)
             run_cells(study)
             pace.replicates += look - there
-        report = study.report()
+        report = study.report(final=look < wanted)
         _tell(study, report)
         if look < wanted or all(is_decided(regime.headline.verdict) for regime in report.regimes):
             break

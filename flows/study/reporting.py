@@ -29,8 +29,11 @@ REPORT_JSON = "report.json"
 REPORT_HTML = "report.html"
 
 
-def compute_report(run_directory: Path, config: StudyConfig) -> StudyReport:
+def compute_report(run_directory: Path, config: StudyConfig, *, final: bool = True) -> StudyReport:
     """Compute the report of a run whose cells are all finished, from its stored predictions.
+
+    Args:
+        final: whether it ends what was asked for, whatever it shows.
 
     Raises:
         CorruptFileError: a cell's file is missing or damaged.
@@ -53,7 +56,8 @@ def compute_report(run_directory: Path, config: StudyConfig) -> StudyReport:
         regimes,
         dataset=dataset,
         config=config.model_dump(mode="json"),
-        looks=looks_at(run_directory, config),
+        looks=looks_at(run_directory),
+        final=final,
         timings={cell.name: stage_timings(cell, names=stage_weights(config, cell.regime.name)) for cell in cells},
     )
 
@@ -87,16 +91,19 @@ def _read_beside(cell: Cell, config: StudyConfig) -> CellAnswers:
     )
 
 
-def write_reports(run_directory: Path, config: StudyConfig, *, designs: Designs | None) -> StudyReport:
+def write_reports(
+    run_directory: Path, config: StudyConfig, *, designs: Designs | None, final: bool = True
+) -> StudyReport:
     """Write `report.json` and `report.html`, and record the look at the study that this is.
 
     Args:
         designs: of the regimes, for pictures of the images whose answer changed; None where the data are not at hand.
+        final: whether this look at the study ends what was asked for, whatever it shows.
 
     Raises:
         CorruptFileError: a cell's file is missing or damaged.
     """
-    report = compute_report(run_directory, config)
+    report = compute_report(run_directory, config, final=final)
     record_look(run_directory, report.looks)
     write_text(run_directory / REPORT_JSON, report.model_dump_json(indent=2) + "\n")
     environment = read_record(run_directory / ENVIRONMENT_FILE)

@@ -81,7 +81,7 @@ class Cell:
 def study_cells(config: StudyConfig, run_directory: Path) -> list[Cell]:
     """Return all cells of a study, in order; a regime that a look has decided gets no more."""
     regimes = [regime_of(images_per_class) for images_per_class in config.regimes]
-    looks = looks_at(run_directory, config)
+    looks = looks_at(run_directory)
     return [
         Cell(run_directory, regime, replicate)
         for regime in regimes
@@ -222,14 +222,14 @@ def dataset_facts_file(run_directory: Path) -> Path:
     return run_directory / DATASET_FILE
 
 
-def looks_at(run_directory: Path, config: StudyConfig) -> Looks:
-    """Return the looks that a run has taken at itself; of a new one none, with its number of replicates fixed.
+def looks_at(run_directory: Path) -> Looks:
+    """Return the looks that a run has taken at itself; none of a new one.
 
     Raises:
         CorruptFileError: what the run says of its looks cannot be read.
     """
     file = run_directory / LOOKS_FILE
-    return read_model(file, Looks) if file.exists() else Looks(planned=config.num_replicates)
+    return read_model(file, Looks) if file.exists() else Looks()
 
 
 def record_look(run_directory: Path, looks: Looks) -> None:

@@ -75,10 +75,14 @@ class OpenStudy:
         patiently(lambda: self.store.push(self.directory, [self.directory / "config.toml"]))
         return replace(self, config=config)
 
-    def report(self) -> StudyReport:
-        """Write the report of the finished cells, and let the run hold it."""
+    def report(self, *, final: bool = True) -> StudyReport:
+        """Write the report of the finished cells, and let the run hold it.
+
+        Args:
+            final: whether this look at the study ends what was asked for, whatever it shows.
+        """
         patiently(lambda: self.store.pull_folder(self.directory, "cells"))
-        report = write_reports(self.directory, self.config, designs=self.designs)
+        report = write_reports(self.directory, self.config, designs=self.designs, final=final)
         made = [*sorted(self.directory.glob("report.*")), self.directory / LOOKS_FILE]
         patiently(lambda: self.store.push(self.directory, made))
         return report

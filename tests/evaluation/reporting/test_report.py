@@ -114,10 +114,10 @@ def test_controls_of_the_study_are_made(tmp_path: Path) -> None:
 
 def test_each_look_is_recorded_with_what_it_decided(tmp_path: Path) -> None:
     report = fabricate_run(tmp_path, more_right={10: (18,) * 3 + (17,) * 3, 100: (0, 2, -1, 0, 1, -2)}).report
-    (look,) = report.looks.taken
-    assert look.replicates == 6
-    assert look.decided == ("balanced-10",)
-    assert look.intervals["balanced-10"] == (report.regimes[0].headline.low, report.regimes[0].headline.high)
+    (taken,) = report.looks.taken
+    assert taken.look.replicates == 6
+    assert taken.decided == ("balanced-10",)
+    assert taken.intervals["balanced-10"] == (report.regimes[0].headline.low, report.regimes[0].headline.high)
 
 
 def test_protocol_follows_the_measurement_alone(tmp_path: Path) -> None:
