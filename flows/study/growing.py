@@ -69,7 +69,8 @@ def run_until_decided(study: OpenStudy, until: Until, run_cells: Callable[[OpenS
         pace.replicates, there = first, first
     report: StudyReport | None = None
     for wanted in looks(first=FIRST_LOOK, multiple_of=folds, after=0 if there <= FIRST_LOOK else there):
-        most = min(wanted, until.max_replicates, int(there + pace.affordable(until)) if pace.replicates else wanted)
+        affordable = there + pace.affordable(until) if pace.replicates else wanted
+        most = int(min(wanted, until.max_replicates, affordable))
         look = max(there, most - most % folds)
         if look > there:
             study = study.grown(look)
