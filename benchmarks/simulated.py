@@ -61,6 +61,7 @@ class SimulatedDraws:
     overlap: float = 0.0
     draw_variance: float = DRAW_VARIANCE
     seed_variance: float = SEED_VARIANCE
+    image_variance: float = IMAGE_VARIANCE
 
     @property
     def shared(self) -> float:
@@ -71,7 +72,7 @@ class SimulatedDraws:
     def variance_of_mean(self) -> float:
         """The truth that an interval's width should come from."""
         between = (1 - self.overlap) * self.draw_variance + self.seed_variance / self.seeds
-        residual = (IMAGE_VARIANCE - self.shared) / (self.replicates * self.seeds)
+        residual = (self.image_variance - self.shared) / (self.replicates * self.seeds)
         return between / self.replicates + self.overlap * self.draw_variance + (self.shared + residual) / self.images
 
     def gains(self, rng: np.random.Generator) -> ImageValues:
@@ -87,7 +88,7 @@ class SimulatedDraws:
         effects = np.sqrt(self.draw_variance) * effects
         effects = effects + np.sqrt(self.seed_variance) * rng.normal(size=(*shape[:3], 1))
         by_image = np.sqrt(self.shared / units.per_block) * rng.normal(size=units.number)
-        residual = rng.normal(scale=np.sqrt((IMAGE_VARIANCE - self.shared) / units.per_block), size=shape)
+        residual = rng.normal(scale=np.sqrt((self.image_variance - self.shared) / units.per_block), size=shape)
         return [ImageValues(values=values, unit=1 / units.per_block) for values in effects + by_image + residual]
 
 
@@ -105,6 +106,7 @@ class SimulatedDataSet:
     seeds: int = 1
     draw_variance: float = DRAW_VARIANCE
     seed_variance: float = SEED_VARIANCE
+    image_variance: float = IMAGE_VARIANCE
 
     @property
     def shared(self) -> float:
@@ -115,7 +117,7 @@ class SimulatedDataSet:
     def variance_of_mean(self) -> float:
         """The truth that an interval's width should come from."""
         fits = self.num_folds * self.repeats * self.seeds
-        residual = (IMAGE_VARIANCE - self.shared) / (self.repeats * self.seeds)
+        residual = (self.image_variance - self.shared) / (self.repeats * self.seeds)
         of_data_set = self.draw_variance * (1 - 1 / self.num_folds)
         return of_data_set + self.seed_variance / fits + (self.shared + residual) / self.images
 
@@ -134,7 +136,7 @@ class SimulatedDataSet:
             of_training = (influence.sum() - of_test) / (units.number - sizes)
             by_fit = of_training + rng.normal(scale=np.sqrt(self.seed_variance), size=(self.seeds, self.num_folds))
             values[repeat] = by_fit[:, fold_of] + by_image
-        residual = rng.normal(scale=np.sqrt((IMAGE_VARIANCE - self.shared) / units.per_block), size=values.shape)
+        residual = rng.normal(scale=np.sqrt((self.image_variance - self.shared) / units.per_block), size=values.shape)
         return ImageValues(values=values + residual, unit=1 / units.per_block), folds
 
 

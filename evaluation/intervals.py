@@ -17,8 +17,8 @@ This holds its coverage however large each part truly is. Given the estimated va
 its degrees), the normal mean is covered with probability F(sum w_k t_k^2 u_k), where F is the distribution function of
 a chi-square with one degree and w_k the true shares. F is concave, so that this is at least sum w_k F(t_k^2 u_k), whose
 expectation is the promised level in each term. It needs no independence between the u_k and holds at every level,
-and so under Bonferroni's correction and `evaluation.stopping`. From 10 replicates on it is within 4 % of the width of
-an interval that knows all the variances' ratios.
+and so under Bonferroni's correction and `evaluation.stopping`. From 10 replicates on it is at most 5 % wider
+than Satterthwaite's.
 
 **Differences of mean squares.** Where a part can only be had as one mean square less another, its term is
 t(degrees)^2 * added - z^2 * subtracted, never below 0 (in the manner of Graybill & Wang 1980 and Ting et al. 1990),
@@ -330,7 +330,9 @@ class CrossValidation:
     In a model where the gain is linear in the training images, the overlap is tau (K - 1) / K with tau the variance
     between independent training sets, and V_F1 = tau / (K - 1) + phi with phi the variance between fits. With tau =
     rho phi this makes kappa = rho (K - 1)^2 / (K (K - 1 + rho)): 0.29 for 5 folds and rho = `DRAWS_TO_FIT`, where
-    Nadeau & Bengio have 0.25.
+    Nadeau & Bengio have 0.25. Were rho 0.7, intervals of 20 fits would miss in 3 % of studies of 200 images, 5 % of 500
+    and 9 % of 2,000 where 5 % are promised (simulated): the errors of images hide it in small sets. The fewer folds,
+    the less of the interval is due to not knowing V_F, and the fewer images are trained on.
 
     Attributes:
         folds: (J, P) int64, the fold of each image in each of J repeats, 0 to K - 1.

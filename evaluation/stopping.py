@@ -12,8 +12,9 @@ study will go, so that spending cannot be planned by a largest number. It is pla
 look, taken when the replicates asked for are there or the budget is spent, and may spend four fifths of what is left
 before it: 0.8 of alpha, 0.16 after one extension, 0.032 after two. Of this, interim looks have spent exp(-10 / R) when
 R replicates are there, in a later leg, begun after R_0, exp(-max(10, R_0) / (R - R_0)); the final look gets the rest.
-What is final must not depend on what the look shows, and nor must the number of replicates that comes next, so take it
-from `looks` or from the user's wish.
+What is final must not depend on what the look shows. The number of replicates that comes next should not either, so it
+is taken from `looks` or from the user, but little is lost by it: who picks the extension that serves him best, after a
+look at 5 replicates, is wrong with probability 0.049 in both looks together (computed for a normal mean, alpha 0.05).
 
 A study of a fixed number of replicates is one final look at 0.8 alpha: what it pays for being open to an extension is
 an interval 5 % wider with 20 replicates, 8 % with 5.
@@ -22,8 +23,9 @@ Compared (`python -m benchmarks.coverage stopping`; SD 1, wished gain 0.7, 95 %)
 effects 0, 0.3, 0.5, 1 and 2: with these shares 37, 51, 42, 15, 7; looking after every replicate at an anytime-valid
 interval (t mixture; Lai 1976, Annals of Statistics 4, 265; Wang & Ramdas, arXiv 2310.03722) 32, 43, 36, 13, 7; halving
 alpha at each look 50, 85, 65, 15, 6. The anytime-valid interval is 1.6 times as wide as a plain t interval where 20
-replicates were asked for, against 1.05 times here, and has no place for errors that all looks share. No Python library
-was found that does either for a t statistic.
+replicates were asked for, against 1.05 times here, and has no place for errors that all looks share. Libraries exist
+for group-sequential designs with a planned last look (gsdesign) and for anytime-valid sequences (confseq, expectation,
+ville), not for intervals made of several variances; all that is needed here is a sum of shares.
 """
 
 import math
