@@ -31,7 +31,7 @@ from evaluation.arms import TrainingSet
 from evaluation.classifiers import PREDICTION_BATCH, ClassifierProgress, ConvNet, FitOptions, fit_convnet
 from evaluation.config import ClassifierConfig, FeaturesConfig
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 def instrument_directory() -> Path:
