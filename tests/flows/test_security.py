@@ -15,6 +15,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from data.base.device import Compute
 from data.base.errors import AugmentError, CorruptFileError
 from data.base.files import digest_file, read_json
+from data.config import DataConfig
 from data.regimes import regime_of
 from flows.commands.serve import serve
 from flows.runners import LOCAL_CLUSTER
@@ -22,6 +23,7 @@ from flows.server import study_server
 from flows.study.config import StudyConfig, resolve_config
 from flows.study.reporting import write_reports
 from flows.study.run_directory import Cell, load_run_config, new_run_location, study_cells
+from flows.study.running import context_of
 from flows.study.stages.table import stages_of
 from flows.study.verification import verify
 from gan.checkpoint import load_generator
