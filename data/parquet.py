@@ -190,4 +190,7 @@ def _decoded(table: pa.Table, path: Path) -> Iterator[npt.NDArray[np.uint8]]:
     for row, content in enumerate(pa.compute.struct_field(table["image"], "bytes")):
         if not content.is_valid:
             raise CorruptFileError(f"{path}, row {row}: the image is missing")
-        yield decode_image(content.as_py(), where=f"{path}, row {row}")
+        pixels = decode_image(content.as_py(), where=f"{path}, row {row}").pixels
+        if pixels.dtype != np.uint8:
+            raise CorruptFileError(f"{path}, row {row}: the image has more than 8 bits a value")
+        yield pixels

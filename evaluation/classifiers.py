@@ -20,7 +20,7 @@ from data.base.cuda_graphs import RecordedStep
 from data.base.device import Compute
 from data.base.errors import AugmentError, UsageError
 from data.base.randomness import torch_stream
-from data.images import to_pixels, to_unit_range
+from data.tensors import to_pixels, to_unit_range
 from evaluation.arms import TrainingSet, evened_rows
 from evaluation.batches import batch_rows
 from evaluation.config import ClassifierConfig

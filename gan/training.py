@@ -23,7 +23,8 @@ from data.base.device import Compute
 from data.base.errors import AugmentError
 from data.base.files import digest_json, write_json
 from data.base.randomness import torch_stream
-from data.images import LabelledImages, to_pixels, to_unit_range
+from data.images import LabelledImages
+from data.tensors import to_pixels, to_unit_range
 from gan.batches import Batches
 from gan.checkpoint import load_checkpoint, save_checkpoint, save_generator
 from gan.closeness import kernel_distance
