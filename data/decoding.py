@@ -1,11 +1,13 @@
 """Encoded images in and out, guarded: sizes are checked before a pixel is decoded."""
 
 import io
+import os
 import struct
 import sys
 import warnings
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -17,6 +19,7 @@ from data.base.limits import MAX_ENCODED_BYTES, MAX_IMAGE_PIXELS, check_limit
 
 ACCEPTED_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
 WHITE = 255
+_STDERR = 2
 _ENCODING_BATCH = 256
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GIT_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
@@ -60,7 +63,7 @@ def decode_image(content: bytes, *, where: str, ground: int = WHITE) -> Picture:
     """
     check_limit(len(content), MAX_ENCODED_BYTES, what=f"{where}: bytes of the image", advice="shrink the image")
     try:
-        with _open(content) as image:
+        with _quiet(is_tiff=content[:2] in (b"II", b"MM")), _open(content) as image:
             check_limit(
                 image.width * image.height,
                 MAX_IMAGE_PIXELS,
@@ -92,10 +95,25 @@ def _why_not(content: bytes) -> str:
     return f"the image cannot be decoded ({' or '.join(ACCEPTED_FORMATS)} expected); repair or remove it"
 
 
+@contextmanager
+def _quiet(*, is_tiff: bool) -> Iterator[None]:
+    """Keep off the terminal what Pillow, and libtiff past it, print of odd files: the user gets one line of ours."""
+    with warnings.catch_warnings(action="ignore"):
+        if not is_tiff:
+            yield
+            return
+        kept, nowhere = os.dup(_STDERR), os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, _STDERR)
+            yield
+        finally:
+            os.dup2(kept, _STDERR)
+            os.close(kept)
+            os.close(nowhere)
+
+
 def _open(content: bytes) -> Image.Image:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of large images; the limit is ours
-        return Image.open(io.BytesIO(content), formats=ACCEPTED_FORMATS)
+    return Image.open(io.BytesIO(content), formats=ACCEPTED_FORMATS)
 
 
 def _picture(image: Image.Image, content: bytes, ground: int) -> Picture:

@@ -26,6 +26,7 @@ class Classes:
     names: tuple[str, ...]
     facts: tuple[str, ...]
     _numbers: Mapping[Label, int]
+    _given: tuple[str, ...]
 
     @classmethod
     def of(cls, labels: Sequence[Label], names: tuple[str, ...] | None, *, where: str) -> "Classes":
@@ -69,7 +70,7 @@ class Classes:
             more = f" and {len(dropped) - _SHOWN:,} more" if len(dropped) > _SHOWN else ""
             shown = ", ".join(repr(name) for name in dropped[:_SHOWN])
             facts.append(f"class names without a training image were dropped: {shown}{more}")
-        return cls(names=tuple(spellings), facts=tuple(facts), _numbers=numbers)
+        return cls(names=tuple(spellings), facts=tuple(facts), _numbers=numbers, _given=names or ())
 
     def numbers(self, labels: Sequence[Label], *, where: str) -> npt.NDArray[np.int64]:
         """Return the class of each label, (N,) int64.
@@ -81,7 +82,10 @@ class Classes:
         for label in set(labels) - known.keys():  # a spelling that the train split does not have
             if isinstance(label, str) and unified_name(label) in known:
                 known[label] = known[unified_name(label)]
-        unknown = sorted((str(label) for label in set(labels) - known.keys()), key=natural_key)
+        unknown = sorted(
+            (self._given[label] if isinstance(label, int) and self._given else str(label))
+            for label in set(labels) - known.keys()
+        )
         if unknown:
             raise AugmentError(
                 f"{where}: class {unknown[0]!r} of the test split does not occur in the train split; add images of it "

@@ -11,10 +11,10 @@ from data.base.errors import AugmentError
 from data.base.limits import MAX_DECODED_BYTES, MAX_IMAGES, MAX_SIDE, MIN_SIDE, SIDE_STEP, check_limit
 from data.config import DataConfig
 from data.decoding import Picture, Trait
+from data.images import LUMINANCE
 from data.sources.depth import Scale, ValuesSeen, scale_of
 
 Pixels = npt.NDArray[np.uint8]
-_GRAY_WEIGHTS = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma, as Pillow converts
 
 
 def network_size(height: int, width: int) -> tuple[int, int]:
@@ -113,7 +113,7 @@ class ImageCollector:
         self._num_colour += 1
         if self._colour != "gray":
             return image
-        gray = np.tensordot(_GRAY_WEIGHTS, image, 1)[None]
+        gray = np.tensordot(LUMINANCE, image, 1)[None]
         return gray.astype(image.dtype) if image.dtype.kind == "f" else np.rint(gray).astype(image.dtype)
 
     def finish(self) -> Pixels:

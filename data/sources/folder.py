@@ -32,7 +32,7 @@ class _Tree:
     """What lies below a folder.
 
     Attributes:
-        files: images, as parts of their paths below `root`, in natural order.
+        files: images, as parts of their paths below `root`, in order.
         left_out: other files, counted by reason.
         empty: folders directly below `root` that hold no image.
     """
@@ -110,8 +110,9 @@ def load_folder(path: Path, config: DataConfig) -> Source:
 
     def records(images: Sequence[_Image]) -> Iterator[Record]:
         for image in images:
-            read = partial(read_image_file, image.file, ground=config.ground)
-            yield Record(str(image.file), read, title(image), image.group(config.group_level))
+            file = image.file
+            read = partial(read_image_file, file, ground=config.ground)
+            yield Record(str(file), read, title(image), image.group(config.group_level))
 
     return read_found(
         Found(
@@ -217,6 +218,7 @@ def _unwrapped(path: Path) -> tuple[_Tree, list[str]]:
 
 
 def _listed(root: Path) -> _Tree:
+    """List what lies below a folder: folders, which are classes, in natural order, files inside them by name."""
     files: list[Parts] = []
     left_out: Counter[str] = Counter()
     tops: list[str] = []
@@ -232,31 +234,27 @@ def _listed(root: Path) -> _Tree:
                 continue
             entered.add(resolved)
             with os.scandir(folder) as entries:
-                ordered = sorted(entries, key=lambda entry: natural_key(entry.name))
+                ordered = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
             raise CorruptFileError(f"cannot list {folder}: {error.strerror or error}") from error
-        folders: list[Parts] = []
+        folders: list[str] = []
         for entry in ordered:
             if entry.name.startswith(".") or entry.name == "__MACOSX":
                 continue
             if entry.is_dir():
-                folders.append((*parts, entry.name))
+                folders.append(entry.name)
             elif not entry.is_file():
                 left_out["dangling links" if entry.is_symlink() else "special files"] += 1
             elif Path(entry.name).suffix.lower() in IMAGE_SUFFIXES:
                 files.append((*parts, entry.name))
             else:
                 left_out[f"{Path(entry.name).suffix.lower()} files" if "." in entry.name else "other files"] += 1
-        if not parts:
-            tops = [one[0] for one in folders]
-        pending += reversed(folders)
+        folders.sort(key=natural_key)
+        tops = tops if parts else folders
+        pending += [(*parts, name) for name in reversed(folders)]
     with_images = {parts[0] for parts in files if len(parts) > 1}
     empty = tuple(top for top in tops if top not in with_images)
-    return _Tree(root=root, files=tuple(sorted(files, key=_natural)), left_out=left_out, empty=empty)
-
-
-def _natural(parts: Parts) -> tuple[tuple[str | int, ...], ...]:
-    return tuple(natural_key(part) for part in parts)
+    return _Tree(root=root, files=tuple(files), left_out=left_out, empty=empty)
 
 
 def _described(images: Sequence[_Image]) -> str:
