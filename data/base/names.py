@@ -40,12 +40,10 @@ def natural_key(name: str) -> tuple[str | int, ...]:
 
 
 def public_dataset_name(name: str) -> str:
-    """Return a data set's name as it may be published: of `kind:path` only the path's last part."""
+    """Return a data set's name as it may be published: of `kind:path`, or of a path, only its last part."""
     kind, separator, path = name.partition(":")
-    if not separator:
-        return name
-    parts = [part for part in re.split(r"[/\\]", path) if part not in ("", ".", "..", "~")]
-    return f"{kind}:{parts[-1]}" if parts else f"{kind}:data"
+    parts = [part for part in re.split(r"[/\\]", path or name) if part not in ("", ".", "..", "~")]
+    return f"{kind}{separator}{parts[-1] if parts else 'data'}" if separator else (parts or ["data"])[-1]
 
 
 def safe_file_name(text: str) -> str:

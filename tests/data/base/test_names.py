@@ -99,6 +99,7 @@ def test_composition_makes_no_other_class():
         ("mnist", "mnist"),
         ("folder:/home/me/ward 7/surname", "folder:surname"),
         ("folder:/home/me/x/", "folder:x"),
+        ("/home/me/x", "x"),
         ("parquet:C:\\Users\\me\\x.parquet", "parquet:x.parquet"),
         ("folder:..", "folder:data"),
         ("npz:~/x.npz", "npz:x.npz"),
