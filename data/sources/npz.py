@@ -4,7 +4,6 @@ Names are read by their words: `train_images` and `train_labels` (MedMNIST; also
 `y_train` (Keras), or `images` and `labels` where the file is one split. `class_names` may name the classes.
 """
 
-import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,13 +23,14 @@ from data.sources.arrays import ArrayReader
 from data.sources.classes import Label
 from data.sources.reading import Found, Record, read_found
 from data.sources.source import Source
-from data.sources.splits import FileKind, Split, assign_roles, list_files, split_named
+from data.sources.splits import FileKind, Split, assign_roles, list_files, split_named, words_of
 
 NPZ = FileKind(
     kind="npz",
     suffixes=(".npz",),
     takes="npz:PATH takes a NumPy archive with arrays such as train_images and train_labels",
 )
+_SHOWN = 12
 Role = Literal["images", "labels", "groups", "names"]
 
 _ROLES: Mapping[str, Role] = {
@@ -91,6 +91,8 @@ def _read(path: Path, config: DataConfig) -> tuple[dict[Split, list[_Part]], tup
         for file in files:
             arrays = _arrays(file)
             keys, unknown = _keys(arrays, config)
+            if not keys:
+                raise UsageError(f"{file} has no images and labels by name; it has {_shown(arrays)}: {NPZ.takes}")
             if unknown:
                 facts.append(f"arrays that are neither images nor labels were left out: {', '.join(unknown)}")
             names = names or _names(arrays, file)
@@ -124,8 +126,7 @@ def _keys(
     for name in arrays:
         if name.lower() in _NAMES:
             continue
-        words = re.findall(r"[a-z]+", name.lower())
-        roles: set[Role] = {_ROLES[word] for word in words if word in _ROLES}
+        roles: set[Role] = {_ROLES[word] for word in words_of(name) if word in _ROLES}
         if config.group_column and config.group_column.lower() in name.lower():
             roles = {"groups"}
         split = split_named(name)
@@ -138,8 +139,7 @@ def _keys(
 
 def _part(file: Path, arrays: Mapping[str, npt.NDArray[Any]], roles: Mapping[Role, str], config: DataConfig) -> _Part:
     if "images" not in roles:
-        known = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
-        raise UsageError(f"{file} has no images to its {next(iter(roles.values()))}; it has {known}: {NPZ.takes}")
+        raise UsageError(f"{file} has no images to its {next(iter(roles.values()))}; it has {_shown(arrays)}")
     key = roles["images"]
     images = arrays[key]
     if images.ndim not in (2, 3, 4) or (images.ndim == 4 and not {images.shape[1], images.shape[3]} & {1, 3, 4}):
@@ -193,6 +193,10 @@ def _names(arrays: Mapping[str, npt.NDArray[Any]], file: Path) -> tuple[str, ...
                 raise AugmentError(f"{file}: {name} must be a list of texts, it is {array.shape} {array.dtype}")
             return tuple(array.tolist())
     return None
+
+
+def _shown(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    return ", ".join(f"{name} {array.shape}" for name, array in list(arrays.items())[:_SHOWN]) or "no arrays"
 
 
 def _described(parts: Sequence[_Part]) -> str:

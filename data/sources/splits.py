@@ -28,10 +28,14 @@ _MAX_DEPTH = 4  # folders between a data set's folder and its files
 _SHOWN = 3
 
 
+def words_of(name: str) -> list[str]:
+    """Return the words in a name, in small letters: `trainImages_01` holds train and images."""
+    return re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
+
+
 def split_named(name: str) -> Split | None:
     """Return the split that a file or folder is named for: by the words in it, in any case; None where they differ."""
-    words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
-    found = {_WORDS[word] for word in words if word in _WORDS}
+    found = {_WORDS[word] for word in words_of(name) if word in _WORDS}
     if _MNIST_TEST.search(name.lower()):
         found.add("test")
     if found == {"train", "validation"}:  # such as train_val: all that there is to learn from
