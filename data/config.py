@@ -10,6 +10,7 @@ from data.base.limits import MAX_SIDE, MIN_SIDE, SIDE_STEP
 DEFAULT_DATASET = "auto"
 LONG_TAILED = re.compile(r"long-tailed:([1-9][0-9]{0,8}):([0-9]+(?:\.[0-9]+)?)")
 
+LongTailOrder = Literal["frequency", "label"]
 ImagesPerClass = int | str
 """A positive number, "all", or "long-tailed:N_MAX:RATIO"."""
 
@@ -31,7 +32,7 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
     images_per_class: tuple[ImagesPerClass, ...] = Field(
         default=(10, 100), min_length=1, description='numbers, "all", or "long-tailed:500:100" (largest class, ratio)'
     )
-    long_tail_order: Literal["frequency", "label"] = Field(
+    long_tail_order: LongTailOrder = Field(
         default="frequency",
         description="which classes are rare in a long tail: the ones with fewest images (ties: the later label), or "
         "the later labels",
