@@ -25,6 +25,7 @@ class Source:
         resized_from: (height, width) of the images before they were resized by rule, or None.
         held_out: whether the test split was drawn from the data set's only split.
         verified: whether the files' digests were compared with published ones.
+        notes: what `warning` says, one by one.
         layout: how the data set was found to be laid out, and which part went where; a line each.
         left_out: images that were left out as bad, each with its reason.
     """
@@ -36,6 +37,7 @@ class Source:
     resized_from: tuple[int, int] | None = None
     held_out: bool = False
     verified: bool = False
+    notes: tuple[str, ...] = ()
     layout: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
 
@@ -166,6 +168,7 @@ def split_source(user: UserImages, *, share: float, seed: int) -> Source:
         train=train,
         test=test,
         warning="; ".join(notes),
+        notes=tuple(notes),
         resized_from=user.resized_from,
         held_out=user.test is None,
         layout=user.layout,
