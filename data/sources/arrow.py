@@ -60,6 +60,7 @@ def _open(path: Path) -> _ArrowFile:
         with pa.memory_map(str(path)) as source:
             reader = _reader(source)
             schema = reader.schema
+            _ = schema.names  # of a damaged file this raises, here as everywhere
         num_rows = sum(len(batch) for batch in _batches(path))
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = damage(path) or f"{(str(error).splitlines() or ['unknown'])[0]}; restore it from a copy"

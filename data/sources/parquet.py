@@ -77,6 +77,7 @@ def _open(path: Path) -> _ParquetFile:
     try:
         file = pq.ParquetFile(path)
         claimed = sum(file.metadata.row_group(group).total_byte_size for group in range(file.metadata.num_row_groups))
+        _ = file.schema_arrow.names  # of a damaged file this raises, here as everywhere
         opened = _ParquetFile(path=path, file=file, schema=file.schema_arrow, num_rows=file.metadata.num_rows)
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = damage(path) or f"{(str(error).splitlines() or ['unknown'])[0]}; restore it from a copy"
