@@ -1,6 +1,6 @@
 """The headline pair of one replicate: seconds of one core and what is gained, of an earlier version and of this one.
 
-    git worktree add /tmp/earlier 6f62d9c
+    git worktree add /tmp/earlier COMMIT      # one that has this benchmark
     python -m benchmarks.cell --earlier /tmp/earlier --draws 12 --first-draw 7000
 
 A replicate is a GAN trained on its own subset of MNIST, its samples, and two classifiers each of real+classical and of
@@ -22,16 +22,16 @@ from pathlib import Path
 from typing import TypedDict
 
 import torch
+from scipy import stats
 
 from benchmarks.protocol import Judge, held_out, overridden, trained_samples
 from benchmarks.results import add_result, median_and_range
-from data.augmentation import DeformationConfig
 from data.base.device import resolve_compute
 from data.base.randomness import numpy_stream
+from data.config import DeformationConfig
 from data.regimes import BalancedRegime, draw_subset
 from data.sources.registry import load_source
-from evaluation.config import ClassifierConfig, EvaluationConfig
-from evaluation.statistics import paired_gains
+from evaluation.config import ClassifierConfig, TrainingConfig
 from gan.config import GanConfig
 
 SEEDS = 2  # classifiers of each arm
@@ -71,7 +71,7 @@ def replicate(draw: int, *, images_per_class: int, gan: Sequence[str], classifie
         judge = Judge(
             config=overridden(ClassifierConfig(), classifier),
             deformation=DeformationConfig(),
-            added_shares=EvaluationConfig().added_shares(len(subset)),
+            added_shares=TrainingConfig().for_subset(len(subset)).added_shares,
             judged_on=validation,
             seed=1000 * draw + seed,
             compute=compute,
@@ -94,12 +94,20 @@ def replicate(draw: int, *, images_per_class: int, gan: Sequence[str], classifie
 
 def replicate_of(version: Path, draw: int, arguments: argparse.Namespace, *, changed: bool) -> Replicate:
     """Run one replicate with the code of another checkout, in a process of its own."""
-    command = [sys.executable, __file__, "--one", str(draw), "--images-per-class", str(arguments.images_per_class)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.cell",
+        "--one",
+        str(draw),
+        "--images-per-class",
+        str(arguments.images_per_class),
+    ]
     if changed:
         for option in ("gan", "classifier"):
             command += [part for text in getattr(arguments, option) for part in (f"--{option}", text)]
     environment = os.environ | {"PYTHONPATH": str(version.resolve()), "OMP_NUM_THREADS": "1"}
-    finished = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    finished = subprocess.run(command, env=environment, cwd=version, check=True, stdout=subprocess.PIPE, text=True)
     told: Replicate = json.loads(finished.stdout.splitlines()[-1])
     return told
 
@@ -128,12 +136,13 @@ def figures_of(rows: Mapping[str, Sequence[Replicate]]) -> list[tuple[str, str]]
         figures.append((f"{name}: seconds of one core a replicate", f"{seconds}; {parts}"))
         figures.append((f"{name}: real+classical", f"{statistics.mean(row['reference'] for row in own):.2f} %"))
         figures.append((f"{name}: real+classical+synthetic", f"{statistics.mean(row['arm'] for row in own):.2f} %"))
-    for (name, values), gain in zip(
-        differences.items(), paired_gains(list(differences.values()), confidence=0.95), strict=True
-    ):
+    for name, values in differences.items():
         what = name if name not in rows else f"{name}: paired gain"
-        interval = gain.unavailable if gain.low is None else f"95 % interval {gain.low:+.2f} to {gain.high:+.2f}"
-        figures.append((f"{what} in points, {len(values)} draws", f"{gain.mean:+.2f}, {interval}"))
+        interval = "no interval"
+        if len(values) > 1:
+            low, high = stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
+            interval = f"95 % interval {low:+.2f} to {high:+.2f}"
+        figures.append((f"{what} in points, {len(values)} draws", f"{statistics.mean(values):+.2f}, {interval}"))
     if len(rows) > 1:
         ratios = [
             total_seconds(a) / total_seconds(b) for a, b in zip(rows["earlier"], rows["this version"], strict=True)

@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_valid
 from data.base.device import DeviceChoice, Precision
 from data.base.errors import UsageError
 from data.config import DataConfig, ImagesPerClass
+from data.regimes import Regime, regime_of
 from evaluation.config import ClassifierConfig
 from evaluation.protocol import EvaluationConfig
 from gan.config import GanConfig, SamplingConfig
@@ -94,7 +95,16 @@ class StudyConfig(BaseModel, frozen=True, extra="forbid"):
         return int(self.replicates)
 
     @property
-    def regimes(self) -> tuple[ImagesPerClass, ...]:
+    def regimes(self) -> tuple[Regime, ...]:
+        """How much labelled data the study is about, once "auto" is decided.
+
+        Raises:
+            ValueError: it is still "auto".
+        """
+        return tuple(regime_of(value, order=self.data.long_tail_order) for value in self.regime_values)
+
+    @property
+    def regime_values(self) -> tuple[ImagesPerClass, ...]:
         """The values of `data.images_per_class`, once "auto" is decided.
 
         Raises:

@@ -5,7 +5,6 @@ from functools import lru_cache
 from data.base.errors import UsageError
 from data.config import DataConfig
 from data.design import Design, OneDataSet, design_of, resolve_images_per_class
-from data.regimes import regime_of
 from data.sources.registry import load_source
 from data.sources.source import Source
 from evaluation.arms import MORE_LABELS
@@ -27,8 +26,7 @@ def designs_of(config: StudyConfig, source: Source) -> Designs:
     Raises:
         UsageError: the data cannot fill a regime, or cannot be divided into folds.
     """
-    regimes = [regime_of(value) for value in config.regimes]
-    return {regime.name: design_of(source, regime, config.data, seed=config.seed) for regime in regimes}
+    return {regime.name: design_of(source, regime, config.data, seed=config.seed) for regime in config.regimes}
 
 
 @lru_cache(maxsize=4)
