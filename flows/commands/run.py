@@ -210,7 +210,7 @@ def print_report(report: StudyReport, store: RunStore, *, console: Console) -> N
     for regime in report.regimes:
         console.print(escape(regime.sentence), highlight=False, soft_wrap=True)
         if regime.needed is not None:
-            more = f" (augment run --resume {store.location} --until-decided)"
+            more = f" (augment run --resume {store.location} --until-decided)" if regime.needed.fewest else ""
             console.print(escape(f"  {needed_sentence(regime.needed)}{more}"), highlight=False, soft_wrap=True)
         if regime.labels_worth is not None:
             console.print(escape(f"  {worth_sentence(regime.labels_worth)}"), highlight=False, soft_wrap=True)
