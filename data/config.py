@@ -40,7 +40,7 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
         "where the pool holds ten times a subset, else folds",
     )
     folds: Annotated[int, Field(ge=2, le=20)] | Literal["auto"] = Field(
-        default="auto", description="one data set: K; auto: 5, or as many as the rarest class has images"
+        default="auto", description="one data set: K; auto: 4, or as many as the rarest class has images"
     )
     judge_on: Literal["test", "validation"] = Field(
         default="test", description="validation: on train images kept apart, for choices that the test must not see"

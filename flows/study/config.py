@@ -76,7 +76,7 @@ class StudyConfig(BaseModel, frozen=True, extra="forbid"):
     seed: int = Field(default=0, ge=0)
     replicates: PositiveInt | Literal["auto"] = Field(
         default="auto",
-        description=f"how often each regime is repeated; auto: {FRESH_REPLICATES} fresh draws, or each fold once",
+        description=f"how often each regime is repeated; auto: {FRESH_REPLICATES} fresh draws, or each fold twice",
     )
     first_replicate: int = Field(default=0, ge=0, description="number of the first one: others are other draws")
     data: DataConfig = DataConfig()

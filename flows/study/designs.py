@@ -10,6 +10,8 @@ from data.sources.source import Source
 from evaluation.arms import MORE_LABELS
 from flows.study.config import FRESH_REPLICATES, StudyConfig
 
+REPEATS = 2  # of the folds, by default: with one, nothing tells the errors of folds and of test images apart
+
 Designs = dict[str, Design]
 """Name of a regime to its design."""
 
@@ -49,7 +51,7 @@ def resolve_study(config: StudyConfig, source: Source) -> StudyConfig:
     folds = [design.folds for design in designs.values() if isinstance(design, OneDataSet)]
     if config.replicates == "auto":
         fresh = len(folds) < len(regimes)
-        wanted = FRESH_REPLICATES if fresh else max(folds)
+        wanted = FRESH_REPLICATES if fresh else REPEATS * max(folds)
     else:
         wanted = config.replicates
     most = max(folds, default=1)

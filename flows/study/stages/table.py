@@ -112,6 +112,12 @@ def _arm_reads(variant: str) -> tuple[str, ...]:
     )
 
 
+def _classifier_stream(variant: str) -> tuple[str | int, ...]:
+    """Return the stream of one training. Each arm has its own: `evaluation.intervals` takes fits to vary by themselves."""
+    arm, seed = arm_of(variant)
+    return ("classifier", arm, *([seed] if seed else []))
+
+
 STAGES: tuple[StageKind[Any], ...] = (
     StageKind(
         name="subset",
@@ -169,7 +175,7 @@ STAGES: tuple[StageKind[Any], ...] = (
             synthetic_per_class=config.sampling.images_per_class,
         ),
         resolve=lambda settings, subset: settings.for_subset(len(subset)),
-        stream=lambda variant: ("classifier", arm_of(variant)[1]),  # the arms of a pair share it: common random numbers
+        stream=_classifier_stream,
         output=lambda cell, variant: cell.predictions_file(*arm_of(variant)),
         more_output=lambda output: [path for path in [beside_file(output)] if path.exists()],
         weight=_classifier_weight,
