@@ -113,7 +113,7 @@ def _arm_reads(variant: str) -> tuple[str, ...]:
 
 
 def _classifier_stream(variant: str) -> tuple[str | int, ...]:
-    """Return the stream of one training. Each arm has its own: `evaluation.intervals` takes fits to vary by themselves."""
+    """Return the stream of one training; each arm has its own, as `evaluation.intervals` takes it to be."""
     arm, seed = arm_of(variant)
     return ("classifier", arm, *([seed] if seed else []))
 
