@@ -2,6 +2,8 @@
 
 import os
 import sys
+import threading
+import time
 
 import typer
 from rich.console import Console
@@ -18,6 +20,8 @@ from flows.commands.run import run
 from flows.commands.serve import serve
 from flows.commands.verify import verify
 from flows.progress import SERVER_ERRORS
+
+EXIT_SECONDS = 15.0  # for what is told to Prefect's server last
 
 app = typer.Typer(
     name="augment",
@@ -42,7 +46,22 @@ def main() -> None:
         Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
         if isinstance(error.__cause__, SERVER_ERRORS):
             os._exit(error.exit_code)  # a proper exit would wait minutes for the server that went away
+        end_in_time(error.exit_code)
         sys.exit(error.exit_code)
+    except SystemExit as end:
+        end_in_time(end.code if isinstance(end.code, int) else 0)
+        raise
+
+
+def end_in_time(code: int) -> None:
+    """Let this process end within seconds of its last line, even where a library's thread or queue waits for ever."""
+
+    def watch() -> None:
+        threading.main_thread().join()  # it counts as ended as soon as the interpreter begins to shut down
+        time.sleep(EXIT_SECONDS)
+        os._exit(code)
+
+    threading.Thread(target=watch, daemon=True, name="end-in-time").start()
 
 
 if __name__ == "__main__":
