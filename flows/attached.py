@@ -12,12 +12,18 @@ import sys
 import threading
 import time
 
+STDIN = 0
 SHUTDOWN_SECONDS = 5.0  # to end in order; then at once
 
 
 def end_with_parent() -> None:
-    """Wait for the parent to end, then end this process."""
-    sys.stdin.buffer.read()
+    """Wait for the parent to end, then end this process.
+
+    The descriptor itself is read: a thread that waits in `sys.stdin` holds a lock that the interpreter needs at its own
+    end, so that a module that fails early would end in an abort (SIGABRT) instead of by its own exit code.
+    """
+    while os.read(STDIN, 4096):
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(SHUTDOWN_SECONDS)
     os._exit(1)
