@@ -24,6 +24,7 @@ from evaluation.reporting.comparison import NamedReport, compare_reports, incomp
 from evaluation.reporting.comparison_page import write_comparison
 from evaluation.reporting.report import StudyReport, read_report
 from evaluation.statistics import paired_gains
+from flows.attached import end_with_serve
 from flows.augmentation_study import SEQUENTIAL, augmentation_study
 from flows.progress import artifact_key
 from flows.study.config import RunnerConfig, StudyConfig
@@ -75,6 +76,7 @@ def scheduled_study(
     Raises:
         RegressionError: the gain or a fidelity figure regressed beyond its interval, unless `on_regression` is "warn".
     """
+    end_with_serve()
     runs = store_of(runs_directory)
     source = patiently(lambda: study_source(config.data))
     unfinished = unfinished_run(runs, config, source)
@@ -109,6 +111,7 @@ def augmentation_export(generator: Path | str, output: Path, num_images: int = 1
     Args:
         generator: path or fsspec URL of a cell's `generator` folder.
     """
+    end_with_serve()
     request = ExportRequest(num_images=num_images, seed=seed)
     compute = resolve_compute(device="auto", precision="auto")
     with store_of(generator).fetched(GENERATOR_FILE, PROVENANCE_FILE) as directory:

@@ -267,11 +267,14 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def end_dead_runs(deployment: str) -> list[str]:
+def end_dead_runs(deployment: str, *, message: str) -> list[str]:
     """Mark runs of the deployments of this name as crashed that a database tells of although nobody can be at them.
 
-    For a server that has just been started here: what ran when it was killed was ended with it, or reports nowhere. A
-    run that seems to go on for ever would keep the deployment's only place.
+    For a server that has just been started here, or when serving ends: what ran was ended with it, or reports nowhere.
+    A run that seems to go on for ever would keep the deployment's only place.
+
+    Args:
+        message: what became of them.
     """
     under_way = FlowRunFilterState(
         type=FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING, StateType.CANCELLING])
@@ -286,7 +289,7 @@ def end_dead_runs(deployment: str) -> list[str]:
             flow_run_filter=FlowRunFilter(state=under_way, parent_flow_run_id=called_by_them)
         )
         for run in [*dead, *inside]:
-            crashed: State = Crashed(message="the server ended while this run was under way")
+            crashed: State = Crashed(message=message)
             client.set_flow_run_state(run.id, crashed, force=True)
     return [run.name for run in dead]
 

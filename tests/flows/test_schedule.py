@@ -19,7 +19,6 @@ from prefect.logging import disable_run_logger
 from data.base.errors import AugmentError, CorruptFileError, RegressionError, UsageError
 from evaluation.reporting.comparison import NamedReport
 from evaluation.reporting.report import StudyReport, build_report, read_report
-from flows.commands.serve import ServedStudy, Timetable, deployments
 from flows.schedule import (
     JUDGEMENT_FILE,
     augmentation_comparison,
@@ -27,6 +26,7 @@ from flows.schedule import (
     scheduled_study,
     unfinished_run,
 )
+from flows.serving import ServedStudy, Timetable, deployments
 from flows.study.config import RunnerConfig, StudyConfig
 from flows.study.reporting import compute_report
 from flows.study.retrying import StoreError, may_pass, patiently
@@ -215,8 +215,8 @@ def test_automation_of_the_readme_pauses_the_schedule_after_a_regression(
     runs: RunStore, tiny: StudyConfig, tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = ServedStudy(config=tiny, runs_directory=runs.location, runner=RunnerConfig(), on_regression="warn")
-    timetable = Timetable(cron="0 3 * * *", interval=None)
-    deployment_id = deployments(job, name="watched", schedule=timetable)[0].apply()
+    timetable = Timetable(cron="0 3 * * *", interval=None, timezone="UTC")
+    deployment_id = deployments(job, name="watched", timetable=timetable)[0].apply()
     text, replaced = re.subn(r"<id from .*>", str(deployment_id), readme_automation())
     assert replaced == 1
     (tmp_path / "regression.yaml").write_text(text)
@@ -335,7 +335,7 @@ def test_cause_of_a_failed_write_decides() -> None:
 
 def test_all_flows_are_served_one_run_at_a_time(tiny: StudyConfig, tmp_path: Path) -> None:
     job = ServedStudy(config=tiny, runs_directory=str(tmp_path), runner=RunnerConfig(), on_regression="warn")
-    served = deployments(job, name="nightly", schedule=Timetable(cron="0 3 * * *", interval=None))
+    served = deployments(job, name="nightly", timetable=Timetable(cron="0 3 * * *", interval=None, timezone="UTC"))
     assert [deployment.flow_name for deployment in served] == [
         "scheduled_study",
         "augmentation_comparison",
