@@ -23,8 +23,9 @@ from benchmarks.protocol import overridden, random_ensemble
 from benchmarks.results import add_result, median_and_spread, seconds_each
 from data.base.device import Compute, resolve_compute
 from data.base.randomness import torch_stream
-from data.images import LabelledImages, to_unit_range
+from data.images import LabelledImages
 from data.sources.registry import load_source
+from data.tensors import to_unit_range
 from gan.config import GanConfig
 from gan.networks import Discriminator, Generator
 from gan.sampling import draw_images

@@ -1,6 +1,7 @@
 """Configuration of the data side of a study: which data set, how it is read, how much of it."""
 
 import re
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, field_validator
 
@@ -17,9 +18,23 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
     """The data set and the regimes: how many labelled images per class the study pretends to have."""
 
     dataset: str = Field(default=DEFAULT_DATASET, min_length=1, description="a name, parquet:PATH or folder:PATH")
-    images_per_class: tuple[ImagesPerClass, ...] = Field(
-        default=(10, 100), min_length=1, description='numbers, "all", or "long-tailed:500:100" (largest class, ratio)'
+    images_per_class: Annotated[tuple[ImagesPerClass, ...], Field(min_length=1)] | Literal["auto"] = Field(
+        default="auto",
+        description='numbers, "all", or "long-tailed:500:100" (largest class, ratio); auto: 10 and 100 where there are '
+        "ten times as many, else all",
     )
+    design: Literal["auto", "fresh draws", "one data set"] = Field(
+        default="auto",
+        description="how replicates come about: fresh draws from a pool, or folds of one data set; auto: fresh draws "
+        "where the pool holds ten times a subset, else folds",
+    )
+    folds: Annotated[int, Field(ge=2, le=20)] | Literal["auto"] = Field(
+        default="auto", description="one data set: K; auto: 5, or as many as the rarest class has images"
+    )
+    judge_on: Literal["test", "validation"] = Field(
+        default="test", description="validation: on train images kept apart, for choices that the test must not see"
+    )
+    validation_images: int = Field(default=5000, ge=1, description="kept apart where judge_on is validation")
     image_column: str = Field(default="image", min_length=1, description="parquet: column of the images")
     label_column: str = Field(default="label", min_length=1, description="parquet: column of the labels")
     resize: int = Field(
@@ -42,13 +57,21 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
     @field_validator("images_per_class", mode="before")
     @classmethod
     def _numbers(cls, value: object) -> object:
+        if isinstance(value, str) and value != "auto":
+            value = [part.strip() for part in value.split(",")]
+        if isinstance(value, list | tuple) and list(value) == ["auto"]:
+            return "auto"
         if not isinstance(value, list | tuple):
             return value
         return tuple(int(item) if isinstance(item, str) and item.strip().isdecimal() else item for item in value)
 
     @field_validator("images_per_class")
     @classmethod
-    def _known_and_distinct(cls, value: tuple[ImagesPerClass, ...]) -> tuple[ImagesPerClass, ...]:
+    def _known_and_distinct(
+        cls, value: tuple[ImagesPerClass, ...] | Literal["auto"]
+    ) -> tuple[ImagesPerClass, ...] | Literal["auto"]:
+        if value == "auto":
+            return value
         for item in value:
             if isinstance(item, int) and item < 1:
                 raise ValueError(f"{item} images per class are asked for; ask for 1 or more, or 'all'")

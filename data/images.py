@@ -6,8 +6,6 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,18 +17,23 @@ class LabelledImages:
         labels: (N,) int64 in [0, len(class_names)).
         rows: (N,) int64, each image's row number in its source split.
         class_names: one name per label.
+        groups: (N,) int64, equal where images belong together, such as a patient's; -1 belongs to none but its own.
+            None: no image belongs to another.
     """
 
     images: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
     rows: npt.NDArray[np.int64]
     class_names: tuple[str, ...]
+    groups: npt.NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.images.dtype != np.uint8:
             raise ValueError(f"images must be (N, C, H, W) uint8, got {self.images.shape} {self.images.dtype}")
         if len({len(self.images), len(self.labels), len(self.rows)}) != 1:
             raise ValueError("images, labels and rows differ in length")
+        if self.groups is not None and len(self.groups) != len(self.images):
+            raise ValueError("images and groups differ in length")
         if len(self.labels) and (self.labels.min() < 0 or self.labels.max() >= self.num_classes):
             raise ValueError(f"labels must lie in [0, {self.num_classes})")
 
@@ -64,10 +67,11 @@ class LabelledImages:
             labels=self.labels[indices],
             rows=self.rows[indices],
             class_names=self.class_names,
+            groups=None if self.groups is None else self.groups[indices],
         )
 
     def digest(self) -> str:
-        """Return the SHA-256 of pixels, labels, rows and class names: the set's identity in provenance.
+        """Return the SHA-256 of pixels, labels, rows, class names and groups: the set's identity in provenance.
 
         Computed once: every stage asks for the digests of whole splits, and nobody changes images in place.
         """
@@ -78,20 +82,11 @@ class LabelledImages:
         sha = hashlib.sha256(repr((self.images.shape, self.class_names)).encode())
         for array in (self.images, self.labels, self.rows):
             sha.update(array.ravel().data)
+        if self.groups is not None:
+            sha.update(self.groups.ravel().data)
         return sha.hexdigest()
 
 
 def identities(images: LabelledImages) -> list[bytes]:
     """Return a digest of each image's pixels: equal where images are equal."""
     return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images.images]
-
-
-def to_unit_range(images: npt.NDArray[np.uint8]) -> Tensor:
-    """Map (N, C, H, W) uint8 pixels to float32 in [-1, 1], the range of the generator's tanh."""
-    return torch.from_numpy(np.ascontiguousarray(images)).float().div_(127.5).sub_(1.0)
-
-
-def to_pixels(images: Tensor) -> npt.NDArray[np.uint8]:
-    """Map (N, C, H, W) float images in [-1, 1] to uint8 pixels, rounding to nearest."""
-    pixels = images.float().add(1.0).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
-    return pixels.cpu().contiguous().numpy()

@@ -16,8 +16,9 @@ from data.augmentation import deform
 from data.base.errors import UsageError
 from data.base.randomness import child_seed, numpy_stream, torch_stream
 from data.config import DeformationConfig
-from data.images import LabelledImages, to_pixels, to_unit_range
+from data.images import LabelledImages
 from data.sources.registry import Source
+from data.tensors import to_pixels, to_unit_range
 from evaluation.checks import Check, CheckName
 from evaluation.config import SamplesConfig
 from evaluation.features import FeatureNetwork

@@ -19,8 +19,9 @@ from data.augmentation import deform, deform_by, draw_deformations
 from data.base.cuda_graphs import RecordedStep
 from data.base.device import Compute
 from data.base.errors import AugmentError, UsageError
+from data.base.operations import count_operations
 from data.base.randomness import torch_stream
-from data.images import to_pixels, to_unit_range
+from data.tensors import to_pixels, to_unit_range
 from evaluation.batches import batch_rows
 from evaluation.config import ClassifierConfig
 from evaluation.training_set import TrainingSet, evened_rows
@@ -196,6 +197,18 @@ def fit_convnet(training: TrainingSet, options: FitOptions) -> FittedConvNet:
                 ClassifierProgress(step=step, num_steps=config.steps, loss=value, images_per_second=rate)
             )
     return FittedConvNet(network.eval(), compute)
+
+
+def classifier_operations(config: ClassifierConfig, *, shape: tuple[int, int, int], num_classes: int) -> int:
+    """Return how many floating-point operations a training takes on images of `shape` (C, H, W); at least 1."""
+    if config.kind != "convnet":
+        return 1
+    network = ConvNet(config, channels=shape[0], num_classes=num_classes)
+
+    def step() -> None:
+        network(torch.zeros(config.batch_size, *shape)).sum().backward()
+
+    return config.steps * count_operations(step)
 
 
 def balanced_weights(labels: npt.NDArray[np.int64], *, num_classes: int) -> Tensor:

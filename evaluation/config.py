@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, PositiveInt
 from data.config import DeformationConfig
 
 ShareOrAuto = Annotated[float, Field(gt=0, lt=1)] | Literal["auto"]
+LEAST_LONGER = 2.0  # so that the arm tells in any case whether its reference was trained to its plateau
 FEW_IMAGES, MOST_ADDED = 100, 0.5  # benchmarks/TRIALS.md, "Less of them the more real images there are"
 
 
@@ -106,6 +107,11 @@ class TrainingConfig(BaseModel, frozen=True, extra="forbid"):
         default=1.0, gt=0, le=1, description="evened-out: synthetic images fill classes up to this share of a class"
     )
     filter: FilterConfig = FilterConfig()
+    equal_compute: Annotated[float, Field(ge=1)] | Literal["auto"] = Field(
+        default="auto",
+        description="equal-compute: how many times the steps of the other arms; auto: as many operations as the "
+        f"generator and its arm take, at least {LEAST_LONGER:g} times",
+    )
 
     def for_subset(self, num_images: int) -> Self:
         """Return the configuration with "auto" decided for a subset of `num_images`; what was set stays as it is.

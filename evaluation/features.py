@@ -26,7 +26,8 @@ from data.base.device import Compute
 from data.base.errors import CorruptFileError
 from data.base.files import digest_file, digest_json, write_atomically
 from data.base.randomness import child_seed, numpy_stream
-from data.images import LabelledImages, to_unit_range
+from data.images import LabelledImages
+from data.tensors import to_unit_range
 from evaluation.classifiers import PREDICTION_BATCH, ClassifierProgress, ConvNet, FitOptions, fit_convnet
 from evaluation.config import ClassifierConfig, FeaturesConfig
 from evaluation.training_set import TrainingSet

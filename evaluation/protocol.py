@@ -3,7 +3,7 @@
 from difflib import get_close_matches
 from typing import Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from evaluation.arms import ARMS, HEADLINE_ARM, HEADLINE_REFERENCE, ArmName, default_arms
 from evaluation.config import SamplesConfig, TrainingConfig
@@ -13,9 +13,23 @@ class EvaluationConfig(TrainingConfig, frozen=True, extra="forbid"):
     """What is trained and measured in each cell."""
 
     arms: tuple[ArmName, ...] = Field(default_factory=default_arms)
+    classifier_seeds: PositiveInt = Field(
+        default=2, description="trainings of each arm that the headline is held against, and of the headline arm"
+    )
+    without_more_labels: tuple[str, ...] = Field(
+        default=(), description="regimes whose data hold no more labelled images to try; decided where data are known"
+    )
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     wished_gain: float = Field(default=0.005, gt=0, lt=1, description="the gain worth having; 0.005 is half a point")
     samples: SamplesConfig = SamplesConfig()
+
+    def seeds_of_arms(self, regime: str) -> dict[ArmName, int]:
+        """Return the arms of a cell of a regime, and how often the classifier of each is trained."""
+        return {
+            arm: self.classifier_seeds if ARMS[arm].every_seed else 1
+            for arm in self.arms
+            if ARMS[arm].role != "more labels" or regime not in self.without_more_labels
+        }
 
     def training(self) -> TrainingConfig:
         """Return the part that the arms' predictions depend on."""

@@ -28,6 +28,7 @@ from flows.attached import end_with_serve
 from flows.augmentation_study import SEQUENTIAL, augmentation_study
 from flows.progress import artifact_key
 from flows.study.config import RunnerConfig, StudyConfig
+from flows.study.designs import study_source
 from flows.study.reporting import REPORT_HTML, REPORT_JSON
 from flows.study.retrying import patiently
 from flows.study.run_directory import (
@@ -37,7 +38,6 @@ from flows.study.run_directory import (
     load_run_config,
     other_data_of,
 )
-from flows.study.running import study_source
 from flows.study.store import RunStore, store_of
 from gan.export import GENERATOR_FILE, PROVENANCE_FILE, ExportRequest, export_dataset
 

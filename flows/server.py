@@ -300,6 +300,12 @@ def tell_the_rest() -> None:
         service.drain_all(timeout=DRAIN_SECONDS)
 
 
+def end_without_server(error: AugmentError) -> None:
+    """End the process at once where the server that the error speaks of does not answer any more."""
+    if isinstance(error.__cause__, SERVER_ERRORS):
+        os._exit(error.exit_code)
+
+
 @contextmanager
 def study_server() -> Iterator[None]:
     """Let the block have a Prefect server: the one that is configured, else a lean one for one study.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from data.base.device import Compute
 from data.base.errors import UsageError
-from data.images import to_pixels
+from data.tensors import to_pixels
 from gan.networks import GeneratorEnsemble
 
 SAMPLE_BATCH = 1024

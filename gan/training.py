@@ -22,8 +22,10 @@ from data.base.cuda_graphs import RecordedStep
 from data.base.device import Compute
 from data.base.errors import AugmentError
 from data.base.files import digest_json, write_json
+from data.base.operations import count_operations
 from data.base.randomness import torch_stream
-from data.images import LabelledImages, to_pixels, to_unit_range
+from data.images import LabelledImages
+from data.tensors import to_pixels, to_unit_range
 from gan.batches import Batches
 from gan.checkpoint import load_checkpoint, save_checkpoint, save_generator
 from gan.closeness import kernel_distance
@@ -142,6 +144,17 @@ class Training:
         metrics = self._step(self.batches.of_step(self.state.step), draws.latent, *draws.views)
         self.state.step += 1
         return StepMetrics(metrics.discriminator_loss.clone(), metrics.generator_loss.clone())
+
+
+def training_operations(subset: LabelledImages, *, config: GanConfig) -> int:
+    """Return how many floating-point operations a whole training on `subset` takes.
+
+    Args:
+        config: with "auto" decided (`GanConfig.for_subset`).
+    """
+    compute = Compute(device="cpu", precision="float32")
+    training = Training(subset, config=config.model_copy(update={"compiled": False}), seed=0, compute=compute)
+    return config.steps * count_operations(training.step)
 
 
 def snapshot_steps(config: GanConfig) -> frozenset[int]:

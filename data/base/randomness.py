@@ -5,9 +5,12 @@ cells can be computed in any order or in parallel (numpy.random.SeedSequence, `s
 """
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def child_seed(root_seed: int, *names: str | int) -> int:
@@ -23,6 +26,8 @@ def numpy_stream(root_seed: int, *names: str | int) -> np.random.Generator:
     return np.random.default_rng(child_seed(root_seed, *names))
 
 
-def torch_stream(root_seed: int, *names: str | int) -> torch.Generator:
+def torch_stream(root_seed: int, *names: str | int) -> "torch.Generator":
     """Return a CPU torch generator for the stream `names` below `root_seed`."""
+    import torch  # reading data takes NumPy's streams alone, and does not wait for torch
+
     return torch.Generator().manual_seed(child_seed(root_seed, *names))

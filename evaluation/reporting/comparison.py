@@ -16,8 +16,10 @@ from scipy import stats
 
 from data.base.errors import UsageError
 from evaluation.arms import ArmName
+from evaluation.gains import Gain
 from evaluation.reporting.report import RegimeReport, StudyReport, flatten_config, in_points
-from evaluation.statistics import Gain, Verdict, holm
+from evaluation.statistics import holm
+from evaluation.verdicts import Verdict
 
 COMPARISON_VERSION = 1
 HEADLINE = "headline gain"

@@ -12,10 +12,11 @@ from markupsafe import Markup
 from data.base.errors import AugmentError, UsageError
 from data.base.files import read_json, write_text
 from evaluation.arms import HEADLINE_ARM, HEADLINE_REFERENCE
+from evaluation.gains import Gain
 from evaluation.reporting.charts import sparkline
 from evaluation.reporting.rendering import points, render_page
 from evaluation.reporting.report import StudyReport, read_report
-from evaluation.statistics import Gain, Verdict
+from evaluation.verdicts import Verdict
 
 REPORT_FILE, PAGE_FILE, INDEX_FILE = "report.json", "report.html", "index.html"
 ENVIRONMENT_FILE, CONFIG_FILE = "environment.json", "config.toml"

@@ -9,9 +9,10 @@ from rich.markup import escape
 from data.base.errors import SourceUnavailableError
 from flows.commands.console import output_console
 from flows.commands.run import print_report
+from flows.study.designs import Designs, study_designs
 from flows.study.reporting import write_reports
 from flows.study.run_directory import load_run_config, study_cells
-from flows.study.running import study_source, summarise_cell
+from flows.study.running import summarise_cell
 from flows.study.store import store_of
 
 
@@ -19,11 +20,12 @@ def report(run: Annotated[Path, typer.Argument(help="Run directory whose cells a
     """Compute report.json and report.html again from the stored predictions."""
     console = output_console()
     config = load_run_config(run)
+    designs: Designs | None
     try:
-        test = study_source(config.data).test
+        designs = study_designs(config)
     except SourceUnavailableError as error:
         console.print(f"without pictures of test images: {escape(str(error))}", highlight=False)
-        test = None
+        designs = None
     for cell in study_cells(config, run):
         summarise_cell(cell, config)
-    print_report(write_reports(run, config, test=test), store_of(run), console=console)
+    print_report(write_reports(run, config, designs=designs), store_of(run), console=console)

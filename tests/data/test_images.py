@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from data.images import identities, to_pixels, to_unit_range
+from data.images import identities
+from data.tensors import to_pixels, to_unit_range
 
 
 def test_pixels_survive_the_range_of_tanh():

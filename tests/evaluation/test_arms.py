@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
 
+from data.base.device import Compute
 from data.base.errors import UsageError
 from data.images import identities
 from evaluation.arms import (
     ARMS,
     HEADLINE_ARM,
+    MORE_LABELS,
     Arm,
     Material,
     balancing_arms,
@@ -15,11 +17,12 @@ from evaluation.arms import (
     synthetic_shares,
     training_set,
 )
+from evaluation.classifiers import FitOptions
 from evaluation.config import TrainingConfig
 from evaluation.protocol import EvaluationConfig
 from evaluation.training_set import evened_rows
 
-UNDEFORMED = {"real", "real+synthetic", "synthetic", "real+duplicated"}
+UNDEFORMED = {"real", "real+synthetic", "synthetic"}
 TAILED = np.array([8, 4, 1])
 
 
@@ -28,13 +31,21 @@ def no_ensemble(monkeypatch):
     monkeypatch.setattr("evaluation.filtering.confident_samples", lambda material: material.synthetic)
 
 
-def material(subset, synthetic):
+def material(subset, synthetic, pool=None):
+    options = FitOptions(
+        config=TrainingConfig().classifier,
+        added_shares=(0.5, 0.0),
+        seed=0,
+        compute=Compute(device="cpu", precision="float32"),
+        on_progress=lambda progress: None,
+    )
     return Material(
         subset=subset,
         given_synthetic=synthetic,
+        given_pool=pool,
         num_synthetic=30 if synthetic is None else len(synthetic),
         config=TrainingConfig(),
-        options=None,
+        options=options,
     )
 
 
@@ -43,7 +54,7 @@ def compose(striped):
     subset, synthetic = striped.take(np.arange(12)), striped.take(np.arange(30, 60))
 
     def compose(arm):
-        return training_set(arm, material(subset, synthetic)), subset, synthetic
+        return training_set(arm, material(subset, synthetic, pool=striped)), subset, synthetic
 
     return compose
 
@@ -71,7 +82,7 @@ def test_arms_that_need_no_generator_are_composed_without_one(striped):
     subset = striped.take(np.arange(12))
     for name, arm in ARMS.items():
         if not arm.needs_generator:
-            training_set(name, material(subset, None))
+            training_set(name, material(subset, None, pool=striped))
         else:
             with pytest.raises(ValueError, match="needs no generator asks for synthetic images"):
                 training_set(name, material(subset, None))
@@ -79,7 +90,7 @@ def test_arms_that_need_no_generator_are_composed_without_one(striped):
 
 def test_a_new_arm_is_one_entry_of_the_table(striped, monkeypatch):
     toy = Arm(
-        description="a toy", reference="real", needs_generator=False, base=lambda it: it.subset.take(np.arange(3))
+        description="a toy", reference="real", role="without generator", base=lambda it: it.subset.take(np.arange(3))
     )
     monkeypatch.setitem(ARMS, "toy", toy)
     assert EvaluationConfig(arms=("toy", *default_arms())).arms[-1] == "toy"
@@ -193,7 +204,25 @@ def test_mixed_arms_add_the_synthetic_set(compose, arm):
     assert (training.base, training.added) == (subset, synthetic)
 
 
-def test_duplicates_are_the_subset_at_the_synthetic_size(compose):
-    training, subset, synthetic = compose("real+duplicated")
+def test_deformed_copies_are_the_subset_deformed_at_the_synthetic_size(compose):
+    training, subset, synthetic = compose("deformed-copies")
     assert len(training.added) == len(synthetic)
     assert set(training.added.rows) == set(subset.rows)
+    assert not set(identities(training.added)) & set(identities(subset))
+
+
+@pytest.mark.parametrize("arm", list(MORE_LABELS))
+def test_more_labels_add_images_of_the_pool_to_the_subset(compose, striped, arm):
+    training, subset, _ = compose(arm)
+    assert set(subset.rows) < set(training.base.rows) <= set(striped.rows)
+    assert list(training.base.class_counts()) == [round(MORE_LABELS[arm] * 4)] * 3
+
+
+def test_fewer_more_labels_are_among_more_of_them(compose):
+    rows = [set(compose(arm)[0].base.rows) for arm in MORE_LABELS]
+    assert rows[0] <= rows[1] <= rows[2]
+
+
+def test_an_arm_that_sees_the_subset_alone_is_given_no_pool(striped):
+    with pytest.raises(ValueError, match="asks for the pool"):
+        training_set("labels-x2", material(striped, None))

@@ -7,7 +7,14 @@ from evaluation.protocol import EvaluationConfig
 
 
 def test_arms_on_request_are_off_by_default():
-    on_request = {"real+classical+filtered", "oversampled", "class-weighted", "evened-out", "synthetic+classical"}
+    on_request = {
+        "real+synthetic",
+        "real+classical+filtered",
+        "oversampled",
+        "class-weighted",
+        "evened-out",
+        "synthetic+classical",
+    }
     assert set(ARMS) - set(EvaluationConfig().arms) == on_request
     assert EvaluationConfig().arms == default_arms()
 

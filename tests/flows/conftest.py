@@ -47,7 +47,9 @@ def tiny() -> StudyConfig:
         ),
         sampling=SamplingConfig(images_per_class=20, shard_size=100),
         evaluation=EvaluationConfig(
+            arms=("real", "real+classical", "equal-compute", "real+classical+synthetic", "synthetic", "labels-x2"),
             classifier=ClassifierConfig(steps=20, width=4),
+            equal_compute=2.0,
             samples=SamplesConfig(features=FeaturesConfig(steps=20, width=4)),
         ),
         compute=ComputeConfig(device="cpu", precision="float32", threads=1),

@@ -53,6 +53,7 @@ def cell(config: StudyConfig, finished: Path) -> Cell:
 def test_every_arm_is_reported_against_its_reference(report: StudyReport) -> None:
     assert {arm.name for arm in report.regimes[0].arms} == set(ARMS)
     evened = report.regimes[0].arm("evened-out")
+    assert evened is not None
     assert evened.reference == "oversampled"
     assert evened.macro_f1_gain is not None
     assert len(evened.macro_f1_gain.values) == 1

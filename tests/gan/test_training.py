@@ -16,7 +16,8 @@ from pydantic import ValidationError
 import gan.training
 from data.base.device import Compute
 from data.base.errors import CorruptFileError, UsageError
-from data.images import LabelledImages, to_unit_range
+from data.images import LabelledImages
+from data.tensors import to_unit_range
 from gan.checkpoint import load_generator
 from gan.config import GanConfig, chapter_dcgan
 from gan.game import StepMetrics, draws_of_step, train_step, update_average

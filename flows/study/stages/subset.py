@@ -1,4 +1,4 @@
-"""Stage `subset`: draw all that the cell's generator and classifiers may see of the train split."""
+"""Stage `subset`: draw all that the cell's generator and classifiers may see of the data set."""
 
 import numpy as np
 from pydantic import BaseModel
@@ -16,9 +16,9 @@ class SubsetSettings(BaseModel, frozen=True):
     images_per_class: ImagesPerClass
 
 
-def draw_cell_subset(job: Job[SubsetSettings], *, train: LabelledImages) -> str:
-    """Write the regime's images, drawn from the train split by the cell's own stream."""
-    subset = draw_subset(train, regime_of(job.settings.images_per_class), rng=np.random.default_rng(job.seed))
+def draw_cell_subset(job: Job[SubsetSettings], *, pool: LabelledImages) -> str:
+    """Write the regime's images, drawn from the cell's pool by the cell's own stream."""
+    subset = draw_subset(pool, regime_of(job.settings.images_per_class), rng=np.random.default_rng(job.seed))
     write_subset(job.output, subset)
     job.on_update(1.0, "")
     return f"{len(subset):,} images"
