@@ -22,12 +22,14 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTa
 from data.base.errors import AugmentError, UsageError
 from flows.server import api_url_everywhere
 from flows.study.config import RunnerConfig
+from flows.study.scratch import sweep_scratch
 from flows.tag_limits import remember_tag_limits, unlimited_tags
 
 Result = TypeVar("Result")
 
 MAX_LOST_WORKERS = 3  # a cell that loses its worker more often is likely what kills it
 POLL_SECONDS = 0.5
+KILL_SECONDS = 5.0
 FORWARDING_SECONDS = 5.0  # for the last log lines of the workers to be passed on
 DASK_CONNECT_SECONDS = 20
 DASK_WORKERLESS_SECONDS = 60.0  # for a cluster to replace its workers, or for somebody to start new ones
@@ -115,6 +117,8 @@ def _started(runner: RunnerConfig, *, workers: int) -> Iterator[TaskRunner[Any]]
             if runner.kind == "processes":  # leaving the pool would wait for the cells in it
                 for child in set(multiprocessing.active_children()) - before:
                     child.kill()
+                    child.join(KILL_SECONDS)
+                sweep_scratch()
             raise
 
 
@@ -206,6 +210,7 @@ def end_with_parent() -> None:
 
     def watch() -> None:
         wait_for_any([parent.sentinel])
+        sweep_scratch(of_this_process=True)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True, name="end-with-parent").start()

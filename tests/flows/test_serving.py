@@ -53,9 +53,7 @@ def change(name: str, update: DeploymentUpdate) -> None:
         client.update_deployment(on_server(name).id, update)
 
 
-@pytest.mark.parametrize(
-    "change_of_time", [datetime(2026, 3, 29, tzinfo=BERLIN), datetime(2026, 10, 25, tzinfo=BERLIN)]
-)
+@pytest.mark.parametrize("changed", [datetime(2026, 3, 29, tzinfo=BERLIN), datetime(2026, 10, 25, tzinfo=BERLIN)])
 def test_nightly_run_keeps_its_hour_over_both_changes_of_time(changed: datetime) -> None:
     schedules = [DeploymentScheduleCreate(schedule=each) for each in NIGHTLY.schedules()]
     due = next_runs(schedules, start=changed - timedelta(days=2), count=5)
