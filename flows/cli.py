@@ -3,7 +3,10 @@
 `COMMANDS` is the table of them, with the line that `augment --help` shows: reading it imports no torch and no Prefect.
 """
 
+import os
 import sys
+import threading
+import time
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -15,6 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from data.base.errors import AugmentError
 
+EXIT_SECONDS = 15.0  # for what is told to Prefect's server last
 QUESTION = "Does GAN augmentation help on my data, by how much, and can I trust the answer?"
 
 
@@ -88,7 +92,22 @@ def main() -> None:
     except AugmentError as error:
         Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
         exit_at_once_without_server(error)
+        end_in_time(error.exit_code)
         sys.exit(error.exit_code)
+    except SystemExit as end:
+        end_in_time(end.code if isinstance(end.code, int) else 0)
+        raise
+
+
+def end_in_time(code: int) -> None:
+    """Let this process end within seconds of its last line, even where a library's thread or queue waits for ever."""
+
+    def watch() -> None:
+        threading.main_thread().join()  # it counts as ended as soon as the interpreter begins to shut down
+        time.sleep(EXIT_SECONDS)
+        os._exit(code)
+
+    threading.Thread(target=watch, daemon=True, name="end-in-time").start()
 
 
 def exit_at_once_without_server(error: AugmentError) -> None:

@@ -1,6 +1,5 @@
 """`augment report`: the report of a finished run again, from its stored predictions, without training."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,16 +15,19 @@ from flows.study.running import summarise_cell
 from flows.study.store import store_of
 
 
-def report(run: Annotated[Path, typer.Argument(help="Run directory whose cells are finished.")]) -> None:
+def report(run: Annotated[str, typer.Argument(help="Run whose cells are finished: a directory or a URL.")]) -> None:
     """Compute report.json and report.html again from the stored predictions."""
-    console = output_console()
-    config = load_run_config(run)
-    designs: Designs | None
-    try:
-        designs = study_designs(config)
-    except SourceUnavailableError as error:
-        console.print(f"without pictures of test images: {escape(str(error))}", highlight=False)
-        designs = None
-    for cell in study_cells(config, run):
-        summarise_cell(cell, config)
-    print_report(write_reports(run, config, designs=designs), store_of(run), console=console)
+    console, store = output_console(), store_of(run)
+    with store.copied() as directory:
+        config = load_run_config(directory)
+        designs: Designs | None
+        try:
+            designs = study_designs(config)
+        except SourceUnavailableError as error:
+            console.print(f"without pictures of test images: {escape(str(error))}", highlight=False)
+            designs = None
+        for cell in study_cells(config, directory):
+            summarise_cell(cell, config)
+        found = write_reports(directory, config, designs=designs)
+        store.push(directory, sorted(directory.glob("report.*")))
+    print_report(found, store, console=console)

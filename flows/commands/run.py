@@ -199,7 +199,10 @@ def run_study(
         ) from error
     store = store_of(run_directory)
     if store.is_local:
-        update_history(Path(run_directory).parent)
+        try:
+            update_history(Path(run_directory).parent)
+        except AugmentError as error:
+            console.print(f"note: no index of runs: {escape(str(error))}", highlight=False, soft_wrap=True)
     with store.fetched(REPORT_JSON) as directory:
         return read_report(directory / REPORT_JSON)
 

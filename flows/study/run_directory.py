@@ -169,10 +169,10 @@ def open_run(run_directory: Path, config: StudyConfig) -> Iterator[Compute]:
 
 
 def load_run_config(run_directory: Path) -> StudyConfig:
-    """Read the configuration of a run that was started by this version.
+    """Read the configuration of a run of this format; its stages may be of an older version's code.
 
     Raises:
-        UsageError: not a run directory, or one of another version.
+        UsageError: not a run directory, or one of another format.
         CorruptFileError: its configuration cannot be read.
     """
     file = run_directory / "config.toml"
@@ -183,12 +183,11 @@ def load_run_config(run_directory: Path) -> StudyConfig:
         facts = read_record(environment)
         versions = facts.get("versions")
         version = versions.get("augmentation-gain") if isinstance(versions, dict) else None
-        found = (facts.get("format_version"), version)
-        expected = (FORMAT_VERSION, metadata.version("augmentation-gain"))
-        if found != expected:
+        if facts.get("format_version") != FORMAT_VERSION:
             raise UsageError(
-                f"{run_directory} was made by version {found[1]} (format {found[0]}), this is {expected[1]} "
-                f"(format {expected[0]}); go on with that version, or start a new run"
+                f"{run_directory} was made by version {version} (format {facts.get('format_version')}), this is "
+                f"{metadata.version('augmentation-gain')} (format {FORMAT_VERSION}); go on with that version, "
+                "or start a new run"
             )
     try:
         return validate_config(tomllib.loads(file.read_text(encoding="utf-8")))
