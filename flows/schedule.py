@@ -11,6 +11,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Literal, TypeVar
 
+import numpy as np
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.events import emit_event
@@ -24,7 +25,7 @@ from evaluation.fidelity import FidelityFigures
 from evaluation.reporting.comparison import NamedReport, compare_reports, incompatibilities
 from evaluation.reporting.comparison_page import write_comparison, write_not_compared
 from evaluation.reporting.report import StudyReport, read_report
-from evaluation.statistics import paired_gains
+from evaluation.statistics import mean_intervals
 from flows.attached import end_with_serve
 from flows.augmentation_study import SEQUENTIAL, augmentation_study
 from flows.progress import artifact_key
@@ -254,12 +255,12 @@ def fidelity_regressions(base: NamedReport, run: NamedReport) -> list[str]:
     regimes = [regime.name for regime in base.report.regimes]
     places = [(name, regime) for name in FIDELITY for regime in regimes]
     differences = [_differences(base, run, regime=regime, figure=FIDELITY[name]) for name, regime in places]
-    gains = paired_gains(differences, confidence=base.report.confidence)
+    intervals = mean_intervals(differences, confidence=base.report.confidence)
     return [
-        f"{run.name} is worse than {base.name} in {regime}: {name} changed by {gain.mean:+.4f} "
-        f"(interval {gain.low:+.4f} to {gain.high:+.4f})"
-        for (name, regime), gain in zip(places, gains, strict=True)
-        if gain.low is not None and gain.high is not None and gain.high < 0
+        f"{run.name} is worse than {base.name} in {regime}: {name} changed by {np.mean(values):+.4f} "
+        f"(interval {interval[0]:+.4f} to {interval[1]:+.4f})"
+        for (name, regime), values, interval in zip(places, differences, intervals, strict=True)
+        if interval is not None and interval[1] < 0
     ]
 
 

@@ -18,7 +18,6 @@ from data.base.errors import UsageError
 from evaluation.arms import ArmName
 from evaluation.gains import Gain
 from evaluation.reporting.report import RegimeReport, StudyReport, flatten_config, in_points
-from evaluation.statistics import holm
 from evaluation.verdicts import Verdict
 
 COMPARISON_VERSION = 1
@@ -67,7 +66,7 @@ class Difference(BaseModel, frozen=True, extra="forbid"):
         quantity: "headline gain", or "accuracy of <arm>"; a share in [0, 1].
         paired: whether the subsets are the same, so that replicates are pairs; replicates that only one of the runs
             has are then left out.
-        low, high: the interval, Holm-corrected over the regimes of this run; those of the accuracies over the arms too.
+        low, high: the interval, corrected (Bonferroni) over the regimes of this run; for accuracies over the arms too.
         change: what the interval says about `run` as seen from `base`.
         unavailable: why there is no interval, or "".
     """
@@ -81,7 +80,7 @@ class Difference(BaseModel, frozen=True, extra="forbid"):
     low: float | None
     high: float | None
     p_value: float | None
-    p_holm: float | None
+    p_corrected: float | None
     change: Change
     unavailable: str
 
@@ -258,11 +257,11 @@ def _run_differences(base: NamedReport, run: NamedReport, *, confidence: float) 
     for family in (quantities[:1], quantities[1:]):
         places = [(quantity, regime) for quantity in family for regime in regimes]
         estimates = [_estimate(base, run, regime=regime.name, quantity=quantity) for quantity, regime in places]
-        judgements = holm([estimate.p_value for estimate in estimates], alpha=1 - confidence)
-        for (quantity, regime), estimate, judgement in zip(places, estimates, judgements, strict=True):
-            low = high = None
-            if judgement.level is not None:
-                half = estimate.half_width(judgement.level)
+        tests = max(1, sum(estimate.p_value is not None for estimate in estimates))
+        for (quantity, regime), estimate in zip(places, estimates, strict=True):
+            low = high = corrected = None
+            if estimate.p_value is not None:
+                half, corrected = estimate.half_width((1 - confidence) / tests), min(1.0, tests * estimate.p_value)
                 low, high = estimate.mean - half, estimate.mean + half
             found.append(
                 Difference(
@@ -275,7 +274,7 @@ def _run_differences(base: NamedReport, run: NamedReport, *, confidence: float) 
                     low=low,
                     high=high,
                     p_value=estimate.p_value,
-                    p_holm=judgement.p_holm,
+                    p_corrected=corrected,
                     change=_change(low, high),
                     unavailable=estimate.unavailable,
                 )

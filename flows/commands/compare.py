@@ -93,7 +93,7 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     numbers = {run.name: str(number) for number, run in enumerate(comparison.runs, start=1)}
     table = Table(title="headline gain in points of accuracy", title_justify="left")
     table.add_column("regime", no_wrap=True)
-    for column in ("run", "gain", "against run 1", "p (Holm)"):
+    for column in ("run", "gain", "against run 1", "p (corrected)"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("result")
     for regime in comparison.regimes:
@@ -103,7 +103,7 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
             if difference is not None:
                 test = "" if difference.paired else " (Welch: other subsets)"
                 size = f"{points(difference.mean)} [{interval(difference.low, difference.high)}]"
-                judged = (escape(size), p_value(difference.p_holm), difference.change + test)
+                judged = (escape(size), p_value(difference.p_corrected), difference.change + test)
             title = escape(regime.title) if place == 0 else ""
             table.add_row(title, numbers[result.run], points(result.headline.mean), *judged)
         table.add_section()

@@ -14,7 +14,7 @@ from scipy.special import ndtr
 from benchmarks.learners import CLASSIFIERS, Problem, cross_validated, true_gain
 from benchmarks.simulated import SHARED_IN_SUBSET, SimulatedAnswers, SimulatedDataSet, SimulatedDraws
 from evaluation.intervals import CrossValidation, FreshDraws
-from evaluation.statistics import paired_gains
+from evaluation.statistics import mean_interval, spread
 from evaluation.stopping import look_at, looks
 from evaluation.verdicts import judge, judge_regimes
 
@@ -44,8 +44,8 @@ def cross_validations(truth, studies, seed=0):
 
 def old_misses(families, truth=0.0):
     """How often the paired t interval of the replicates misses."""
-    gains = [paired_gains([family], confidence=0.95)[0] for family in families]
-    return np.mean([not gain.low <= truth <= gain.high for gain in gains])
+    intervals = [mean_interval(spread(family), confidence=0.95) for family in families]
+    return np.mean([not low <= truth <= high for low, high in intervals])
 
 
 @pytest.mark.parametrize("replicates", [3, 5, 20, 100])
