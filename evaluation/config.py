@@ -17,9 +17,9 @@ class ClassifierConfig(BaseModel, frozen=True, extra="forbid"):
 
     kind: Literal["convnet", "logistic_regression", "knn"] = "convnet"
 
-    steps: PositiveInt = Field(default=800, description="convnet: optimiser steps, the same in every arm")
+    steps: PositiveInt = Field(default=900, description="convnet: optimiser steps, the same in every arm")
     batch_size: int = Field(default=32, ge=2, description="convnet")
-    learning_rate: float = Field(default=4e-3, gt=0, description="convnet: peak of the one-cycle schedule")
+    learning_rate: float = Field(default=8e-3, gt=0, description="convnet: peak of the one-cycle schedule")
     weight_decay: float = Field(default=1e-2, ge=0, description="convnet: AdamW")
     label_smoothing: float = Field(default=0.05, ge=0, lt=1, description="convnet")
     dropout: float = Field(default=0.2, ge=0, lt=1, description="convnet")
