@@ -94,7 +94,8 @@ class Arm:
         deformed: whether all images of its batches are deformed: classical augmentation.
         balance: what makes up for rare classes.
         equal_compute: whether it trains for as long as a generator and a classifier take together.
-        every_seed: whether it is trained once for each of the study's classifier seeds, or once only.
+        every_seed: whether it is trained once for each of the study's classifier seeds, or once only: arms that are far
+            from the headline arm, or dear, need no second one.
         on_request: whether a study has it only where the configuration asks for it.
     """
 
@@ -171,7 +172,6 @@ ARMS: dict[ArmName, Arm] = {
         reference=None,
         role="without generator",
         base=_subset,
-        every_seed=True,
     ),
     HEADLINE_REFERENCE: Arm(
         description="the labelled images, deformed anew in every batch: classical augmentation",
@@ -188,7 +188,6 @@ ARMS: dict[ArmName, Arm] = {
         base=_subset,
         deformed=True,
         equal_compute=True,
-        every_seed=True,
     ),
     HEADLINE_ARM: Arm(
         description="the labelled images, and the GAN's at a share of each batch that fades over the training and is "

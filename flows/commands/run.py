@@ -46,7 +46,7 @@ class Preset(StrEnum):
 
 
 PRESET_HELP = (
-    "quick: 10 and 100 images per class of a large data set, all images of a small one. "
+    "quick: 10 images per class of a large data set, all images of a small one. "
     "standard: 10, 50, 100 and 500, longer trainings, 10 replicates. full: all images too, 20 replicates."
 )
 DURATION = re.compile(r"(\d+(?:\.\d+)?)([smh]?)")

@@ -67,7 +67,7 @@ class RunnerConfig(BaseModel, frozen=True, extra="forbid"):
         return self.workers or max(1, cores // (compute.threads or cores))
 
 
-FRESH_REPLICATES = 6  # of the default study
+FRESH_REPLICATES = 8  # of the default study
 
 
 class StudyConfig(BaseModel, frozen=True, extra="forbid"):
