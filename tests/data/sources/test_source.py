@@ -135,6 +135,19 @@ def test_nearly_blank_images_are_shouted_about_first():
     assert source.warning.startswith("THE IMAGES ARE NEARLY BLANK: 7 of 10 images are one and the same")
 
 
+def test_blank_test_images_are_shouted_about():
+    test = replace(user([0, 1] * 5, 2).train, images=np.zeros((10, 1, 8, 8), np.uint8))
+    source = split_source(user([0, 1] * 5, 2, test), share=0.5, seed=0)
+    assert source.warning.startswith("THE TEST IMAGES ARE NEARLY BLANK: all 10 images are one and the same")
+
+
+def test_a_class_of_one_image_again_and_again_is_named():
+    images = user([0, 1, 1] * 5, 2).train.images.copy()
+    images[::3] = images[:1]
+    source = split_source(user([0, 1, 1] * 5, 2, user([0, 1], 2).train, images=images), share=0.5, seed=0)
+    assert "all train images are one and the same in class 'class 0'" in source.warning
+
+
 def test_names_that_differ_in_case_only_are_noted():
     train = replace(user([0, 1] * 3, 2).train, class_names=("Normal", "normal"))
     assert (
