@@ -160,6 +160,14 @@ def _standardised(images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.asarray(flat / np.where(length > 1e-3, length, np.inf), np.float32)
 
 
+def num_flat(images: LabelledImages) -> int:
+    """Return how many images have no contrast: all pixels alike."""
+    if not len(images):
+        return 0
+    flat = images.images.reshape(len(images), -1)
+    return int((flat.max(1) - flat.min(1) <= FLAT).sum())
+
+
 def blankness(images: LabelledImages) -> str:
     """Return why the images hold next to nothing to learn from, or "": one image again and again, no contrast, dark."""
     if not len(images):
@@ -170,12 +178,10 @@ def blankness(images: LabelledImages) -> str:
         return f"all {len(images):,} images are one and the same"
     if 2 * most > len(images) > 2:
         reasons.append(f"{most:,} of {len(images):,} images are one and the same")
-    flat = images.images.reshape(len(images), -1)
-    num_flat = int((flat.max(1) - flat.min(1) <= FLAT).sum())
-    if 2 * num_flat > len(images):
-        reasons.append(f"{num_flat:,} of {len(images):,} images have no contrast (all pixels alike)")
-    elif int(flat.max()) < DARK:
-        brightest = int(flat.max())
+    without_contrast = num_flat(images)
+    if 2 * without_contrast > len(images):
+        reasons.append(f"{without_contrast:,} of {len(images):,} images have no contrast (all pixels alike)")
+    elif (brightest := int(images.images.max())) < DARK:
         reasons.append(
             f"the brightest pixel of all images is {brightest} of 255 (--set data.bits={brightest.bit_length()} "
             "scales it up)"

@@ -105,8 +105,10 @@ def load_folder(path: Path, config: DataConfig) -> Source:
     roles = assign_roles(splits, config, where=str(path), describe=_described, named_test=named_test)
     published = published_classes(path) or published_classes(found.root)
 
+    titles = dict(zip(published.folders, published.names, strict=True)) if published else {}
+
     def title(image: _Image) -> str:
-        return image.folder if published is None else published.name_of(image.folder)
+        return titles.get(image.folder, image.folder)
 
     def records(images: Sequence[_Image]) -> Iterator[Record]:
         for image in images:
