@@ -224,7 +224,7 @@ class _Reader:
 
     def layout(self) -> list[str]:
         """Return how many groups there are; call it after `group_ids`."""
-        return [f"groups: {len(self._groups):,}, never divided between train and test"] if self._groups else []
+        return [f"groups: {len(self._groups):,}"] if self._groups else []
 
     def _checked_label(self, record: Record) -> Label:
         label, names = record.label, self._found.class_names

@@ -156,7 +156,8 @@ def split_source(user: UserImages, *, share: float, seed: int) -> Source:
         notes.append(f"{len(test_rows):,} of {len(train):,} images are held out for testing (seed {seed}{together})")
         train, test = train.take(train_rows), train.take(test_rows)
     if not len(test):
-        raise AugmentError(f"{user.where}: no images are left to test on; add images or a test split")
+        lone = "every class is one group, which is not divided" if train.groups is not None else "add images"
+        raise AugmentError(f"{user.where}: no images are left to test on; {lone}, or give a test split")
     notes += _uniform_classes(train)
     if user.test is not None and blankness(test):
         notes.insert(0, f"THE TEST IMAGES ARE NEARLY BLANK: {blankness(test)}")

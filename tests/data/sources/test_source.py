@@ -117,6 +117,11 @@ def test_groups_never_cross_the_split_that_is_held_out():
     assert "each group and identical images kept together" in source.warning
 
 
+def test_classes_of_one_group_each_cannot_be_held_out_of():
+    with pytest.raises(AugmentError, match="every class is one group"):
+        split_source(user([0, 1] * 5, 2, groups=np.array([0, 1] * 5)), share=0.2, seed=0)
+
+
 def test_groups_in_both_given_splits_are_counted():
     test = replace(user([0, 1], 2).train, groups=np.array([1, 7]))
     source = split_source(user([0, 1, 1, 0], 2, test, groups=np.array([1, 1, 2, -1])), share=0.2, seed=0)
