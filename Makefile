@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format lock clean bench bench-throughput bench-quality bench-few-data bench-long-tail bench-export bench-scale bench-cost
+.PHONY: help install run test check format lock clean bench bench-throughput bench-quality bench-studies bench-coverage bench-export bench-scale bench-cost
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -25,7 +25,7 @@ check: $(INSTALLED)  ## ruff, mypy --strict, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: bench-throughput bench-export bench-cost bench-quality bench-few-data bench-long-tail bench-scale  ## all benchmarks (hours)
+bench: bench-throughput bench-export bench-cost bench-quality bench-studies bench-coverage bench-scale  ## all benchmarks (hours)
 
 bench-throughput: $(INSTALLED)  ## training images per second against a plain float32 step
 	$(BIN)/python -m benchmarks.throughput
@@ -33,12 +33,13 @@ bench-throughput: $(INSTALLED)  ## training images per second against a plain fl
 bench-quality: $(INSTALLED)  ## time until samples of all of MNIST train a good classifier
 	$(BIN)/python -m benchmarks.quality --split test
 
-bench-few-data: $(INSTALLED)  ## the gain with 10, 50, 100 and 500 images per class
-	$(BIN)/python -m benchmarks.few_data --images-per-class 10 50 100 --draws 20 --split test
-	$(BIN)/python -m benchmarks.few_data --images-per-class 500 --draws 10 --split test
+bench-studies: $(INSTALLED)  ## the studies behind the figures: few labels, rare classes (hours; continues where it stopped)
+	$(BIN)/python -m benchmarks.studies few-labels rare-classes
 
-bench-long-tail: $(INSTALLED)  ## rare classes: a synthetic set that evens them out against what needs no GAN
-	$(BIN)/python -m benchmarks.long_tail --split test
+bench-coverage: $(INSTALLED)  ## whether the intervals keep their promise, on simulated studies (20 minutes)
+	$(BIN)/python -m benchmarks.coverage rows
+	$(BIN)/python -m benchmarks.coverage learners
+	$(BIN)/python -m benchmarks.coverage stopping
 
 bench-export: $(INSTALLED)  ## a million images to Parquet: images per second, memory
 	$(BIN)/python -m benchmarks.export --num-images 1000000

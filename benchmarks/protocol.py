@@ -17,11 +17,11 @@ from data.base.randomness import numpy_stream, torch_stream
 from data.config import DeformationConfig
 from data.images import LabelledImages
 from data.regimes import BalancedRegime, draw_subset
-from evaluation.arms import TrainingSet
 from evaluation.classifiers import Classifier, FitOptions, fit_classifier
 from evaluation.config import ClassifierConfig
 from evaluation.metrics import accuracy
 from evaluation.predictions import Predictions, predictions_on
+from evaluation.training_set import TrainingSet
 from gan.checkpoint import load_generator
 from gan.config import GanConfig
 from gan.networks import Generator, GeneratorEnsemble, initialise

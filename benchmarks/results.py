@@ -3,6 +3,7 @@
 import platform
 import shlex
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -36,15 +37,27 @@ def _processor() -> str:
 
 
 def add_result(benchmark: str, *, compute: Compute, figures: Sequence[tuple[str, str]]) -> None:
-    """Print the figures and add them to RESULTS.md, one row each."""
+    """Print the figures and add them to RESULTS.md, one row each, with the commit that made them."""
     command = shlex.join(["python", "-m", f"benchmarks.{benchmark}", *sys.argv[1:]])
-    day = datetime.now(UTC).date().isoformat()
+    day = f"{datetime.now(UTC).date().isoformat()} {commit()}"
     if not RESULTS.exists():
-        RESULTS.write_text("# Results\n\n| date | command | machine | what | figure |\n|---|---|---|---|---|\n")
+        RESULTS.write_text("# Results\n\n| date, commit | command | machine | what | figure |\n|---|---|---|---|---|\n")
     with RESULTS.open("a", encoding="utf-8") as stream:
         for what, figure in figures:
             print(f"{what}: {figure}")
             stream.write(f"| {day} | `{command}` | {machine(compute)} | {what} | {figure} |\n")
+
+
+def commit() -> str:
+    """Return the short name of the commit that the tree stands on, with a + where it was changed since."""
+    root = Path(__file__).parent.parent
+    described = subprocess.run(
+        ["git", "-C", str(root), "describe", "--always", "--abbrev=7", "--dirty=+", "--exclude=*"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return described.stdout.strip() or "no commit"
 
 
 def synchronise(compute: Compute) -> None:

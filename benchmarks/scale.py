@@ -89,7 +89,7 @@ def measure(config: StudyConfig, *, workers: int) -> Measurement:
         started = time.perf_counter()
         augmentation_study(config, run, runner=runner)
         elapsed_seconds = time.perf_counter() - started
-        cells, names = study_cells(config, run), stage_weights(config)
+        cells = study_cells(config, run)
         ends = [path.stat().st_mtime for path in run.glob("cells/*/*/stages/*.json")]
         starts = [
             path.stat().st_mtime - float(read_json(path)["cost"]["elapsed_seconds"])
@@ -100,7 +100,9 @@ def measure(config: StudyConfig, *, workers: int) -> Measurement:
             elapsed_seconds=elapsed_seconds,
             working_seconds=max(ends) - min(starts),
             stage_seconds=sum(
-                cost.elapsed_seconds for cell in cells for cost in stage_timings(cell, names=names).values()
+                cost.elapsed_seconds
+                for cell in cells
+                for cost in stage_timings(cell, names=stage_weights(config, cell.regime.name)).values()
             ),
         )
 

@@ -1,7 +1,7 @@
 """Configuration of the data side of a study: which data set, how it is read, how much of it."""
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, field_validator
 
@@ -29,9 +29,23 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
         min_length=1,
         description="a name, or KIND:PATH with KIND parquet, arrow, folder, npz, csv or idx",
     )
-    images_per_class: tuple[ImagesPerClass, ...] = Field(
-        default=(10, 100), min_length=1, description='numbers, "all", or "long-tailed:500:100" (largest class, ratio)'
+    images_per_class: Annotated[tuple[ImagesPerClass, ...], Field(min_length=1)] | Literal["auto"] = Field(
+        default="auto",
+        description='numbers, "all", or "long-tailed:500:100" (largest class, ratio); auto: 10 and 100 where there are '
+        "ten times as many, else all",
     )
+    design: Literal["auto", "fresh draws", "one data set"] = Field(
+        default="auto",
+        description="how replicates come about: fresh draws from a pool, or folds of one data set; auto: fresh draws "
+        "where the pool holds ten times a subset, else folds",
+    )
+    folds: Annotated[int, Field(ge=2, le=20)] | Literal["auto"] = Field(
+        default="auto", description="one data set: K; auto: 4, or as many as the rarest class has images"
+    )
+    judge_on: Literal["test", "validation"] = Field(
+        default="test", description="validation: on train images kept apart, for choices that the test must not see"
+    )
+    validation_images: int = Field(default=5000, ge=1, description="kept apart where judge_on is validation")
     long_tail_order: LongTailOrder = Field(
         default="frequency",
         description="which classes are rare in a long tail: the ones with fewest images (ties: the later label), or "
@@ -107,13 +121,21 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
     @field_validator("images_per_class", mode="before")
     @classmethod
     def _numbers(cls, value: object) -> object:
+        if isinstance(value, str) and value != "auto":
+            value = [part.strip() for part in value.split(",")]
+        if isinstance(value, list | tuple) and list(value) == ["auto"]:
+            return "auto"
         if not isinstance(value, list | tuple):
             return value
         return tuple(int(item) if isinstance(item, str) and item.strip().isdecimal() else item for item in value)
 
     @field_validator("images_per_class")
     @classmethod
-    def _known_and_distinct(cls, value: tuple[ImagesPerClass, ...]) -> tuple[ImagesPerClass, ...]:
+    def _known_and_distinct(
+        cls, value: tuple[ImagesPerClass, ...] | Literal["auto"]
+    ) -> tuple[ImagesPerClass, ...] | Literal["auto"]:
+        if value == "auto":
+            return value
         for item in value:
             if isinstance(item, int) and item < 1:
                 raise ValueError(f"{item} images per class are asked for; ask for 1 or more, or 'all'")

@@ -4,29 +4,37 @@ A new arm is one entry: what it starts from, what is mixed into its batches, and
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from data.base.errors import UsageError
+from data.base.randomness import numpy_stream, torch_stream
 from data.images import LabelledImages
+from evaluation.config import TrainingConfig
+from evaluation.training_set import Balance, TrainingSet
 
-if TYPE_CHECKING:  # the configuration names arms, so it imports this module
-    from data.config import DeformationConfig
+if TYPE_CHECKING:  # they import this module
     from evaluation.classifiers import FitOptions
-    from evaluation.config import EvaluationConfig, TrainingConfig
+    from evaluation.protocol import EvaluationConfig
 
 ArmName = str
 """A key of `ARMS`."""
 
-Balance = Literal["none", "batches", "loss"]
+DEFORMED_AT_ONCE = 500  # images
+
+
+Role = Literal["without generator", "with generator", "control", "more labels"]
 
 HEADLINE_ARM: ArmName = "real+classical+synthetic"
 HEADLINE_REFERENCE: ArmName = "real+classical"
-CONTROL_ARM: ArmName = "real+duplicated"
+EQUAL_COMPUTE_ARM: ArmName = "equal-compute"
+CONTROL_ARM: ArmName = "deformed-copies"
 EVENED_OUT_ARM: ArmName = "evened-out"
+MORE_LABELS: dict[ArmName, float] = {"labels-x1.25": 1.25, "labels-x1.5": 1.5, "labels-x2": 2.0}
+"""Arms of the reference's classifier on more labelled images, and how many times as many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,15 +44,17 @@ class Material:
     Attributes:
         subset: the real images that the cell may see.
         given_synthetic: the cell's synthetic set; None for arms that need no generator.
-        num_synthetic: images of that set.
+        given_pool: what the subset was drawn from; None for arms that see no more than the subset.
+        num_synthetic: images of the synthetic set.
         config: how classifiers are trained.
         options: of a classifier's fit, for arms that need one to compose their images.
     """
 
     subset: LabelledImages
     given_synthetic: LabelledImages | None
+    given_pool: LabelledImages | None = None
     num_synthetic: int
-    config: "TrainingConfig"
+    config: TrainingConfig
     options: "FitOptions"
 
     @property
@@ -58,23 +68,16 @@ class Material:
             raise ValueError("an arm that says it needs no generator asks for synthetic images")
         return self.given_synthetic
 
+    @property
+    def pool(self) -> LabelledImages:
+        """What the subset was drawn from.
 
-@dataclass(frozen=True, kw_only=True)
-class TrainingSet:
-    """What a classifier trains on.
-
-    Attributes:
-        base: the images that the arm starts from.
-        added: images mixed into the batches at a share that is the same in every arm, or None.
-        deformation: the classical augmentation, applied to all images of a batch alike, or None.
-        balance: what makes up for rare classes: nothing, batches drawn evenly by class, or a loss weighted by inverse
-            class frequency.
-    """
-
-    base: LabelledImages
-    added: LabelledImages | None
-    deformation: "DeformationConfig | None"
-    balance: Balance = "none"
+        Raises:
+            ValueError: it was not given, since the arm said that it sees no more than the subset.
+        """
+        if self.given_pool is None:
+            raise ValueError("an arm that says it sees the subset alone asks for the pool")
+        return self.given_pool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,22 +87,32 @@ class Arm:
     Attributes:
         description: what people read about it.
         reference: the arm that its gain is measured over; None for the first one.
-        needs_generator: whether it trains on synthetic images.
+        role: "without generator": what the headline arm must beat to help; "with generator": trains on synthetic
+            images; "control": must show no gain; "more labels": sees more of the pool than the subset.
         base: the images that it starts from.
         added: the images mixed into its batches at a share that is the same in every mixed arm, if any.
         deformed: whether all images of its batches are deformed: classical augmentation.
         balance: what makes up for rare classes.
+        equal_compute: whether it trains for as long as a generator and a classifier take together.
+        every_seed: whether it is trained once for each of the study's classifier seeds, or once only.
         on_request: whether a study has it only where the configuration asks for it.
     """
 
     description: str
     reference: ArmName | None
-    needs_generator: bool
+    role: Role
     base: Callable[[Material], LabelledImages]
     added: Callable[[Material], LabelledImages] | None = None
     deformed: bool = False
     balance: Balance = "none"
+    equal_compute: bool = False
+    every_seed: bool = False
     on_request: bool = False
+
+    @property
+    def needs_generator(self) -> bool:
+        """Whether it trains on synthetic images."""
+        return self.role == "with generator"
 
 
 def _subset(material: Material) -> LabelledImages:
@@ -110,9 +123,36 @@ def _synthetic(material: Material) -> LabelledImages:
     return material.synthetic
 
 
-def _duplicates(material: Material) -> LabelledImages:
-    """Repeat the real images to the size of the synthetic set: a control that must show no gain."""
-    return material.subset.take(np.resize(np.arange(len(material.subset)), material.num_synthetic))
+def _deformed_copies(material: Material) -> LabelledImages:
+    """Deform real images once and for all, as many as there are synthetic ones: a control that must show no gain."""
+    from data.augmentation import deform
+    from data.tensors import to_pixels, to_unit_range
+
+    copies = material.subset.take(np.resize(np.arange(len(material.subset)), material.num_synthetic))
+    rng = torch_stream(material.options.seed, "deformed copies")
+    parts = [
+        to_pixels(deform(to_unit_range(part), config=material.config.deformation, rng=rng))
+        for part in np.array_split(copies.images, -(-len(copies) // DEFORMED_AT_ONCE))
+    ]
+    return replace(copies, images=np.concatenate(parts))
+
+
+def _more_labels(factor: float) -> Callable[[Material], LabelledImages]:
+    """Return what adds images of the pool to the subset, `factor` times as many of each class in all.
+
+    What a larger factor adds holds what a smaller one adds.
+    """
+
+    def base(material: Material) -> LabelledImages:
+        pool, subset = material.pool, material.subset
+        rng = numpy_stream(0, "more labels", subset.digest())  # the same for every factor
+        chosen = np.isin(pool.rows, subset.rows)
+        for label, count in enumerate(subset.class_counts()):
+            others = rng.permutation(np.flatnonzero((pool.labels == label) & ~chosen))
+            chosen[others[: round((factor - 1) * int(count))]] = True
+        return pool.take(np.flatnonzero(chosen))
+
+    return base
 
 
 def _confident(material: Material) -> LabelledImages:
@@ -129,36 +169,49 @@ ARMS: dict[ArmName, Arm] = {
     "real": Arm(
         description="the labelled images as they are",
         reference=None,
-        needs_generator=False,
+        role="without generator",
         base=_subset,
+        every_seed=True,
     ),
-    "real+classical": Arm(
+    HEADLINE_REFERENCE: Arm(
         description="the labelled images, deformed anew in every batch: classical augmentation",
         reference="real",
-        needs_generator=False,
+        role="without generator",
         base=_subset,
         deformed=True,
+        every_seed=True,
     ),
-    "real+synthetic": Arm(
-        description="the labelled images, and the GAN's at a share of each batch that fades over the training and is "
-        "the smaller the more labelled images there are",
-        reference="real",
-        needs_generator=True,
+    EQUAL_COMPUTE_ARM: Arm(
+        description="as real+classical, trained for as many operations as the GAN and its arm take together",
+        reference=HEADLINE_REFERENCE,
+        role="without generator",
         base=_subset,
-        added=_synthetic,
+        deformed=True,
+        equal_compute=True,
+        every_seed=True,
     ),
     HEADLINE_ARM: Arm(
-        description="the labelled images, and the GAN's at the same share as in real+synthetic, deformed",
+        description="the labelled images, and the GAN's at a share of each batch that fades over the training and is "
+        "the smaller the more labelled images there are, all deformed",
         reference=HEADLINE_REFERENCE,
-        needs_generator=True,
+        role="with generator",
         base=_subset,
         added=_synthetic,
         deformed=True,
+        every_seed=True,
+    ),
+    "real+synthetic": Arm(
+        description="as real+classical+synthetic, nothing deformed",
+        reference="real",
+        role="with generator",
+        base=_subset,
+        added=_synthetic,
+        on_request=True,
     ),
     "real+classical+filtered": Arm(
         description="as real+classical+synthetic, with those of the GAN's images only whose label others believe",
-        reference="real+classical",
-        needs_generator=True,
+        reference=HEADLINE_REFERENCE,
+        role="with generator",
         base=_subset,
         added=_confident,
         deformed=True,
@@ -166,53 +219,68 @@ ARMS: dict[ArmName, Arm] = {
     ),
     "oversampled": Arm(
         description="as real+classical, every batch drawn evenly by class, so that rare classes come as often",
-        reference="real+classical",
-        needs_generator=False,
+        reference=HEADLINE_REFERENCE,
+        role="without generator",
         base=_subset,
         deformed=True,
         balance="batches",
+        every_seed=True,
         on_request=True,
     ),
     "class-weighted": Arm(
         description="as real+classical, a mistake costs more the rarer its class is",
-        reference="real+classical",
-        needs_generator=False,
+        reference=HEADLINE_REFERENCE,
+        role="without generator",
         base=_subset,
         deformed=True,
         balance="loss",
+        every_seed=True,
         on_request=True,
     ),
     EVENED_OUT_ARM: Arm(
         description="as oversampled, but the GAN's images, not copies, fill every class up to the largest one's number",
         reference="oversampled",
-        needs_generator=True,
+        role="with generator",
         base=_evened_out,
         deformed=True,
         balance="batches",
+        every_seed=True,
         on_request=True,
     ),
     "synthetic": Arm(
         description="the GAN's images alone: train on synthetic, test on real (TSTR; classification accuracy score in "
         "Ravuri & Vinyals 2019, arXiv 1905.10887)",
         reference="real",
-        needs_generator=True,
+        role="with generator",
         base=_synthetic,
     ),
     "synthetic+classical": Arm(
         description="the GAN's images alone, deformed",
-        reference="real+classical",
-        needs_generator=True,
+        reference=HEADLINE_REFERENCE,
+        role="with generator",
         base=_synthetic,
         deformed=True,
         on_request=True,
     ),
     CONTROL_ARM: Arm(
-        description="the control: the labelled images repeated in the GAN's place, which must show no gain",
-        reference="real",
-        needs_generator=False,
+        description="the control: deformed copies of the labelled images in the GAN's place, mixed in at the same "
+        "share; they hold nothing new and must not help",
+        reference=HEADLINE_REFERENCE,
+        role="control",
         base=_subset,
-        added=_duplicates,
+        added=_deformed_copies,
+        deformed=True,
     ),
+} | {
+    name: Arm(
+        description=f"as real+classical, with {factor:g} times as many labelled images: what more labels are worth"
+        + (", and the control that must help" if factor == max(MORE_LABELS.values()) else ""),
+        reference=HEADLINE_REFERENCE,
+        role="more labels",
+        base=_more_labels(factor),
+        deformed=True,
+    )
+    for name, factor in MORE_LABELS.items()
 }
 
 
@@ -289,12 +357,6 @@ def evened_out(subset: LabelledImages, synthetic: LabelledImages, *, share: floa
     lacking = subset.class_counts().max() - together.class_counts()
     repeats = [np.resize(np.flatnonzero(subset.labels == label), count) for label, count in enumerate(lacking) if count]
     return _joined(together, subset.take(np.concatenate(repeats))) if repeats else together
-
-
-def evened_rows(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return positions (M,) int64 that hold every class of `labels` as often as the most frequent one."""
-    classes, counts = np.unique(labels, return_counts=True)
-    return np.concatenate([np.resize(np.flatnonzero(labels == label), counts.max()) for label in classes])
 
 
 def _first_of_each(images: LabelledImages, counts: npt.NDArray[np.int64]) -> LabelledImages:

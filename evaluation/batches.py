@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from data.images import LabelledImages
-from evaluation.arms import Balance, TrainingSet
+from evaluation.training_set import Balance, TrainingSet
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,13 +43,12 @@ class ConfusionChange:
 
 @dataclass(frozen=True, kw_only=True)
 class Flip:
-    """A test image that one arm got right and the other wrong; `position` in the test set, most typical replicate.
+    """A test image that one arm got right and the other wrong, as in the first such replicate.
 
     Attributes:
         count: in how many replicates it flipped this way.
     """
 
-    position: int
     row: int
     label: int
     before: int
@@ -58,15 +57,15 @@ class Flip:
 
 
 def class_changes(pairs: Sequence[Pair]) -> list[ClassChange]:
-    """Compare the recall of each class that the test set holds."""
-    labels = pairs[0][0].labels
+    """Compare the recall of each class that is tested; a replicate that tests none of its images is left out for it."""
     changes = []
-    for label in np.unique(labels):
-        shares = np.array([[(arm.predicted[arm.labels == label] == label).mean() for arm in pair] for pair in pairs])
+    for label in np.unique(np.concatenate([pair[0].labels for pair in pairs])):
+        testing = [pair for pair in pairs if (pair[0].labels == label).any()]
+        shares = np.array([[(arm.predicted[arm.labels == label] == label).mean() for arm in pair] for pair in testing])
         changes.append(
             ClassChange(
                 label=int(label),
-                num_images=int((labels == label).sum()),
+                num_images=len(np.unique(np.concatenate([pair[0].rows[pair[0].labels == label] for pair in testing]))),
                 before=float(shares[:, 0].mean()),
                 after=float(shares[:, 1].mean()),
                 differences=tuple(float(value) for value in shares[:, 1] - shares[:, 0]),
@@ -103,23 +102,29 @@ def flips(pairs: Sequence[Pair], *, to_right: bool, limit: int) -> tuple[int, li
     Returns:
         the mean number of such images per replicate, rounded, and the first `limit` of them.
     """
-    flipped = np.stack([_flipped(pair, to_right=to_right) for pair in pairs])  # (replicates, N)
-    counts = flipped.sum(0)
+    flipped = [np.flatnonzero(_flipped(pair, to_right=to_right)) for pair in pairs]
+    rows = np.concatenate([pair[0].rows[places] for pair, places in zip(pairs, flipped, strict=True)])
+    found_rows, counts = np.unique(rows, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:limit]
     found = []
-    for position in (int(place) for place in order if counts[place]):
-        before, after = pairs[int(flipped[:, position].argmax())]
+    for row, count in zip(found_rows[order].tolist(), counts[order].tolist(), strict=True):
+        pair, place = next(
+            (pair, int(place))
+            for pair, places in zip(pairs, flipped, strict=True)
+            for place in places
+            if pair[0].rows[place] == row
+        )
+        before, after = pair
         found.append(
             Flip(
-                position=position,
-                row=int(before.rows[position]),
-                label=int(before.labels[position]),
-                before=int(before.predicted[position]),
-                after=int(after.predicted[position]),
-                count=int(counts[position]),
+                row=row,
+                label=int(before.labels[place]),
+                before=int(before.predicted[place]),
+                after=int(after.predicted[place]),
+                count=count,
             )
         )
-    return round(float(flipped.sum(1).mean())), found
+    return round(len(rows) / len(pairs)), found
 
 
 def _confusions(predictions: Predictions, num_classes: int) -> npt.NDArray[np.int64]:

@@ -19,14 +19,16 @@ from data.augmentation import deform, deform_by, draw_deformations
 from data.base.cuda_graphs import RecordedStep
 from data.base.device import Compute
 from data.base.errors import AugmentError, UsageError
+from data.base.operations import count_operations
 from data.base.randomness import torch_stream
 from data.tensors import to_pixels, to_unit_range
-from evaluation.arms import TrainingSet, evened_rows
 from evaluation.batches import batch_rows
 from evaluation.config import ClassifierConfig
+from evaluation.training_set import TrainingSet, evened_rows
 
 PROGRESS_EVERY = 50  # steps
 PREDICTION_BATCH = 500
+ADAM_BETAS = (0.9, 0.98)  # PyTorch's 0.999 remembers more steps than a training has left; benchmarks/TRIALS.md
 
 Probabilities = npt.NDArray[np.float32]
 
@@ -71,23 +73,29 @@ def fit_classifier(training: TrainingSet, options: FitOptions) -> Classifier:
 
 
 class ConvNet(nn.Module):
-    """Five 3x3 convolutions with batch normalisation (w, 2w, 2w, 4w, 4w channels), two poolings, global average."""
+    """Four convolutions with batch normalisation (w, 2w, 4w, 4w channels), two poolings, and the global average.
+
+    The first one halves the image itself (4x4, stride 2): at full size and with few channels a processor is slow
+    (benchmarks/TRIALS.md has what was tried).
+    """
 
     def __init__(self, config: ClassifierConfig, *, channels: int, num_classes: int) -> None:
         super().__init__()
         width = config.width
 
-        def block(inputs: int, outputs: int) -> list[nn.Module]:
-            return [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+        def block(convolution: nn.Conv2d) -> list[nn.Module]:
+            return [convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU()]
+
+        def same_size(inputs: int, outputs: int) -> nn.Conv2d:
+            return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
 
         self.layers = nn.Sequential(
-            *block(channels, width),
-            nn.MaxPool2d(2),
-            *block(width, 2 * width),
-            *block(2 * width, 2 * width),
-            nn.MaxPool2d(2),
-            *block(2 * width, 4 * width),
-            *block(4 * width, 4 * width),
+            *block(nn.Conv2d(channels, width, 4, stride=2, padding=1, bias=False)),
+            *block(same_size(width, 2 * width)),
+            nn.MaxPool2d(2, ceil_mode=True),
+            *block(same_size(2 * width, 4 * width)),
+            nn.MaxPool2d(2, ceil_mode=True),
+            *block(same_size(4 * width, 4 * width)),
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
         )
@@ -142,7 +150,8 @@ def fit_convnet(training: TrainingSet, options: FitOptions) -> FittedConvNet:
         network.parameters(),
         lr=config.learning_rate,
         weight_decay=config.weight_decay,
-        fused=compute.device == "cuda",
+        betas=ADAM_BETAS,
+        fused=True,
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=max(config.steps, 2))
     parts = [training.base] if training.added is None else [training.base, training.added]
@@ -196,6 +205,18 @@ def fit_convnet(training: TrainingSet, options: FitOptions) -> FittedConvNet:
                 ClassifierProgress(step=step, num_steps=config.steps, loss=value, images_per_second=rate)
             )
     return FittedConvNet(network.eval(), compute)
+
+
+def classifier_operations(config: ClassifierConfig, *, shape: tuple[int, int, int], num_classes: int) -> int:
+    """Return how many floating-point operations a training takes on images of `shape` (C, H, W); at least 1."""
+    if config.kind != "convnet":
+        return 1
+    network = ConvNet(config, channels=shape[0], num_classes=num_classes)
+
+    def step() -> None:
+        network(torch.zeros(config.batch_size, *shape)).sum().backward()
+
+    return config.steps * count_operations(step)
 
 
 def balanced_weights(labels: npt.NDArray[np.int64], *, num_classes: int) -> Tensor:

@@ -1,15 +1,14 @@
-"""Configuration of the measurement: which arms, which classifier, how strong the classical augmentation."""
+"""Configuration of what measures: classifiers and how they are trained, the instrument, the checks of the samples."""
 
 import math
-from difflib import get_close_matches
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, Field, PositiveInt, field_validator, model_validator
+from pydantic import BaseModel, Field, PositiveInt
 
 from data.config import DeformationConfig
-from evaluation.arms import ARMS, HEADLINE_ARM, HEADLINE_REFERENCE, ArmName, default_arms
 
 ShareOrAuto = Annotated[float, Field(gt=0, lt=1)] | Literal["auto"]
+LEAST_LONGER = 2.0  # so that the arm tells in any case whether its reference was trained to its plateau
 FEW_IMAGES, MOST_ADDED = 100, 0.5  # benchmarks/TRIALS.md, "Less of them the more real images there are"
 
 
@@ -18,9 +17,9 @@ class ClassifierConfig(BaseModel, frozen=True, extra="forbid"):
 
     kind: Literal["convnet", "logistic_regression", "knn"] = "convnet"
 
-    steps: PositiveInt = Field(default=800, description="convnet: optimiser steps, the same in every arm")
+    steps: PositiveInt = Field(default=900, description="convnet: optimiser steps, the same in every arm")
     batch_size: int = Field(default=32, ge=2, description="convnet")
-    learning_rate: float = Field(default=4e-3, gt=0, description="convnet: peak of the one-cycle schedule")
+    learning_rate: float = Field(default=8e-3, gt=0, description="convnet: peak of the one-cycle schedule")
     weight_decay: float = Field(default=1e-2, ge=0, description="convnet: AdamW")
     label_smoothing: float = Field(default=0.05, ge=0, lt=1, description="convnet")
     dropout: float = Field(default=0.2, ge=0, lt=1, description="convnet")
@@ -108,6 +107,11 @@ class TrainingConfig(BaseModel, frozen=True, extra="forbid"):
         default=1.0, gt=0, le=1, description="evened-out: synthetic images fill classes up to this share of a class"
     )
     filter: FilterConfig = FilterConfig()
+    equal_compute: Annotated[float, Field(ge=1)] | Literal["auto"] = Field(
+        default="auto",
+        description="equal-compute: how many times the steps of the other arms; auto: as many operations as the "
+        f"generator and its arm take, at least {LEAST_LONGER:g} times",
+    )
 
     def for_subset(self, num_images: int) -> Self:
         """Return the configuration with "auto" decided for a subset of `num_images`; what was set stays as it is.
@@ -127,39 +131,3 @@ class TrainingConfig(BaseModel, frozen=True, extra="forbid"):
             ValueError: it is still "auto".
         """
         return float(self.added_share), self.final_added_share
-
-
-class EvaluationConfig(TrainingConfig, frozen=True, extra="forbid"):
-    """What is trained and measured in each cell."""
-
-    arms: tuple[ArmName, ...] = Field(default_factory=default_arms)
-    confidence: float = Field(default=0.95, gt=0.5, lt=1)
-    wished_gain: float = Field(default=0.005, gt=0, lt=1, description="the gain worth having; 0.005 is half a point")
-    samples: SamplesConfig = SamplesConfig()
-
-    def training(self) -> TrainingConfig:
-        """Return the part that the arms' predictions depend on."""
-        return TrainingConfig(**{name: getattr(self, name) for name in TrainingConfig.model_fields})
-
-    @field_validator("arms")
-    @classmethod
-    def _known_and_complete(cls, value: tuple[ArmName, ...]) -> tuple[ArmName, ...]:
-        for name in value:
-            if name not in ARMS:
-                close = get_close_matches(name, ARMS, n=1)
-                hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(ARMS)}"
-                raise ValueError(f"there is no arm {name!r}; {hint}")
-        missing = {"real", HEADLINE_REFERENCE, HEADLINE_ARM} - set(value)
-        if missing:
-            raise ValueError(f"the headline needs the arms {', '.join(sorted(missing))} too")
-        for name in value:
-            reference = ARMS[name].reference
-            if reference is not None and reference not in value:
-                raise ValueError(f"the arm {name} is measured against {reference}; add that arm too")
-        return tuple(name for name in ARMS if name in value)
-
-    @model_validator(mode="after")
-    def _weights_need_a_loss(self) -> Self:
-        if "class-weighted" in self.arms and self.classifier.kind == "knn":
-            raise ValueError("knn has no loss to weight; leave out the arm class-weighted or choose another classifier")
-        return self

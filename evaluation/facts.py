@@ -1,14 +1,43 @@
-"""What a cell leaves behind for the report: which data, what was measured, what it cost."""
+"""What a study and its cells leave behind for the report: which data, which design, what was measured, what it cost."""
+
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
 from evaluation.arms import ArmName
 from evaluation.samples import SampleEvaluation
-from evaluation.statistics import McNemar
+from evaluation.stopping import Look, look_at
+
+
+class DesignFacts(BaseModel, frozen=True, extra="forbid"):
+    """How the replicates of a regime come about.
+
+    Attributes:
+        sentence: what was repeated, and what the answer is about.
+        folds: K; 1 for fresh draws.
+        num_subset: images of one subset.
+        num_pool: images that one subset is drawn from.
+        drawn_share: the share of the pool that one draw takes, or of the data set that a fold's training takes.
+        num_test: images that each replicate, or each repeat of folds, is tested on.
+        num_beside: images of the test split that the user gave, where folds are tested; else 0.
+    """
+
+    name: Literal["fresh draws", "one data set"]
+    sentence: str
+    folds: int
+    num_subset: int
+    num_pool: int
+    drawn_share: float
+    num_test: int
+    num_beside: int
 
 
 class DatasetFacts(BaseModel, frozen=True, extra="forbid"):
-    """Which images the study is about; `warning` says what a reader must know about how they were chosen."""
+    """Which images the study is about; `warning` says what a reader must know about how they were chosen.
+
+    Attributes:
+        designs: name of each regime to its design.
+    """
 
     name: str
     warning: str
@@ -18,26 +47,31 @@ class DatasetFacts(BaseModel, frozen=True, extra="forbid"):
     class_names: tuple[str, ...]
     train_digest: str
     test_digest: str
+    designs: dict[str, DesignFacts]
 
 
 class CellFacts(BaseModel, frozen=True, extra="forbid"):
-    """What one cell was made of and what it measured (`metrics[arm][metric]`); digests are SHA-256 of its files.
+    """What one cell was made of and what it measured; digests are SHA-256 of its files.
 
     Attributes:
+        predictions: digest of each training's predictions, by arm and seed.
+        metrics: of each arm, the mean over its seeds.
         samples: what was measured on the synthetic images themselves; None where it was not.
-        headline: the reference arm (first) and the headline arm (second) image by image.
         tail: labels of the rarest third of the subset's classes; none where they have as many images.
+        class_counts: images of each class in the subset.
+        resolved: what was decided where the configuration says "auto", by dotted key.
     """
 
     regime: str
     replicate: int
     subset: str
     generator: str
-    predictions: dict[ArmName, str]
+    predictions: dict[str, str]
     metrics: dict[ArmName, dict[str, float]]
     samples: SampleEvaluation | None = None
-    headline: McNemar | None = None
     tail: tuple[int, ...] = ()
+    class_counts: tuple[int, ...] = ()
+    resolved: dict[str, Any] = {}
 
 
 class StageTiming(BaseModel, frozen=True, extra="forbid"):
@@ -54,3 +88,45 @@ class StageTiming(BaseModel, frozen=True, extra="forbid"):
     elapsed_seconds: float
     peak_memory_bytes: int | None = None
     images: int | None = None
+
+
+class TakenLook(BaseModel, frozen=True, extra="forbid"):
+    """A report that a study made of itself (see `evaluation.stopping`).
+
+    Attributes:
+        look: how many replicates it took in, and what it could spend.
+        intervals: the headline's in each regime, for all looks up to this one.
+        decided: the regimes that these intervals decided, which need no more replicates.
+    """
+
+    look: Look
+    intervals: dict[str, tuple[float, float]]
+    decided: tuple[str, ...]
+
+
+class Looks(BaseModel, frozen=True, extra="forbid"):
+    """All looks at a study so far, oldest first."""
+
+    taken: tuple[TakenLook, ...] = ()
+
+    @property
+    def replicates(self) -> int:
+        """How many replicates the last look took in; 0 where there was none."""
+        return self.taken[-1].look.replicates if self.taken else 0
+
+    def before(self, replicates: int) -> tuple[TakenLook, ...]:
+        """Return the looks at fewer replicates."""
+        return tuple(taken for taken in self.taken if taken.look.replicates < replicates)
+
+    def at(self, replicates: int, *, final: bool) -> Look:
+        """Return the look at so many replicates: the one that was taken, or a new one.
+
+        Args:
+            final: whether a new one ends what was asked for, whatever it shows.
+        """
+        known = next((taken.look for taken in self.taken if taken.look.replicates == replicates), None)
+        return known or look_at(replicates, earlier=[taken.look for taken in self.before(replicates)], final=final)
+
+    def replicates_of(self, regime: str, *, wanted: int) -> int:
+        """Return how many replicates a regime gets: no more than decided it."""
+        return next((taken.look.replicates for taken in self.taken if regime in taken.decided), wanted)

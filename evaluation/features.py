@@ -28,11 +28,11 @@ from data.base.files import digest_file, digest_json, write_atomically
 from data.base.randomness import child_seed, numpy_stream
 from data.images import LabelledImages
 from data.tensors import to_unit_range
-from evaluation.arms import TrainingSet
 from evaluation.classifiers import PREDICTION_BATCH, ClassifierProgress, ConvNet, FitOptions, fit_convnet
 from evaluation.config import ClassifierConfig, FeaturesConfig
+from evaluation.training_set import TrainingSet
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 def instrument_directory() -> Path:

@@ -1,9 +1,13 @@
 """Classification metrics of one set of predictions."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
+
 import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 
+from evaluation.calibration import calibration
 from evaluation.predictions import Predictions
 
 
@@ -39,5 +43,11 @@ def tail_recall(predictions: Predictions, tail: npt.NDArray[np.int64]) -> float:
 
 def measured(predictions: Predictions, tail: npt.NDArray[np.int64]) -> dict[str, float]:
     """Return every metric by its name; `tail_recall` only where there is a tail."""
-    metrics = {"accuracy": accuracy(predictions), "macro_f1": macro_f1(predictions)}
+    metrics = {"accuracy": accuracy(predictions), "macro_f1": macro_f1(predictions)} | asdict(calibration(predictions))
     return metrics | ({"tail_recall": tail_recall(predictions, tail)} if len(tail) else {})
+
+
+def mean_metrics(seeds: Sequence[Predictions], tail: npt.NDArray[np.int64]) -> dict[str, float]:
+    """Return the mean of every metric over an arm's classifiers."""
+    each = [measured(predictions, tail) for predictions in seeds]
+    return {name: float(np.mean([metrics[name] for metrics in each])) for name in each[0]}

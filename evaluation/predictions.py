@@ -20,11 +20,13 @@ class Predictions:
         rows: (N,) int64, row numbers in the test split.
         labels: (N,) int64, true classes.
         probabilities: (N, num_classes) float32.
+        groups: (N,) int64, equal where images belong together; None where each stands by itself.
     """
 
     rows: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64]
     probabilities: npt.NDArray[np.float32]
+    groups: npt.NDArray[np.int64] | None = None
 
     @property
     def predicted(self) -> npt.NDArray[np.int64]:
@@ -35,11 +37,11 @@ class Predictions:
 
 def predictions_on(test: LabelledImages, probabilities: npt.NDArray[np.float32]) -> Predictions:
     """Pair probabilities (N, num_classes) with the test images they belong to."""
-    return Predictions(rows=test.rows, labels=test.labels, probabilities=probabilities)
+    return Predictions(rows=test.rows, labels=test.labels, probabilities=probabilities, groups=test.groups)
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
-    """Write columns row, label, predicted and probabilities."""
+    """Write columns row, label, predicted and probabilities, and group where images belong together."""
     flat = pa.array(predictions.probabilities.ravel(), pa.float32())
     columns = {
         "row": predictions.rows,
@@ -47,6 +49,8 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         "predicted": predictions.predicted,
         "probabilities": pa.FixedSizeListArray.from_arrays(flat, predictions.probabilities.shape[1]),
     }
+    if predictions.groups is not None:
+        columns["group"] = predictions.groups
     write_table(path, pa.table(columns))
 
 
@@ -59,6 +63,11 @@ def read_predictions(path: Path) -> Predictions:
     table = read_table(path)
     try:
         probabilities = np.stack(table["probabilities"].to_numpy())
-        return Predictions(rows=table["row"].to_numpy(), labels=table["label"].to_numpy(), probabilities=probabilities)
+        return Predictions(
+            rows=table["row"].to_numpy(),
+            labels=table["label"].to_numpy(),
+            probabilities=probabilities,
+            groups=table["group"].to_numpy() if "group" in table.column_names else None,
+        )
     except (KeyError, ValueError) as error:
         raise CorruptFileError(f"{path} does not hold predictions ({error}); delete it to make it again") from error

@@ -12,12 +12,43 @@ import sys
 import threading
 import time
 
+STDIN = 0
+SERVED_BY = "AUGMENT_SERVED_BY"  # environment variable: number of the process of `augment serve`
+LOOK_SECONDS = 1.0
 SHUTDOWN_SECONDS = 5.0  # to end in order; then at once
 
 
 def end_with_parent() -> None:
-    """Wait for the parent to end, then end this process."""
-    sys.stdin.buffer.read()
+    """Wait for the parent to end, then end this process.
+
+    The descriptor itself is read: a thread that waits in `sys.stdin` holds a lock that the interpreter needs at its own
+    end, so that a module that fails early would end in an abort (SIGABRT) instead of by its own exit code.
+    """
+    while os.read(STDIN, 4096):
+        pass
+    end_in_order()
+
+
+def end_with_serve() -> None:
+    """Let a run that `augment serve` started end when that ends, however that is; it would go on unseen.
+
+    A run's standard input is not this project's to use, so the number of the parent process is looked at: an orphan
+    gets another parent.
+    """
+    parent = os.getppid()
+    if os.environ.get(SERVED_BY) != str(parent):
+        return
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(LOOK_SECONDS)
+        end_in_order()
+
+    threading.Thread(target=watch, daemon=True, name="end-with-serve").start()
+
+
+def end_in_order() -> None:
+    """End this process as a service manager would: by a signal to end in order, then at once."""
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(SHUTDOWN_SECONDS)
     os._exit(1)

@@ -30,12 +30,14 @@ from flows.progress import SERVER_ERRORS, PrefectProgress, PrefectStudyListener,
 from flows.runners import run_tasks
 from flows.study.cells import CellPlace, OpenCell
 from flows.study.config import RunnerConfig, StudyConfig
-from flows.study.engine import CellContext, Stage, StageKind
+from flows.study.designs import study_source
+from flows.study.engine import Stage, StageKind
+from flows.study.growing import Until, run_until_decided
 from flows.study.job import unheard
 from flows.study.reporting import REPORT_HTML
 from flows.study.retrying import RETRIES, RETRY_SECONDS, may_pass
 from flows.study.run_directory import DEFAULT_RUNS_DIRECTORY, Cell, new_run_location, study_cells
-from flows.study.running import OpenStudy, check_source, opened_study, run_cell, run_stage, study_source
+from flows.study.running import OpenStudy, check_source, context_of, opened_study, run_cell, run_stage
 from flows.study.stages.table import STAGES, stage_of, study_weight
 from flows.study.store import RunStore, store_of
 from flows.study.watching import OutcomeListener, StageOutcome, listening
@@ -56,6 +58,7 @@ def augmentation_study(
     run_directory: Path | str | None = None,
     runs_directory: Path | str = DEFAULT_RUNS_DIRECTORY,
     runner: RunnerConfig = SEQUENTIAL,
+    until: Until | None = None,
 ) -> Path | str:
     """Measure the gain of GAN augmentation in every regime; return the place that holds the report.
 
@@ -63,15 +66,20 @@ def augmentation_study(
         config: the whole study; see `augment run --help` for the presets.
         run_directory: path or fsspec URL where to work, or to go on; a new one in `runs_directory` where none is given.
         runner: where the cells run; no result depends on it.
+        until: add replicates until every regime is decided, but no more than this; None: as many as configured.
     """
     remember_tag_limits(unlimited_tags())
     location = run_directory or new_run_location(runs_directory, config)
     with opened_study(store_of(location), config) as study:
         if study.source.warning:
             get_run_logger().warning(study.source.warning)
-        with listening(PrefectStudyListener(study.store.name, total_weight=study_weight(config))):
-            run_cells(study, runner)
-            publish(write_report(study), study.store, study_cells(config, study.directory)[0])
+        with listening(PrefectStudyListener(study.store.name, total_weight=study_weight(study.config))):
+            if until is None:
+                run_cells(study, runner)
+                report = write_report(study)
+            else:
+                report = run_until_decided(study, until, lambda grown: run_cells(grown, runner))
+            publish(report, study.store, study_cells(study.config, study.directory)[0])
     return location
 
 
@@ -120,11 +128,10 @@ def run_cell_task(
         unlimited: tags that Prefect need not ask about (see `flows.tag_limits`).
     """
     remember_tag_limits(unlimited)
-    here = study_source(config.data)
-    check_source(here, source)
+    check_source(study_source(config.data), source)
     listener = OutcomeListener()
     with listening(listener):
-        run_cell(place, config, compute, source=here, run=run_stage_in_task)
+        run_cell(place, config, compute, run=run_stage_in_task)
     return listener.outcomes
 
 
@@ -148,16 +155,13 @@ def _stage_task(kind: StageKind[Any]) -> Task[[OpenCell, str, StudyConfig, Compu
         retry_condition_fn=worth_retrying,
     )
     def stage_task(here: OpenCell, variant: str, config: StudyConfig, compute: Compute) -> None:
-        source = study_source(config.data)
-        stage = stage_of(
-            CellContext(cell=here.cell, config=config, given_source=source, compute=compute), kind, variant
-        )
+        stage = stage_of(context_of(here.cell, config, compute), kind, variant)
         name = f"{stage.name} {stage.cell.name}"
         artifact = None if stage.is_finished() else PrefectProgress(name, description=name)
         line = run_stage(stage, here, artifact.update if artifact else unheard)
         if artifact and line is not None:
             artifact.finish(line)
-        get_run_logger().info("%s: %s", name, line or "finished before")
+        get_run_logger().info("%s %s: %s", stage.cell.name, stage.name, line or "finished before")
 
     return stage_task
 

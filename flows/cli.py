@@ -1,32 +1,83 @@
-"""The command line: `augment`. Each subcommand is a function of its own module in flows/commands."""
+"""The command line: `augment`. Each subcommand is a function of its own module in flows/commands, imported when used.
+
+`COMMANDS` is the table of them, with the line that `augment --help` shows: reading it imports no torch and no Prefect.
+"""
 
 import os
 import sys
+import threading
+import time
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from typer.core import TyperCommand, TyperGroup
 
 from data.base.errors import AugmentError
-from flows.commands.audit import audit
-from flows.commands.compare import compare
-from flows.commands.datasets import datasets, inspect
-from flows.commands.export import export
-from flows.commands.history import history
-from flows.commands.report import report
-from flows.commands.run import run
-from flows.commands.serve import serve
-from flows.commands.verify import verify
-from flows.progress import SERVER_ERRORS
 
-app = typer.Typer(
-    name="augment",
-    help="Does GAN augmentation help on my data, by how much, and can I trust the answer?",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
-for command in (run, report, compare, history, export, serve, audit, verify, datasets, inspect):
-    app.command()(command)
+EXIT_SECONDS = 15.0  # for what is told to Prefect's server last
+QUESTION = "Does GAN augmentation help on my data, by how much, and can I trust the answer?"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subcommand:
+    """A function `name` of the module flows.commands.`module`, and its line in the list of commands."""
+
+    name: str
+    module: str
+    line: str
+
+    def load(self) -> Any:
+        """Import the function and make the command of it."""
+        app = typer.Typer(pretty_exceptions_enable=False)
+        app.command(name=self.name)(getattr(import_module(f"flows.commands.{self.module}"), self.name))
+        return typer.main.get_command(app)
+
+
+COMMANDS = {
+    command.name: command
+    for command in (
+        Subcommand(name="run", module="run", line="Measure how much GAN augmentation helps: train, sample, compare."),
+        Subcommand(name="plan", module="plan", line="Say how many replicates and hours a wished gain needs."),
+        Subcommand(name="report", module="report", line="Compute a run's report again from the stored predictions."),
+        Subcommand(name="compare", module="compare", line="Compare runs: differences with intervals, best run, trend."),
+        Subcommand(name="history", module="history", line="List all runs with their gains, and renew index.html."),
+        Subcommand(name="export", module="export", line="Write a labelled synthetic data set that loads anywhere."),
+        Subcommand(name="serve", module="serve", line="Run studies on a schedule, with Prefect's user interface."),
+        Subcommand(name="audit", module="audit", line="Plant generators that cheat; every one must be caught."),
+        Subcommand(name="verify", module="verify", line="Follow the digests from source rows to predictions."),
+        Subcommand(name="datasets", module="datasets", line="List the data sets that have names, and your own kinds."),
+        Subcommand(name="inspect", module="datasets", line="Show what a data set holds, and what it supports."),
+    )
+}
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are imported when they are called, not when they are listed.
+
+    Typer brings its own copy of click and keeps its types to itself, hence `Any`.
+    """
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 (click's signature)
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        command = COMMANDS.get(cmd_name)
+        if command is None:
+            return None
+        if ctx.meta.get("listing"):
+            return TyperCommand(cmd_name, help=command.line)
+        return command.load()
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        ctx.meta["listing"] = True
+        super().format_help(ctx, formatter)
+
+
+app = typer.Typer(name="augment", help=QUESTION, cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 @app.callback()
@@ -40,9 +91,31 @@ def main() -> None:
         app()
     except AugmentError as error:
         Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
-        if isinstance(error.__cause__, SERVER_ERRORS):
-            os._exit(error.exit_code)  # a proper exit would wait minutes for the server that went away
+        exit_at_once_without_server(error)
+        end_in_time(error.exit_code)
         sys.exit(error.exit_code)
+    except SystemExit as end:
+        end_in_time(end.code if isinstance(end.code, int) else 0)
+        raise
+
+
+def end_in_time(code: int) -> None:
+    """Let this process end within seconds of its last line, even where a library's thread or queue waits for ever."""
+
+    def watch() -> None:
+        threading.main_thread().join()  # it counts as ended as soon as the interpreter begins to shut down
+        time.sleep(EXIT_SECONDS)
+        os._exit(code)
+
+    threading.Thread(target=watch, daemon=True, name="end-in-time").start()
+
+
+def exit_at_once_without_server(error: AugmentError) -> None:
+    """End the process where Prefect's server went away: a proper exit would wait minutes for it."""
+    if "prefect" in sys.modules:
+        from flows.server import end_without_server
+
+        end_without_server(error)
 
 
 if __name__ == "__main__":

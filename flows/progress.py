@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from uuid import UUID
 
@@ -112,6 +112,10 @@ class PrefectStudyListener:
         else:
             self._artifact.finish("all cells finished")
 
+    def looked(self, lines: Sequence[str], *, total_weight: float) -> None:
+        self._clock.grow(total_weight)
+        self._artifact.update(self._clock.share, "; ".join(lines))
+
 
 class RemoteProgress:
     """Passes on what stages do in other processes, going by their progress artifacts on Prefect's server.
@@ -123,7 +127,7 @@ class RemoteProgress:
         self._stages = {
             artifact_key(f"{stage} {cell}"): (cell, stage, weight)
             for cell in cells
-            for stage, weight in stage_weights(config).items()
+            for stage, weight in stage_weights(config, cell.partition("/")[0]).items()
         }
         self._flow_run_id = flow_run_id
         self._told: set[tuple[str, str]] = set()

@@ -22,12 +22,15 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTa
 from data.base.errors import AugmentError, UsageError
 from flows.server import api_url_everywhere
 from flows.study.config import RunnerConfig
+from flows.study.scratch import sweep_scratch
 from flows.tag_limits import remember_tag_limits, unlimited_tags
 
 Result = TypeVar("Result")
 
 MAX_LOST_WORKERS = 3  # a cell that loses its worker more often is likely what kills it
 POLL_SECONDS = 0.5
+KILL_SECONDS = 5.0
+FORWARDING_SECONDS = 5.0  # for the last log lines of the workers to be passed on
 DASK_CONNECT_SECONDS = 20
 DASK_WORKERLESS_SECONDS = 60.0  # for a cluster to replace its workers, or for somebody to start new ones
 DASK_WORKER = "dask worker --nthreads 1"  # a cell at a time in a process
@@ -114,13 +117,33 @@ def _started(runner: RunnerConfig, *, workers: int) -> Iterator[TaskRunner[Any]]
             if runner.kind == "processes":  # leaving the pool would wait for the cells in it
                 for child in set(multiprocessing.active_children()) - before:
                     child.kill()
+                    child.join(KILL_SECONDS)
+                sweep_scratch()
             raise
+
+
+class CellProcesses(ProcessPoolTaskRunner):
+    """Prefect's process pool, without the wait at its end for a lock that a killed worker took with it.
+
+    Workers send log lines and events through one queue. Prefect ends the thread that reads it by a message through the
+    same queue. Whoever is killed while writing leaves the queue locked for ever: that message is never sent, and the
+    exit of the process waits for it. Here the end of the stream ends the thread, as soon as no worker is left to write.
+    """
+
+    def _stop_message_forwarding(self) -> None:
+        queue, thread = self._subprocess_message_queue, self._message_forwarding_thread
+        if queue is None or thread is None:
+            return
+        queue._writer.close()
+        thread.join(timeout=FORWARDING_SECONDS)  # a daemon: it holds up nothing
+        queue.close()
+        self._subprocess_message_queue = self._message_forwarding_thread = None
 
 
 def _task_runner(runner: RunnerConfig, *, workers: int) -> TaskRunner[Any]:
     match runner.kind:
         case "processes":
-            return ProcessPoolTaskRunner(max_workers=workers, initializer=start_worker, initargs=(unlimited_tags(),))
+            return CellProcesses(max_workers=workers, initializer=start_worker, initargs=(unlimited_tags(),))
         case "dask":
             return _dask_runner(runner.address, workers=workers)
         case _:
@@ -187,6 +210,7 @@ def end_with_parent() -> None:
 
     def watch() -> None:
         wait_for_any([parent.sentinel])
+        sweep_scratch(of_this_process=True)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True, name="end-with-parent").start()

@@ -6,10 +6,12 @@ it emits the event `augmentation.study.finished`; when it is worse than the last
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import Literal, TypeVar
 
+import numpy as np
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.events import emit_event
@@ -21,14 +23,16 @@ from data.base.files import read_model, read_record, write_json
 from data.sources.registry import Source
 from evaluation.fidelity import FidelityFigures
 from evaluation.reporting.comparison import NamedReport, compare_reports, incompatibilities
-from evaluation.reporting.comparison_page import write_comparison
+from evaluation.reporting.comparison_page import write_comparison, write_not_compared
 from evaluation.reporting.report import StudyReport, read_report
-from evaluation.statistics import paired_gains
+from evaluation.statistics import mean_intervals
+from flows.attached import end_with_serve
 from flows.augmentation_study import SEQUENTIAL, augmentation_study
 from flows.progress import artifact_key
 from flows.study.config import RunnerConfig, StudyConfig
+from flows.study.designs import resolve_study, study_source
 from flows.study.reporting import REPORT_HTML, REPORT_JSON
-from flows.study.retrying import patiently
+from flows.study.retrying import LASTING, patiently
 from flows.study.run_directory import (
     DATASET_FILE,
     DEFAULT_RUNS_DIRECTORY,
@@ -36,7 +40,6 @@ from flows.study.run_directory import (
     load_run_config,
     other_data_of,
 )
-from flows.study.running import study_source
 from flows.study.store import RunStore, store_of
 from gan.export import GENERATOR_FILE, PROVENANCE_FILE, ExportRequest, export_dataset
 
@@ -45,6 +48,7 @@ Found = TypeVar("Found")
 ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)  # and not a disk or network that failed
 
 JUDGEMENT_FILE = "judgement.json"
+MOST_REASONS = 3  # of those why earlier runs are no base
 COMPARISON_PAGE = "comparison.html"
 FINISHED_EVENT = "augmentation.study.finished"
 REGRESSED_EVENT = "augmentation.study.regressed"
@@ -57,10 +61,24 @@ FIDELITY: dict[str, Callable[[FidelityFigures], float | None]] = {  # larger is 
 
 
 class Judgement(BaseModel, frozen=True):
-    """What came out when a run was held against the last good one; without one there was nothing to regress from."""
+    """What came out when a run was held against the last good one.
+
+    Attributes:
+        base: the last good run's name; without one there was nothing to regress from.
+        not_compared: why earlier good runs were no base, or why nothing could be judged.
+    """
 
     base: str | None
     regressions: tuple[str, ...]
+    not_compared: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LastGoodRun:
+    """What a run is held against; `passed_over` says why newer good runs are not it."""
+
+    run: NamedReport | None
+    passed_over: tuple[str, ...]
 
 
 @flow(name="scheduled_study", validate_parameters=True, persist_result=False)
@@ -73,10 +91,13 @@ def scheduled_study(
     """Run a study, or go on with one that was cut off, and compare it with the last good run of its configuration.
 
     Raises:
-        RegressionError: the gain or a fidelity figure regressed beyond its interval, unless `on_regression` is "warn".
+        RegressionError: an accuracy, the gain or a fidelity figure is worse beyond its interval, unless
+            `on_regression` is "warn".
     """
+    end_with_serve()
     runs = store_of(runs_directory)
     source = patiently(lambda: study_source(config.data))
+    config = resolve_study(config, source)
     unfinished = unfinished_run(runs, config, source)
     location = augmentation_study(config, unfinished, runs_directory=runs_directory, runner=runner)
     judge_run(store_of(location), runs, config=config, on_regression=on_regression)
@@ -91,9 +112,11 @@ def augmentation_comparison(
 
     Raises:
         UsageError: there is no finished run of this configuration.
-        RegressionError: the gain or a fidelity figure regressed beyond its interval, unless `on_regression` is "warn".
+        RegressionError: an accuracy, the gain or a fidelity figure is worse beyond its interval, unless
+            `on_regression` is "warn".
     """
     runs = store_of(runs_directory)
+    config = resolve_study(config, patiently(lambda: study_source(config.data)))
     newest_first = (runs.child(name) for name in reversed(_names(runs, config)))
     newest = next((run for run in newest_first if _report(run) is not None), None)
     if newest is None:
@@ -109,6 +132,7 @@ def augmentation_export(generator: Path | str, output: Path, num_images: int = 1
     Args:
         generator: path or fsspec URL of a cell's `generator` folder.
     """
+    end_with_serve()
     request = ExportRequest(num_images=num_images, seed=seed)
     compute = resolve_compute(device="auto", precision="auto")
     with store_of(generator).fetched(GENERATOR_FILE, PROVENANCE_FILE) as directory:
@@ -151,8 +175,6 @@ def judge_run(run: RunStore, runs: RunStore, *, config: StudyConfig, on_regressi
     report = _report(run)
     if report is None:
         raise UsageError(f"{run.location} holds no finished report")
-    payload = {"verdict": report.verdict, "sentence": report.sentence}
-    emit_event(FINISHED_EVENT, resource=_resource(run), payload=payload)
     earlier = list(takewhile(lambda name: name != run.name, _names(runs, config)))
     for place in _unjudged(earlier, runs):
         before = runs.child(earlier[place])
@@ -161,13 +183,22 @@ def judge_run(run: RunStore, runs: RunStore, *, config: StudyConfig, on_regressi
             continue
         try:
             _judge(before, found, runs, earlier[:place])
-        except AugmentError as error:  # such as a run that is somebody else's to write to
+        except (AugmentError, OSError) as error:  # such as a run that is somebody else's to write to
             get_run_logger().warning("%s cannot be judged, so it is no base: %s", before.name, error)
     judgement = _judge(run, report, runs, earlier)
+    outcome = judgement.model_dump(mode="json")
+    emit_event(
+        FINISHED_EVENT,
+        resource=_resource(run),
+        payload={"verdict": report.verdict, "sentence": report.sentence, **outcome},
+    )
+    if judgement.not_compared:
+        reasons = "\n".join(f"- {reason}" for reason in judgement.not_compared)
+        create_markdown_artifact(f"# Not compared\n\n{reasons}\n", key=artifact_key(f"not compared {run.name}"))
     if not judgement.regressions:
         return
     text = "; ".join(judgement.regressions)
-    emit_event(REGRESSED_EVENT, resource=_resource(run), payload=judgement.model_dump(mode="json"))
+    emit_event(REGRESSED_EVENT, resource=_resource(run), payload=outcome)
     create_markdown_artifact(f"# Regression\n\n{text}\n", key=artifact_key(f"regression {run.name}"))
     if on_regression == "fail":
         raise RegressionError(text)
@@ -186,48 +217,57 @@ def _unjudged(names: Sequence[str], runs: RunStore) -> list[int]:
 def _judge(run: RunStore, report: StudyReport, runs: RunStore, earlier: Sequence[str]) -> Judgement:
     """Compare a run with the last good one of `earlier`, and write down what came out, the comparison first."""
     later = NamedReport(name=run.name, link=REPORT_HTML, report=report)
-    base = last_good_run(later, runs, earlier)
-    if base is None:
-        get_run_logger().info("no good run of this configuration before %s; nothing to compare it with", run.name)
-        judgement = Judgement(base=None, regressions=())
+    last_good = last_good_run(later, runs, earlier)
+    if last_good.run is None:
+        get_run_logger().info("no good run of this configuration before %s to compare it with", run.name)
+        judgement = Judgement(base=None, regressions=(), not_compared=last_good.passed_over)
     else:
-        judgement = Judgement(base=base.name, regressions=tuple(compare_with(base, later, run)))
-    for regression in judgement.regressions:
-        get_run_logger().warning(regression)
+        judgement = compare_with(last_good.run, later, run)
+        judgement = judgement.model_copy(update={"not_compared": (*last_good.passed_over, *judgement.not_compared)})
+    for line in (*judgement.regressions, *judgement.not_compared):
+        get_run_logger().warning(line)
     with run.workspace() as directory:
+        files = [directory / JUDGEMENT_FILE]
         write_json(directory / JUDGEMENT_FILE, judgement.model_dump(mode="json"))
-        patiently(lambda: run.push(directory, [directory / JUDGEMENT_FILE]))
+        if judgement.base is None and judgement.not_compared:
+            files.append(directory / COMPARISON_PAGE)
+            write_not_compared(directory / COMPARISON_PAGE, name=run.name, reasons=judgement.not_compared)
+        patiently(lambda: run.push(directory, files))
     return judgement
 
 
-def compare_with(base: NamedReport, later: NamedReport, run: RunStore) -> list[str]:
+def compare_with(base: NamedReport, later: NamedReport, run: RunStore) -> Judgement:
     """Write the comparison into the run, and return in what it is worse."""
     comparison = compare_reports([base, later], force=False)
     with run.workspace() as directory:
         files = [directory / COMPARISON_PAGE, write_comparison(directory / COMPARISON_PAGE, comparison)]
         patiently(lambda: run.push(directory, files))
-    return [*comparison.regressions, *fidelity_regressions(base, later)]
+    unjudged = f"nothing could be judged against {base.name}, because {comparison.unjudged}"
+    return Judgement(
+        base=base.name,
+        regressions=(*comparison.regressions, *fidelity_regressions(base, later)),
+        not_compared=(unjudged,) if comparison.unjudged else (),
+    )
 
 
 def fidelity_regressions(base: NamedReport, run: NamedReport) -> list[str]:
     """Say in which fidelity figures the run is worse than the base beyond the interval, replicate by replicate."""
-    sentences = []
-    for name, figure in FIDELITY.items():
-        regimes = [regime.name for regime in base.report.regimes]
-        differences = [_differences(base, run, regime=regime, figure=figure) for regime in regimes]
-        gains = paired_gains(differences, confidence=base.report.confidence)
-        sentences += [
-            f"{run.name} is worse than {base.name} in {regime}: {name} changed by {gain.mean:+.4f} "
-            f"(interval {gain.low:+.4f} to {gain.high:+.4f})"
-            for regime, gain in zip(regimes, gains, strict=True)
-            if gain.verdict == "hurts"
-        ]
-    return sentences
+    regimes = [regime.name for regime in base.report.regimes]
+    places = [(name, regime) for name in FIDELITY for regime in regimes]
+    differences = [_differences(base, run, regime=regime, figure=FIDELITY[name]) for name, regime in places]
+    intervals = mean_intervals(differences, confidence=base.report.confidence)
+    return [
+        f"{run.name} is worse than {base.name} in {regime}: {name} changed by {np.mean(values):+.4f} "
+        f"(interval {interval[0]:+.4f} to {interval[1]:+.4f})"
+        for (name, regime), values, interval in zip(places, differences, intervals, strict=True)
+        if interval is not None and interval[1] < 0
+    ]
 
 
-def last_good_run(run: NamedReport, runs: RunStore, earlier: Sequence[str]) -> NamedReport | None:
+def last_good_run(run: NamedReport, runs: RunStore, earlier: Sequence[str]) -> LastGoodRun:
     """Return the newest of the `earlier` runs (oldest first) that was judged and found no worse than those before it,
     and used the same data and protocol as `run`."""
+    passed_over: list[str] = []
     for name in reversed(earlier):
         candidate = runs.child(name)
         judgement = _judgement(candidate)
@@ -237,9 +277,9 @@ def last_good_run(run: NamedReport, runs: RunStore, earlier: Sequence[str]) -> N
         base = NamedReport(name=name, link=f"../{name}/{REPORT_HTML}", report=report)
         reasons = incompatibilities([base, run])
         if not reasons:
-            return base
-        get_run_logger().warning("not compared with %s: %s", name, "; ".join(reasons))
-    return None
+            return LastGoodRun(run=base, passed_over=tuple(passed_over[:MOST_REASONS]))
+        passed_over.append(f"not compared with {name}, because {'; '.join(reasons)}")
+    return LastGoodRun(run=None, passed_over=tuple(passed_over[:MOST_REASONS]))
 
 
 def _differences(
@@ -280,16 +320,21 @@ def _judgement(run: RunStore) -> Judgement | None:
 def _reading(run: RunStore, *names: str, read: Callable[[Path], Found]) -> Found | None:
     """Return what `read` makes of the named files of a run, None where they are absent or of another form.
 
-    A store or a disk that fails for a moment is asked again.
+    A store or a disk that fails for a moment is asked again. What does not pass by itself (a run of somebody else's
+    that cannot be read) is told, and counts as absent: one such run fails no night.
     """
 
     def fetch() -> Found | None:
         with run.fetched(*names) as directory:
             try:
                 return read(directory)
-            except AugmentError as error:
-                if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, ABSENT):
+            except (AugmentError, OSError) as error:
+                cause = error if isinstance(error, OSError) else error.__cause__
+                if not isinstance(cause, OSError) or isinstance(cause, ABSENT):
+                    return None
+                if cause.errno not in LASTING:
                     raise
+                get_run_logger().warning("%s is left out: %s", run.name, cause)
                 return None
 
     return patiently(fetch)

@@ -1,18 +1,21 @@
 """Prefect servers of one's own, where `PREFECT_API_URL` names no other one: for schedules, and for a single study."""
 
 import os
+import re
+import secrets
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import platformdirs
+from filelock import FileLock, Timeout
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     DeploymentFilter,
@@ -30,10 +33,25 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Crashed
 
 from data.base.errors import AugmentError
+from flows.progress import SERVER_ERRORS, few_retries
+from flows.study.store import redact
 
 START_SECONDS = 120.0
+LOCK_SECONDS = 300.0  # for those before this one to have started
 STOP_SECONDS = 10.0
 DRAIN_SECONDS = 5.0
+LOG_LINES = 400
+ERROR_CHARACTERS = 300
+ERROR_LINE = re.compile(r"(\w+\.)*\w*(Error|Exception|Failed|NotFound)(: .+)$")  # as a traceback ends
+OUTCOME_LINE = re.compile(r"Application startup failed|RuntimeError: Caught|DatabaseError: database disk image\Z")
+_DATABASE = "PREFECT_API_DATABASE_CONNECTION_URL"
+KNOWN_ERRORS = {  # what a server's log has: what to do
+    "Can't locate revision": "the database was made by a newer Prefect: set PREFECT_HOME to another folder",
+    "file is not a database|disk image is malformed": "the database is damaged: restore it, or move it out of the way",
+    "readonly database|unable to open database": "set PREFECT_HOME to a folder of yours",
+    "password authentication failed": f"correct the password in {_DATABASE}",
+    "Connect(ion)? (call failed|refused)": f"start the database server, or correct {_DATABASE}",
+}
 _UNUSED_BY_A_STUDY = (  # services that look into the database every few seconds, beside workers that fill the cores
     "CANCELLATION_CLEANUP",
     "CLEANUP_RECONCILER",
@@ -48,7 +66,7 @@ _UNUSED_BY_A_STUDY = (  # services that look into the database every few seconds
 SERVER_SETTINGS = {  # of the servers that this project starts; variables that are set already win
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
     # On disk, a run keeps its place among those allowed at a time when the server starts anew; in memory it would be
     # taken for ever.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
@@ -58,9 +76,110 @@ STUDY_SETTINGS = {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in
 }
 
 
+class PrefectServer:
+    """A Prefect server that this process started, and can start again at the same address.
+
+    Attributes:
+        url: of its API.
+        log: what it and its libraries print.
+    """
+
+    def __init__(self, *, host: str, port: int, settings: Mapping[str, str]) -> None:
+        port = _bindable_port(host, port)
+        self.url = f"http://{reachable_host(host)}:{port}/api"
+        home = server_home()
+        self.log = home / "logs" / f"server-{port}.log"
+        self._lock = home / "starting.lock"
+        own = {"PREFECT_API_URL": self.url, "PREFECT_UI_API_URL": "/api"}  # a browser asks where it found the page
+        own |= {"PREFECT_HOME": str(home)}
+        self._environment = SERVER_SETTINGS | os.environ | own | dict(settings)
+        start = ["prefect", "server", "start", "--host", host, "--port", str(port)]
+        self._command = [sys.executable, "-m", "flows.attached", *start]
+        self._running = ExitStack()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the server and wait until it answers.
+
+        One after the other where several start beside each other: the first one makes the database's tables.
+
+        Raises:
+            AugmentError: it does not come up; the message has its own last error.
+        """
+        self.stop()
+        try:
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(self._lock, timeout=LOCK_SECONDS):
+                process = child_process(self._command, environment=self._environment, output=self.log)
+                self._process = self._running.enter_context(process)
+                self._wait_until_healthy(self._process)
+        except Timeout as error:
+            raise AugmentError(
+                f"another Prefect server has been starting for {LOCK_SECONDS:.0f} s in {self._lock.parent}; "
+                "end it, or set PREFECT_HOME to another folder"
+            ) from error
+        except OSError as error:
+            raise _unwritable(self._lock.parent, error) from error
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End the server, if it runs."""
+        self._running.close()
+        self._process = None
+
+    def ended(self) -> str:
+        """Return how it ended, "" while it runs."""
+        status = None if self._process is None else self._process.poll()
+        return "" if status is None else self._ending(status)
+
+    def forget_log(self) -> None:
+        """Remove the log of a server that did what it should."""
+        with suppress(OSError):
+            self.log.unlink(missing_ok=True)
+
+    def _ending(self, status: int) -> str:
+        how = f"by signal {-status}" if status < 0 else f"with exit code {status}"
+        why = last_error(self.log)
+        return f"{how}: {why} (all that it said: {self.log})" if why else how
+
+    def _wait_until_healthy(self, process: "subprocess.Popen[bytes]") -> None:
+        give_up = time.monotonic() + START_SECONDS
+        while time.monotonic() < give_up:
+            if process.poll() is not None:
+                raise AugmentError(f"the Prefect server ended before it was ready, {self._ending(process.returncode)}")
+            if answers(self.url):
+                return
+            time.sleep(0.2)
+        why = last_error(self.log)
+        told = f": {why} (all that it said: {self.log})" if why else f"; all that it said: {self.log}"
+        raise AugmentError(f"the Prefect server was not ready after {START_SECONDS:.0f} s{told}")
+
+
+def answers(url: str) -> bool:
+    """Tell whether a Prefect server answers at this API's URL."""
+    try:
+        return httpx.get(f"{url}/health", timeout=2).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
+
+
+def last_error(log: Path) -> str:
+    """Return the last error in a server's log with what to do about it, in one line without secrets; "" without one."""
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
+    except OSError:
+        return ""
+    errors = [line.strip() for line in lines if ERROR_LINE.match(line)]
+    told = next((line for line in reversed(errors) if not OUTCOME_LINE.search(line)), errors[-1] if errors else "")
+    advice = next((f"; {text}" for sign, text in KNOWN_ERRORS.items() if re.search(sign, "\n".join(lines))), "")
+    return redact(told[:ERROR_CHARACTERS]) + advice if told else ""
+
+
 @contextmanager
-def prefect_server(*, host: str, port: int, settings: Mapping[str, str] | None = None) -> Iterator[str]:
-    """Run a Prefect server while the block runs; yield its API's URL. It ends with this process, even a killed one.
+def running_server(*, host: str, port: int, settings: Mapping[str, str] | None = None) -> Iterator[PrefectServer]:
+    """Run a Prefect server while the block runs. It ends with this process, even a killed one.
 
     Args:
         host: address to bind to; loopback unless the user says otherwise.
@@ -71,20 +190,43 @@ def prefect_server(*, host: str, port: int, settings: Mapping[str, str] | None =
     Raises:
         AugmentError: the port is taken, or the server does not come up.
     """
-    port = _bindable_port(host, port)
-    url = f"http://{reachable_host(host)}:{port}/api"
-    own = {"PREFECT_API_URL": url, "PREFECT_UI_API_URL": "/api"}  # a browser asks where it found the page
-    own |= {"PREFECT_HOME": str(server_home())}
-    environment = SERVER_SETTINGS | os.environ | own | dict(settings or {})
-    start = ["prefect", "server", "start", "--host", host, "--port", str(port)]
-    with child_process(
-        [sys.executable, "-m", "flows.attached", *start], environment=environment, output=Path(os.devnull)
-    ) as process:
-        _wait_until_healthy(process, url)
+    server = PrefectServer(host=host, port=port, settings=settings or {})
+    server.start()
+    try:
         try:
-            yield url
+            yield server
         finally:
             tell_the_rest()
+    finally:
+        server.stop()
+    if port == 0:
+        server.forget_log()  # nobody looks for the log of a server that had an address for once
+
+
+@contextmanager
+def prefect_server(*, host: str, port: int, settings: Mapping[str, str] | None = None) -> Iterator[str]:
+    """As `running_server`; yield the URL of the server's API."""
+    with running_server(host=host, port=port, settings=settings) as server:
+        yield server.url
+
+
+def check_server(url: str) -> None:
+    """Make sure that the server that is configured answers.
+
+    Raises:
+        AugmentError: it does not.
+    """
+    try:
+        with few_retries(), get_client(sync_client=True) as client:
+            reason = client.api_healthcheck()
+    except SERVER_ERRORS as error:
+        reason = error
+    if reason is not None:
+        what = " ".join(str(reason).split()) or type(reason).__name__
+        raise AugmentError(
+            f"no Prefect server answers at {redact(url)} ({redact(what[:ERROR_CHARACTERS])}); start it, or leave out "
+            "PREFECT_API_URL (unset it, or choose another Prefect profile) to have one started here"
+        )
 
 
 def server_home() -> Path:
@@ -99,11 +241,16 @@ def server_home() -> Path:
     home = Path(configured) if configured else Path(platformdirs.user_data_dir("augmentation-gain")) / "prefect"
     try:
         home.mkdir(parents=True, exist_ok=True)  # Prefect makes only the last folder of this path
+        probe = home / f".{secrets.token_hex(4)}"
+        probe.touch()
+        probe.unlink()
     except OSError as error:
-        raise AugmentError(
-            f"cannot write {home}: {error.strerror or error}; set PREFECT_HOME to a folder of yours"
-        ) from error
+        raise _unwritable(home, error) from error
     return home
+
+
+def _unwritable(home: Path, error: OSError) -> AugmentError:
+    return AugmentError(f"cannot write {home}: {error.strerror or error}; set PREFECT_HOME to a folder of yours")
 
 
 def reachable_host(host: str) -> str:
@@ -120,11 +267,14 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def end_dead_runs(deployment: str) -> list[str]:
+def end_dead_runs(deployment: str, *, message: str) -> list[str]:
     """Mark runs of the deployments of this name as crashed that a database tells of although nobody can be at them.
 
-    For a server that has just been started here: what ran when it was killed was ended with it, or reports nowhere. A
-    run that seems to go on for ever would keep the deployment's only place.
+    For a server that has just been started here, or when serving ends: what ran was ended with it, or reports nowhere.
+    A run that seems to go on for ever would keep the deployment's only place.
+
+    Args:
+        message: what became of them.
     """
     under_way = FlowRunFilterState(
         type=FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING, StateType.CANCELLING])
@@ -139,7 +289,7 @@ def end_dead_runs(deployment: str) -> list[str]:
             flow_run_filter=FlowRunFilter(state=under_way, parent_flow_run_id=called_by_them)
         )
         for run in [*dead, *inside]:
-            crashed: State = Crashed(message="the server ended while this run was under way")
+            crashed: State = Crashed(message=message)
             client.set_flow_run_state(run.id, crashed, force=True)
     return [run.name for run in dead]
 
@@ -150,14 +300,22 @@ def tell_the_rest() -> None:
         service.drain_all(timeout=DRAIN_SECONDS)
 
 
+def end_without_server(error: AugmentError) -> None:
+    """End the process at once where the server that the error speaks of does not answer any more."""
+    if isinstance(error.__cause__, SERVER_ERRORS):
+        os._exit(error.exit_code)
+
+
 @contextmanager
 def study_server() -> Iterator[None]:
     """Let the block have a Prefect server: the one that is configured, else a lean one for one study.
 
     Raises:
-        AugmentError: the server does not come up.
+        AugmentError: the one that is configured does not answer, or the other one does not come up.
     """
-    if PREFECT_API_URL.value():
+    configured = PREFECT_API_URL.value()
+    if configured:
+        check_server(configured)
         yield
         return
     with (
@@ -231,17 +389,3 @@ def _bindable_port(host: str, port: int) -> int:
             return int(probe.getsockname()[1])
     except OSError as error:
         raise AugmentError(f"cannot listen on {host}:{port} ({error.strerror}); choose another --port") from error
-
-
-def _wait_until_healthy(process: "subprocess.Popen[bytes]", url: str) -> None:
-    give_up = time.monotonic() + START_SECONDS
-    while time.monotonic() < give_up:
-        if process.poll() is not None:
-            raise AugmentError(f"the Prefect server ended with exit code {process.returncode} before it was ready")
-        try:
-            if httpx.get(f"{url}/health", timeout=2).status_code == httpx.codes.OK:
-                return
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.2)
-    raise AugmentError(f"the Prefect server was not ready after {START_SECONDS:.0f} s")

@@ -22,6 +22,7 @@ from data.base.cuda_graphs import RecordedStep
 from data.base.device import Compute
 from data.base.errors import AugmentError
 from data.base.files import digest_json, write_json
+from data.base.operations import count_operations
 from data.base.randomness import torch_stream
 from data.images import LabelledImages
 from data.tensors import to_pixels, to_unit_range
@@ -86,13 +87,12 @@ def new_state(subset: LabelledImages, *, config: GanConfig, seed: int, compute: 
     code_optimizer = None if codes is None else CodeOptimizer(codes, learning_rate=config.code_learning_rate)
 
     def adam(network: nn.Module, learning_rate: float) -> torch.optim.Adam:
-        on_gpu = compute.device == "cuda"  # there one kernel for all parameters, its step count on the device
         return torch.optim.Adam(
             network.parameters(),
             lr=learning_rate,
             betas=(config.adam_beta1, config.adam_beta2),
-            fused=on_gpu,
-            capturable=on_gpu,
+            fused=True,
+            capturable=compute.device == "cuda",  # its step count on the device
         )
 
     return TrainState(
@@ -143,6 +143,17 @@ class Training:
         metrics = self._step(self.batches.of_step(self.state.step), draws.latent, *draws.views)
         self.state.step += 1
         return StepMetrics(metrics.discriminator_loss.clone(), metrics.generator_loss.clone())
+
+
+def training_operations(subset: LabelledImages, *, config: GanConfig) -> int:
+    """Return how many floating-point operations a whole training on `subset` takes.
+
+    Args:
+        config: with "auto" decided (`GanConfig.for_subset`).
+    """
+    compute = Compute(device="cpu", precision="float32")
+    training = Training(subset, config=config.model_copy(update={"compiled": False}), seed=0, compute=compute)
+    return config.steps * count_operations(training.step)
 
 
 def snapshot_steps(config: GanConfig) -> frozenset[int]:

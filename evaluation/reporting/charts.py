@@ -17,9 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from evaluation.arms import HEADLINE_ARM, ArmName
+from evaluation.gains import Gain
 from evaluation.reporting.palette import ACCENT, INK, LINE, MUTED, PAGE_COLOURS, arm_style, css_variables
 from evaluation.reporting.report import RegimeReport, in_points
-from evaluation.statistics import Gain, mean_interval
+from evaluation.statistics import mean_interval
 
 WIDTH = 5.2  # inches: 374 units of the SVG, so that text is readable on a phone
 SVG = "http://www.w3.org/2000/svg"
@@ -73,11 +74,12 @@ class TrainingCurve:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassBar:
-    """The gain of one class, in points: mean over replicates, and one value per replicate."""
+    """The gain of one class in points: mean over replicates, a value for each, and the interval where there is one."""
 
     label: str
     mean: float
     values: Sequence[float]
+    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,14 +117,15 @@ def forest_chart(rows: Sequence[ForestRow], *, name: str, description: str) -> M
         return _inline(figure, name=name, description=description)
 
 
-def accuracy_chart(regimes: Sequence[RegimeReport], *, confidence: float, num_test: int, name: str) -> Markup:
+def accuracy_chart(
+    regimes: Sequence[RegimeReport], arms: Sequence[ArmName], *, confidence: float, num_test: int, name: str
+) -> Markup:
     """Draw accuracy against images per class for every arm, each mean with its own interval.
 
     The axis is logarithmic in the error: from 90 to 99 % is as far as from 99 to 99.9 %. An arm without any error
     is drawn at half a test image.
     """
     least = 50 / num_test  # percent
-    arms = [arm.name for arm in regimes[0].arms]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
         axes = figure.subplots()
@@ -130,8 +133,9 @@ def accuracy_chart(regimes: Sequence[RegimeReport], *, confidence: float, num_te
         for order, arm in enumerate(arms):
             style = arm_style(arm)
             shift = 0.09 * (order - (len(arms) - 1) / 2)
-            places = [place + shift for place in range(len(regimes))]
-            spreads = [regime.arm(arm).accuracy for regime in regimes]
+            having = [(place, regime, found) for place, regime in enumerate(regimes) if (found := regime.arm(arm))]
+            places = [place + shift for place, _, _ in having]
+            spreads = [found.accuracy for _, _, found in having]
             errors = [max(100 * (1 - spread.mean), least) for spread in spreads]
             for place, spread in zip(places, spreads, strict=True):
                 interval = mean_interval(spread, confidence=confidence)
@@ -140,11 +144,11 @@ def accuracy_chart(regimes: Sequence[RegimeReport], *, confidence: float, num_te
                     axes.plot([place, place], ends, color=style.light, linewidth=1.6)
             wide = 1.8 if arm == HEADLINE_ARM else 1.0
             axes.plot(places, errors, color=style.light, linewidth=wide, alpha=0.75)
-            for place, error, regime in zip(places, errors, regimes, strict=True):
+            for place, error, (_, regime, _) in zip(places, errors, having, strict=True):
                 axes.plot(
                     [place], [error], style.marker, color=style.light, markersize=5.5, gid=f"mark:{arm}, {regime.title}"
                 )
-        means = [100 * (1 - regime.arm(arm).accuracy.mean) for regime in regimes for arm in arms]
+        means = [100 * (1 - arm.accuracy.mean) for regime in regimes for arm in regime.arms]
         low, high = max(min(means), least) / 1.6, min(max(means) * 1.25 + least, 100)
         axes.set_ylim(high, low)
         axes.set_yticks(_error_ticks(low, high))
@@ -192,6 +196,8 @@ def class_chart(bars: Sequence[ClassBar], *, name: str, description: str) -> Mar
         axes = figure.subplots()
         for place, bar in enumerate(bars):
             axes.barh(place, bar.mean, height=0.62, color=style.light)[0].set_gid(f"mark:{_clean(bar.label)}")
+            if bar.interval is not None:
+                axes.plot(bar.interval, [place, place], color=MUTED, linewidth=1.2)
             axes.plot(bar.values, [place] * len(bar.values), ".", color=INK, markersize=3.5)
         axes.axvline(0, color=INK, linewidth=1)
         axes.set_yticks(range(len(bars)), [_shorten(bar.label, 18) for bar in bars])

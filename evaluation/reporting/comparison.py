@@ -16,8 +16,9 @@ from scipy import stats
 
 from data.base.errors import UsageError
 from evaluation.arms import ArmName
+from evaluation.gains import Gain
 from evaluation.reporting.report import RegimeReport, StudyReport, flatten_config, in_points
-from evaluation.statistics import Gain, Verdict, holm
+from evaluation.verdicts import Verdict
 
 COMPARISON_VERSION = 1
 HEADLINE = "headline gain"
@@ -65,7 +66,7 @@ class Difference(BaseModel, frozen=True, extra="forbid"):
         quantity: "headline gain", or "accuracy of <arm>"; a share in [0, 1].
         paired: whether the subsets are the same, so that replicates are pairs; replicates that only one of the runs
             has are then left out.
-        low, high: the interval, Holm-corrected over the regimes of this run and quantity.
+        low, high: the interval, corrected (Bonferroni) over the regimes of this run; for accuracies over the arms too.
         change: what the interval says about `run` as seen from `base`.
         unavailable: why there is no interval, or "".
     """
@@ -79,7 +80,7 @@ class Difference(BaseModel, frozen=True, extra="forbid"):
     low: float | None
     high: float | None
     p_value: float | None
-    p_holm: float | None
+    p_corrected: float | None
     change: Change
     unavailable: str
 
@@ -127,7 +128,8 @@ class Comparison(BaseModel, frozen=True, extra="forbid"):
 
     Attributes:
         forced: compared although `reasons` speak against it.
-        regressions: sentences on every later run that is worse than the first beyond the interval.
+        regressions: sentences on every later run whose headline gain, or accuracy of an arm, is worse than the
+            first's beyond the interval.
     """
 
     comparison_version: int
@@ -139,6 +141,13 @@ class Comparison(BaseModel, frozen=True, extra="forbid"):
     differences: tuple[Difference, ...]
     configuration: tuple[ConfigDifference, ...]
     regressions: tuple[str, ...]
+
+    @property
+    def unjudged(self) -> str:
+        """Why no later run can be told to be worse or not, "" where one can."""
+        if any(not difference.unavailable for difference in self.differences):
+            return ""
+        return next((difference.unavailable for difference in self.differences), "the runs share no figure")
 
     def difference(self, *, run: str, regime: str, quantity: str = HEADLINE) -> Difference | None:
         """Return how `run` differs from the first in `regime`, if both have it."""
@@ -177,11 +186,7 @@ def compare_reports(runs: Sequence[NamedReport], *, force: bool) -> Comparison:
         regimes=tuple(_regime_comparison(regime, runs, confidence=confidence) for regime in shared),
         differences=tuple(differences),
         configuration=tuple(config_differences(runs)),
-        regressions=tuple(
-            _regression_sentence(d, titles[d.regime])
-            for d in differences
-            if d.quantity == HEADLINE and d.change == "worse"
-        ),
+        regressions=tuple(_regression_sentence(d, titles[d.regime]) for d in differences if d.change == "worse"),
     )
 
 
@@ -249,13 +254,14 @@ def _run_differences(base: NamedReport, run: NamedReport, *, confidence: float) 
     arms = [arm.name for arm in base.report.regimes[0].arms]
     quantities = [HEADLINE, *(f"accuracy of {arm}" for arm in arms if _has_arm(run, arm))]
     found = []
-    for quantity in quantities:
-        estimates = [_estimate(base, run, regime=regime.name, quantity=quantity) for regime in regimes]
-        judgements = holm([estimate.p_value for estimate in estimates], alpha=1 - confidence)
-        for regime, estimate, judgement in zip(regimes, estimates, judgements, strict=True):
-            low = high = None
-            if judgement.level is not None:
-                half = estimate.half_width(judgement.level)
+    for family in (quantities[:1], quantities[1:]):
+        places = [(quantity, regime) for quantity in family for regime in regimes]
+        estimates = [_estimate(base, run, regime=regime.name, quantity=quantity) for quantity, regime in places]
+        tests = max(1, sum(estimate.p_value is not None for estimate in estimates))
+        for (quantity, regime), estimate in zip(places, estimates, strict=True):
+            low = high = corrected = None
+            if estimate.p_value is not None:
+                half, corrected = estimate.half_width((1 - confidence) / tests), min(1.0, tests * estimate.p_value)
                 low, high = estimate.mean - half, estimate.mean + half
             found.append(
                 Difference(
@@ -268,7 +274,7 @@ def _run_differences(base: NamedReport, run: NamedReport, *, confidence: float) 
                     low=low,
                     high=high,
                     p_value=estimate.p_value,
-                    p_holm=judgement.p_holm,
+                    p_corrected=corrected,
                     change=_change(low, high),
                     unavailable=estimate.unavailable,
                 )
@@ -362,7 +368,7 @@ def _regression_sentence(difference: Difference, title: str) -> str:
     assert difference.high is not None
     return (
         f"{difference.run} is worse than {difference.base} with {title}: "
-        f"{HEADLINE} changed by {in_points(difference.mean)} points "
+        f"{difference.quantity} changed by {in_points(difference.mean)} points "
         f"(interval {in_points(difference.low)} to {in_points(difference.high)})"
     )
 

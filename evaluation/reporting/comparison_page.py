@@ -1,5 +1,6 @@
 """The comparison of runs as a page, with the same figures as JSON beside it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from markupsafe import Markup
@@ -32,6 +33,15 @@ def write_comparison(path: Path, comparison: Comparison) -> Path:
     write_text(json_path, comparison.model_dump_json(indent=2) + "\n")
     write_text(path, page)
     return json_path
+
+
+def write_not_compared(path: Path, *, name: str, reasons: Sequence[str]) -> None:
+    """Write a page that says why a run was compared with no other one.
+
+    Raises:
+        AugmentError: it cannot be written.
+    """
+    write_text(path, render_page("not_compared.html", {"name": name, "reasons": list(reasons)}))
 
 
 def _chart(comparison: Comparison, regime: RegimeComparison, number: int) -> Markup:

@@ -12,13 +12,16 @@ from markupsafe import Markup
 from data.base.errors import AugmentError, UsageError
 from data.base.files import read_json, write_text
 from evaluation.arms import HEADLINE_ARM, HEADLINE_REFERENCE
+from evaluation.gains import Gain
 from evaluation.reporting.charts import sparkline
 from evaluation.reporting.rendering import points, render_page
 from evaluation.reporting.report import StudyReport, read_report
-from evaluation.statistics import Gain, Verdict
+from evaluation.verdicts import Verdict
 
 REPORT_FILE, PAGE_FILE, INDEX_FILE = "report.json", "report.html", "index.html"
+MARKER = '<meta name="generator" content="augmentation-gain: index of runs">'  # in templates/history.html
 ENVIRONMENT_FILE, CONFIG_FILE = "environment.json", "config.toml"
+FILES_OF_A_RUN = (REPORT_FILE, PAGE_FILE, ENVIRONMENT_FILE, CONFIG_FILE)  # what a history is read from
 
 Status = Literal["finished", "unfinished", "broken"]
 
@@ -90,10 +93,13 @@ def update_history(runs_directory: Path) -> Path:
     """Write `index.html` of the runs directory anew and return its path.
 
     Raises:
-        UsageError: there is no such directory.
+        UsageError: there is no such directory, or it has an `index.html` that is not of this tool.
         AugmentError: the page cannot be written.
     """
+    path = runs_directory / INDEX_FILE
     entries = read_history(runs_directory)
+    if not _is_ours(path):
+        raise UsageError(f"{path} is not of this tool and stays as it is; give runs a folder of their own")
     titles = list(dict.fromkeys(title for entry in entries for title in entry.gains))
     content = {
         "entries": list(reversed(entries)),
@@ -103,9 +109,18 @@ def update_history(runs_directory: Path) -> Path:
         "reference_arm": HEADLINE_REFERENCE,
         "num_finished": sum(entry.status == "finished" for entry in entries),
     }
-    path = runs_directory / INDEX_FILE
     write_text(path, render_page("history.html", content))
     return path
+
+
+def _is_ours(path: Path) -> bool:
+    """Tell whether an index may be written here: nothing is there, or one that this module made."""
+    try:
+        return MARKER in path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
 
 
 def _is_run(path: Path) -> bool:

@@ -17,6 +17,7 @@ from data.base.files import read_model, write_text
 from data.images import LabelledImages
 from evaluation.arms import ARMS, HEADLINE_ARM, HEADLINE_REFERENCE, ArmName
 from evaluation.changes import ConfusionChange, Flip, Pair, class_changes, confusion_changes, flips
+from evaluation.class_gains import ClassGain
 from evaluation.predictions import read_predictions
 from evaluation.reporting.charts import (
     ClassBar,
@@ -30,9 +31,8 @@ from evaluation.reporting.charts import (
 from evaluation.reporting.cost import stage_costs
 from evaluation.reporting.film import Epoch, Film, file_uri, make_film, picture_uri
 from evaluation.reporting.rendering import interval, points, render_page
-from evaluation.reporting.report import RegimeReport, StudyReport, flatten_config
+from evaluation.reporting.report import RegimeReport, StudyReport, flatten_config, needed_sentence, worth_sentence
 from evaluation.reporting.sample_rows import check_rows, fidelity_rows
-from evaluation.statistics import McNemar
 
 FILM_BUDGET_BYTES = 1_200_000  # of all regimes together: the page must stay below 3 MB
 MAX_CLASS_BARS = 30
@@ -110,14 +110,14 @@ def write_page(
     environment: Mapping[str, Any],
     cell_files: Sequence[CellFiles],
     command: str,
-    test_images: LabelledImages | None = None,
+    test_images: Mapping[str, LabelledImages] | None = None,
 ) -> None:
     """Write the page atomically.
 
     Args:
         environment: the run's environment.json.
         command: what a person types to repeat the study.
-        test_images: the test split, for pictures of the images that flipped.
+        test_images: name of a regime to the images that it is tested on, for pictures of those that flipped.
 
     Raises:
         CorruptFileError: a cell's file is missing or damaged.
@@ -138,19 +138,34 @@ def write_page(
         "arms": ARMS,
         "num_cells": len(report.cells),
         "forest": _headline_forest(report),
-        "mcnemar": [_mcnemar(report, regime) for regime in report.regimes],
         "arm_forests": [_arm_forest(regime, number) for number, regime in enumerate(report.regimes)],
         "accuracy": accuracy_chart(
-            report.regimes, confidence=report.confidence, num_test=report.dataset.num_test, name="accuracy"
+            report.regimes,
+            report.arms,
+            confidence=report.confidence,
+            num_test=min(regime.design.num_test for regime in report.regimes),
+            name="accuracy",
         ),
         "trainings": [
             _training(regime, files, number, shape=report.dataset.image_shape, budget_bytes=budget)
             for number, (regime, files) in enumerate(present)
         ],
         "changes": [
-            _changes(regime, files, number, names=report.dataset.class_names, test_images=test_images)
+            _changes(
+                regime,
+                files,
+                number,
+                names=report.dataset.class_names,
+                test_images=None if test_images is None else test_images.get(regime.name),
+            )
             for number, (regime, files) in enumerate(present)
         ],
+        "parts": [_variance_shares(regime) for regime in report.regimes],
+        "takes": [needed_sentence(regime.needed) if regime.needed else "" for regime in report.regimes],
+        "worths": [worth_sentence(regime.labels_worth) if regime.labels_worth else "" for regime in report.regimes],
+        "run_name": path.parent.name,
+        "designs": list(dict.fromkeys(regime.design.sentence for regime in report.regimes)),
+        "resolved": [(regime.title, regime.resolved) for regime in report.regimes if regime.resolved],
         "checks": checks,
         "fidelity": fidelity_rows(report),
         "sample_pictures": [view for regime, files in present if (view := _sample_pictures(regime, files[0]))],
@@ -173,8 +188,9 @@ def answer(report: StudyReport) -> str:
     words = {
         "helps": "GAN augmentation helps",
         "hurts": "GAN augmentation hurts",
-        "no measurable difference": "GAN augmentation makes no measurable difference",
-        "not available": "This study cannot tell",
+        "no gain worth having": "GAN augmentation brings no gain worth having",
+        "undecided": "Undecided: this study cannot tell yet whether GAN augmentation helps",
+        "unavailable": "This study cannot tell",
     }
     verdicts = [regime.headline.verdict for regime in report.regimes]
     if len(set(verdicts)) == 1:
@@ -182,7 +198,7 @@ def answer(report: StudyReport) -> str:
     parts = []
     for verdict in dict.fromkeys(verdicts):
         titles = [regime.title for regime in report.regimes if regime.headline.verdict == verdict]
-        said = "cannot be told" if verdict == "not available" else verdict
+        said = "cannot be told" if verdict == "unavailable" else verdict
         parts.append(f"{said} with {' and '.join(titles)}")
     return "It depends on how much labelled data there is: " + "; ".join(parts)
 
@@ -192,10 +208,31 @@ def _headline_forest(report: StudyReport) -> Markup:
     return forest_chart(rows, name="forest", description=f"Gain per regime. {_describe(rows)}")
 
 
-def _mcnemar(report: StudyReport, regime: RegimeReport) -> list[McNemar]:
-    """Return the image-by-image comparison of each replicate, or none where a cell has none."""
-    tests = [cell.headline for cell in report.cells if cell.regime == regime.name]
-    return [test for test in tests if test is not None] if None not in tests else []
+@dataclass(frozen=True, kw_only=True)
+class VarianceShare:
+    """A source of error: its share of the variance of the headline's mean, and what makes it smaller."""
+
+    source: str
+    share: float
+    shrinks_with: str
+
+
+def _variance_shares(regime: RegimeReport) -> list[VarianceShare]:
+    parts = regime.headline.parts
+    if parts is None or not parts.total:
+        return []
+    draws = "draws" if regime.design.folds == 1 else "folds"
+    named = [
+        (f"{draws}, GANs" + ("" if parts.seeds is not None else ", classifier seeds"), parts.draws, "replicates"),
+        ("classifier seeds", parts.seeds, "seeds, or replicates"),
+        ("test images", parts.test_images, "test images"),
+        (f"images that {draws} share", parts.overlap, "more data"),
+    ]
+    return [
+        VarianceShare(source=source, share=part / parts.total, shrinks_with=remedy)
+        for source, part, remedy in named
+        if part is not None
+    ]
 
 
 def _arm_forest(regime: RegimeReport, number: int) -> Markup:
@@ -271,11 +308,13 @@ def _changes(
         for cell in files
     ]
     changes = class_changes(pairs)
+    gains = regime.class_gains
     bars = [
         ClassBar(
             label=names[change.label],
             mean=100 * (change.after - change.before),
             values=[100 * value for value in change.differences],
+            interval=_in_points(gains[change.label]),
         )
         for change in changes
     ]
@@ -300,10 +339,14 @@ def _changes(
     )
 
 
+def _in_points(gain: ClassGain) -> tuple[float, float] | None:
+    return None if gain.low is None or gain.high is None else (100 * gain.low, 100 * gain.high)
+
+
 def _picture(flip: Flip, test_images: LabelledImages | None) -> str | None:
     if test_images is None:
         return None
-    image = test_images.images[flip.position]
+    image = test_images.images[np.flatnonzero(test_images.rows == flip.row)[0]]
     if max(image.shape[1:]) > FLIP_SIDE:
         channels = [Image.fromarray(channel).resize((FLIP_SIDE, FLIP_SIDE)) for channel in image]
         image = np.stack([np.asarray(channel) for channel in channels])

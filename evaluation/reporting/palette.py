@@ -7,7 +7,7 @@ those, so arms on request have further ones. No chart tells arms apart by colour
 
 from dataclasses import dataclass
 
-from evaluation.arms import ARMS, ArmName
+from evaluation.arms import ARMS, ArmName, default_arms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class ArmStyle:
     symbol: str
 
 
-_LOOKS = (  # light, dark, marker, symbol: in the order of `ARMS`; more arms than these share colours, not markers
+_LOOKS = (  # light, dark, marker, symbol: in the order of `arm_style`; more arms than these share colours, not markers
     ("#5b6470", "#a3adb9", "s", "■"),
     ("#0072b2", "#56b4e9", "o", "●"),
     ("#b87a00", "#e69f00", "^", "▲"),
@@ -52,8 +52,9 @@ def _style(place: int) -> ArmStyle:
 
 
 def arm_style(arm: ArmName) -> ArmStyle:
-    """Return how an arm is drawn, by its place in `ARMS`."""
-    return _style(list(ARMS).index(arm))
+    """Return how an arm is drawn: arms that every study has come first, so that they differ in colour."""
+    usual = default_arms()
+    return _style([*usual, *(other for other in ARMS if other not in usual)].index(arm))
 
 
 INK, MUTED, LINE, ACCENT = "#101418", "#5f6873", "#d5dae0", "#0f62ac"

@@ -7,7 +7,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from evaluation.reporting.palette import arm_style, css_variables
 from evaluation.reporting.report import in_points
-from evaluation.statistics import Gain, equivalence_statement
 
 ABSENT = "\N{EN DASH}"
 
@@ -35,7 +34,6 @@ def _environment() -> Environment:
         "memory": memory,
         "count": count,
         "figure": figure,
-        "ruled_out": ruled_out,
     }
     environment.globals |= {"css_variables": css_variables(), "arm_style": arm_style}
     return environment
@@ -95,8 +93,3 @@ def figure(value: float | None) -> str:
     if value is None:
         return ABSENT
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}"
-
-
-def ruled_out(gain: Gain, confidence: float) -> str:
-    """Say what the data show where they show no difference, such as `no gain larger than 0.42 points`."""
-    return equivalence_statement(gain, confidence=confidence)

@@ -5,52 +5,108 @@ report as an uninterrupted one. Accuracies and gains are shares in [0, 1]; pages
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from data.base.errors import CorruptFileError
 from data.base.files import digest_json, read_json
-from evaluation.arms import ARMS, HEADLINE_ARM, ArmName
-from evaluation.facts import CellFacts, DatasetFacts, StageTiming
-from evaluation.statistics import Gain, Spread, Verdict, paired_gains, spread
+from evaluation.arms import (
+    ARMS,
+    CONTROL_ARM,
+    EQUAL_COMPUTE_ARM,
+    HEADLINE_ARM,
+    HEADLINE_REFERENCE,
+    MORE_LABELS,
+    ArmName,
+)
+from evaluation.class_gains import ClassGain
+from evaluation.facts import CellFacts, DatasetFacts, DesignFacts, Looks, StageTiming, TakenLook
+from evaluation.gains import Gain, Headline, MetricName, RegimeAnswers
+from evaluation.intervals import NextDraw
+from evaluation.statistics import Spread, spread
+from evaluation.stopping import intersection
+from evaluation.verdicts import Needed, Verdict, read_off
+from evaluation.worth import LabelsWorth
 
-REPORT_VERSION = 1
-METRICS = ("accuracy", "macro_f1", "tail_recall")
+REPORT_VERSION = 2
+GAIN_METRICS: tuple[MetricName, ...] = ("accuracy", "macro_f1", "tail_recall")
 
 
 class ArmReport(BaseModel, frozen=True, extra="forbid"):
     """One arm of one regime, over its replicates; the gains are paired with the arm `reference`.
 
     Attributes:
+        accuracy: of each replicate, the mean over its classifier seeds.
+        seeds: classifiers of the arm in each replicate.
         tail_recall: mean recall over the rarest third of the classes; None where classes have as many images.
+        ece, negative_log_likelihood, brier: calibration, means over replicates (see `evaluation.calibration`).
     """
 
     name: ArmName
+    seeds: int
     accuracy: Spread
     macro_f1: Spread
+    tail_recall: Spread | None
+    ece: float
+    negative_log_likelihood: float
+    brier: float
     reference: ArmName | None
     accuracy_gain: Gain | None
     macro_f1_gain: Gain | None
-    tail_recall: Spread | None = None
-    tail_recall_gain: Gain | None = None
+    tail_recall_gain: Gain | None
+
+
+class StudyCheck(BaseModel, frozen=True, extra="forbid"):
+    """A check of the study itself.
+
+    Attributes:
+        passed: None where this study cannot tell.
+    """
+
+    name: str
+    passed: bool | None
+    detail: str
 
 
 class RegimeReport(BaseModel, frozen=True, extra="forbid"):
-    """What the study found at one amount of labelled data; `tail` has the labels of the rarest third of the classes."""
+    """What the study found at one amount of labelled data.
+
+    Attributes:
+        headline: the gain of the headline arm over the best arm that needs no GAN, which is `over`.
+        rivals: its gain over each arm that needs no GAN.
+        class_gains: the gain over the reference in the recall of each class, in the order of the labels.
+        labels_worth: what the gain is worth in labelled images per class; None where no arm had more of them.
+        next_draw: what somebody with one data set of this size may expect.
+        beside: the gain over the reference on the test split that the user gave, where folds were tested.
+        tail: labels of the rarest third of the classes.
+        resolved: what was decided where the configuration says "auto".
+    """
 
     name: str
     title: str
+    design: DesignFacts
     num_replicates: int
     arms: tuple[ArmReport, ...]
     headline: Gain
+    over: ArmName
+    rivals: dict[ArmName, Gain]
+    needed: Needed | None
     sentence: str
-    tail: tuple[int, ...] = ()
+    next_draw: NextDraw | None
+    class_gains: tuple[ClassGain, ...]
+    labels_worth: LabelsWorth | None
+    beside: Gain | None
+    checks: tuple[StudyCheck, ...]
+    tail: tuple[int, ...]
+    resolved: dict[str, Any]
 
-    def arm(self, name: ArmName) -> ArmReport:
-        """Return the report of the arm `name`."""
-        return next(arm for arm in self.arms if arm.name == name)
+    def arm(self, name: ArmName) -> ArmReport | None:
+        """Return the report of the arm `name`, None where the regime has no such arm."""
+        return next((arm for arm in self.arms if arm.name == name), None)
 
 
 class StudyReport(BaseModel, frozen=True, extra="forbid"):
@@ -58,6 +114,7 @@ class StudyReport(BaseModel, frozen=True, extra="forbid"):
 
     Attributes:
         protocol: digest of what makes two reports comparable: test data, arms, classifier, measurement.
+        looks: the reports that the study made of itself before, and this one.
         timings: what each stage of each cell cost; all that differs between repetitions.
     """
 
@@ -68,77 +125,239 @@ class StudyReport(BaseModel, frozen=True, extra="forbid"):
     confidence: float
     protocol: str
     regimes: tuple[RegimeReport, ...]
+    looks: Looks
     cells: tuple[CellFacts, ...]
     config: dict[str, Any]
     timings: dict[str, dict[str, StageTiming]]
 
+    @property
+    def arms(self) -> tuple[ArmName, ...]:
+        """The arms that any regime has, in order."""
+        found = {arm.name for regime in self.regimes for arm in regime.arms}
+        return tuple(arm for arm in ARMS if arm in found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegimeData:
+    """What a report is computed from, of one regime.
+
+    Attributes:
+        answers: on the test images; `beside` on the test split that the user gave, where folds were tested.
+    """
+
+    title: str
+    cells: Sequence[CellFacts]
+    answers: RegimeAnswers
+    beside: RegimeAnswers | None = None
+
 
 def build_report(
-    cells: Sequence[CellFacts],
+    regimes: Mapping[str, RegimeData],
     *,
-    regime_titles: Mapping[str, str],
     dataset: DatasetFacts,
     config: Mapping[str, Any],
+    looks: Looks,
+    final: bool,
     timings: Mapping[str, Mapping[str, StageTiming]],
 ) -> StudyReport:
     """Compute the report from the finished cells.
 
     Args:
-        regime_titles: regime name to title, in the order of the report.
+        regimes: by name, in the order of the report.
         config: the study's resolved configuration as JSON values.
+        looks: earlier ones; this one is added, unless it was taken before.
+        final: whether this look ends what was asked for, whatever it shows.
         timings: cell name to stage name to what the stage cost.
     """
     evaluation = config["evaluation"]
-    confidence = float(evaluation["confidence"])
-    by_regime = {name: [cell for cell in cells if cell.regime == name] for name in regime_titles}
-    arms: list[ArmName] = [arm for arm in ARMS if arm in evaluation["arms"]]
-    gains = {
-        (name, arm, metric): gain
-        for arm in arms
-        for metric in METRICS
-        for name, gain in _gains(by_regime, arm=arm, metric=metric, evaluation=evaluation).items()
-    }
-    regimes = []
-    for name, title in regime_titles.items():
-        group = by_regime[name]
-        headline = gains[name, HEADLINE_ARM, "accuracy"]
-        regimes.append(
-            RegimeReport(
-                name=name,
-                title=title,
-                num_replicates=len(group),
-                arms=tuple(
-                    ArmReport(
-                        name=arm,
-                        accuracy=spread([cell.metrics[arm]["accuracy"] for cell in group]),
-                        macro_f1=spread([cell.metrics[arm]["macro_f1"] for cell in group]),
-                        tail_recall=spread([cell.metrics[arm]["tail_recall"] for cell in group])
-                        if _have(group, arm, "tail_recall")
-                        else None,
-                        reference=ARMS[arm].reference,
-                        accuracy_gain=gains.get((name, arm, "accuracy")),
-                        macro_f1_gain=gains.get((name, arm, "macro_f1")),
-                        tail_recall_gain=gains.get((name, arm, "tail_recall")),
-                    )
-                    for arm in arms
-                ),
-                headline=headline,
-                sentence=verdict_sentence(headline, title=title, confidence=confidence),
-                tail=group[0].tail,
-            )
+    confidence, wished_gain = float(evaluation["confidence"]), float(evaluation["wished_gain"])
+    replicates = max(len(data.cells) for data in regimes.values())
+    earlier, look = looks.before(replicates), looks.at(replicates, final=final)
+    alpha = (1 - confidence) * look.share / len(regimes)
+    reports = tuple(
+        _regime_report(
+            name,
+            data,
+            design=dataset.designs[name],
+            alpha=alpha,
+            wished_gain=wished_gain,
+            earlier=earlier,
+            confidence=confidence,
         )
+        for name, data in regimes.items()
+    )
+    taken = TakenLook(
+        look=look,
+        intervals={
+            regime.name: (regime.headline.low, regime.headline.high)
+            for regime in reports
+            if regime.headline.low is not None and regime.headline.high is not None
+        },
+        decided=tuple(regime.name for regime in reports if is_decided(regime.headline.verdict)),
+    )
     return StudyReport(
         report_version=REPORT_VERSION,
-        verdict=overall_verdict([regime.headline.verdict for regime in regimes]),
-        sentence=" ".join(regime.sentence for regime in regimes),
+        verdict=overall_verdict([regime.headline.verdict for regime in reports]),
+        sentence=" ".join(regime.sentence for regime in reports),
         dataset=dataset,
         confidence=confidence,
         protocol=_protocol(dataset, evaluation),
-        regimes=tuple(regimes),
-        cells=tuple(cells),
+        regimes=reports,
+        looks=Looks(taken=(*earlier, taken)),
+        cells=tuple(cell for data in regimes.values() for cell in data.cells),
         config=dict(config),
         timings={cell: dict(stages) for cell, stages in timings.items()},
     )
+
+
+def _regime_report(
+    name: str,
+    data: RegimeData,
+    *,
+    design: DesignFacts,
+    alpha: float,
+    wished_gain: float,
+    earlier: Sequence[TakenLook],
+    confidence: float,
+) -> RegimeReport:
+    cells, answers = data.cells, data.answers
+    tail = cells[0].tail
+    arms = tuple(_arm_report(arm, data, alpha=alpha, wished_gain=wished_gain, tail=tail) for arm in answers.predicted)
+    found = answers.headline(alpha=alpha, wished_gain=wished_gain)
+    headline = _over_all_looks(
+        found, [taken.intervals[name] for taken in earlier if name in taken.intervals], wished_gain
+    )
+    worth = answers.labels_worth(level=1 - alpha, per_class=float(np.mean(cells[0].class_counts or [0])))
+    return RegimeReport(
+        name=name,
+        title=data.title,
+        design=design,
+        num_replicates=len(cells),
+        arms=arms,
+        headline=headline,
+        over=found.over,
+        rivals=found.rivals,
+        needed=found.needed if headline.verdict == "undecided" else None,
+        sentence=verdict_sentence(
+            headline,
+            title=data.title,
+            over=found.over,
+            num_rivals=len(found.rivals),
+            repeated=_repeated(design, len(cells)),
+            confidence=confidence,
+            wished_gain=wished_gain,
+        ),
+        next_draw=found.next_draw,
+        class_gains=tuple(answers.class_gains(alpha=alpha)),
+        labels_worth=worth,
+        beside=None
+        if data.beside is None
+        else data.beside.gain(HEADLINE_ARM, HEADLINE_REFERENCE, alpha=alpha, wished_gain=wished_gain),
+        checks=tuple(_study_checks({arm.name: arm for arm in arms}, wished_gain=wished_gain)),
+        tail=tail,
+        resolved=cells[0].resolved,
+    )
+
+
+def _arm_report(
+    arm: ArmName, data: RegimeData, *, alpha: float, wished_gain: float, tail: tuple[int, ...]
+) -> ArmReport:
+    reference = ARMS[arm].reference
+    metrics = [cell.metrics[arm] for cell in data.cells]
+    gains: dict[str, Gain] = {}
+    if reference is not None:
+        gains = {
+            metric: data.answers.gain(arm, reference, alpha=alpha, wished_gain=wished_gain, metric=metric, tail=tail)
+            for metric in GAIN_METRICS
+            if metric != "tail_recall" or tail
+        }
+    return ArmReport(
+        name=arm,
+        seeds=data.answers.predicted[arm].shape[1],
+        accuracy=spread([found["accuracy"] for found in metrics]),
+        macro_f1=spread([found["macro_f1"] for found in metrics]),
+        tail_recall=spread([found["tail_recall"] for found in metrics]) if tail else None,
+        ece=float(np.mean([found["ece"] for found in metrics])),
+        negative_log_likelihood=float(np.mean([found["negative_log_likelihood"] for found in metrics])),
+        brier=float(np.mean([found["brier"] for found in metrics])),
+        reference=reference,
+        accuracy_gain=gains.get("accuracy"),
+        macro_f1_gain=gains.get("macro_f1"),
+        tail_recall_gain=gains.get("tail_recall"),
+    )
+
+
+def _over_all_looks(found: Headline, earlier: Sequence[tuple[float, float]], wished_gain: float) -> Gain:
+    """Return the headline with the interval that all looks leave: what was decided stays decided."""
+    gain = found.gain
+    if gain.low is None or gain.high is None or not earlier:
+        return gain
+    low, high = intersection([*earlier, (gain.low, gain.high)])
+    return Gain(
+        mean=gain.mean,
+        values=gain.values,
+        low=low,
+        high=high,
+        p_value=gain.p_value,
+        verdict=read_off(low, high, wished_gain=wished_gain),
+        parts=gain.parts,
+    )
+
+
+def _study_checks(arms: Mapping[ArmName, ArmReport], *, wished_gain: float) -> list[StudyCheck]:
+    """Check what the headline rests on: a reference at its plateau, and two controls that can fail."""
+    checks = []
+    if (longer := _gain_of(arms, EQUAL_COMPUTE_ARM)) is not None:
+        plateau = None if longer.high is None else longer.high < wished_gain
+        if longer.low is not None and longer.low <= 0 and not plateau:
+            plateau = None  # nothing was gained for sure, nor is it sure that nothing would be
+        checks.append(
+            StudyCheck(
+                name="the reference was trained to its plateau",
+                passed=plateau,
+                detail=f"{EQUAL_COMPUTE_ARM}, which trains longer, brings {in_points(longer.mean)} points more, "
+                f"{_interval(longer)}",
+            )
+        )
+    if (copies := _gain_of(arms, CONTROL_ARM)) is not None:
+        checks.append(
+            StudyCheck(
+                name="control: deformed copies in the GAN's place do not help",
+                passed=None if copies.low is None else copies.low <= 0,
+                detail=f"{in_points(copies.mean)} points, {_interval(copies)}",
+            )
+        )
+    most = max(MORE_LABELS, key=lambda arm: MORE_LABELS[arm])
+    if (labels := _gain_of(arms, most)) is not None:
+        seen: bool | None = labels.verdict == "helps"
+        if labels.verdict in ("undecided", "unavailable"):
+            seen = None
+        checks.append(
+            StudyCheck(
+                name=f"control: {MORE_LABELS[most]:g} times the labels help",
+                passed=seen,
+                detail=f"{in_points(labels.mean)} points, {_interval(labels)}"
+                + ("" if seen else "; a study that does not see what more labels bring sees no GAN's gain either"),
+            )
+        )
+    return checks
+
+
+def _gain_of(arms: Mapping[ArmName, ArmReport], name: ArmName) -> Gain | None:
+    return arms[name].accuracy_gain if name in arms else None
+
+
+def _interval(gain: Gain) -> str:
+    if gain.low is None or gain.high is None:
+        return gain.unavailable
+    return f"interval {in_points(gain.low)} to {in_points(gain.high)}"
+
+
+def _repeated(design: DesignFacts, replicates: int) -> str:
+    if design.folds == 1:
+        return f"{replicates} fresh draw{'s' if replicates > 1 else ''}"
+    repeats = replicates // design.folds
+    return f"{design.folds} folds of one data set" + (f", {repeats} times" if repeats > 1 else "")
 
 
 def _protocol(dataset: DatasetFacts, evaluation: Mapping[str, Any]) -> str:
@@ -147,52 +366,68 @@ def _protocol(dataset: DatasetFacts, evaluation: Mapping[str, Any]) -> str:
     return digest_json({"test": dataset.test_digest, "train": dataset.train_digest, "evaluation": measured})
 
 
-def _gains(
-    by_regime: Mapping[str, Sequence[CellFacts]], *, arm: ArmName, metric: str, evaluation: Mapping[str, Any]
-) -> dict[str, Gain]:
-    """Return the arm's gain in each regime that has the metric; none for an arm without a reference."""
-    reference = ARMS[arm].reference
-    if reference is None:
-        return {}
-    families = {
-        name: [cell.metrics[arm][metric] - cell.metrics[reference][metric] for cell in cells]
-        for name, cells in by_regime.items()
-        if _have(cells, arm, metric)
-    }
-    gains = paired_gains(
-        list(families.values()),
-        confidence=float(evaluation["confidence"]),
-        wished_gain=float(evaluation["wished_gain"]),
-    )
-    return dict(zip(families, gains, strict=True))
-
-
-def _have(cells: Sequence[CellFacts], arm: ArmName, metric: str) -> bool:
-    return all(metric in cell.metrics[arm] for cell in cells)
+def is_decided(verdict: Verdict) -> bool:
+    """Tell whether more replicates have nothing left to tell."""
+    return verdict in ("helps", "hurts", "no gain worth having")
 
 
 def overall_verdict(verdicts: Sequence[Verdict]) -> Verdict:
     """Return one word for the study: it hurts if any regime does, helps if any does and none hurts."""
-    order: tuple[Verdict, ...] = ("hurts", "helps", "no measurable difference", "not available")
+    order: tuple[Verdict, ...] = ("hurts", "helps", "undecided", "no gain worth having", "unavailable")
     return next(verdict for verdict in order if verdict in verdicts)
 
 
-def verdict_sentence(gain: Gain, *, title: str, confidence: float) -> str:
+def verdict_sentence(
+    gain: Gain, *, title: str, over: ArmName, num_rivals: int, repeated: str, confidence: float, wished_gain: float
+) -> str:
     """Say in one sentence what the interval says; no stronger, no weaker."""
-    points = f"{in_points(gain.mean)} points of accuracy over classical augmentation"
+    best = f"{over}, the best of {num_rivals} arms without a GAN" if num_rivals > 1 else over
+    points = f"{in_points(gain.mean)} points of accuracy over {best}"
     if gain.low is None or gain.high is None:
         return f"With {title}, the gain is {points}, without an interval: {gain.unavailable}."
-    interval = f"{confidence:.0%} interval {in_points(gain.low)} to {in_points(gain.high)}"
-    replicates = f"{len(gain.values)} replicates"
+    found = f"{points} ({confidence:.0%} interval {in_points(gain.low)} to {in_points(gain.high)}, {repeated})"
     match gain.verdict:
         case "helps":
-            return f"With {title}, GAN augmentation helps: {points} ({interval}, {replicates})."
+            return f"With {title}, GAN augmentation helps: {found}."
         case "hurts":
-            return f"With {title}, GAN augmentation hurts: {points} ({interval}, {replicates})."
+            return f"With {title}, GAN augmentation hurts: {found}."
+        case "no gain worth having":
+            worth = f"less than {100 * wished_gain:g} points either way"
+            return f"With {title}, GAN augmentation brings no gain worth having, {worth}: {found}."
         case _:
-            return (
-                f"With {title}, GAN augmentation makes no measurable difference: {points} ({interval}, {replicates})."
-            )
+            return f"With {title}, it is undecided whether GAN augmentation helps: {found}."
+
+
+def needed_sentence(needed: Needed) -> str:
+    """Say what it would take to decide, with its own uncertainty."""
+    if needed.fewest is None:
+        what = {
+            "replicates": "more than 10,000 replicates",
+            "test images": "more test images: no number of replicates decides it",
+            "overlap": "more data: the replicates share too many images for any number of them to decide it",
+        }
+        return f"to decide it would take {what[needed.bottleneck]}"
+    if needed.most is None:
+        limit = {"replicates": "", "test images": " test images", "overlap": " independent data"}[needed.bottleneck]
+        more = f", and more{limit} if the gain lies near a boundary" if limit else " or many more"
+        return f"to decide takes {needed.fewest:,} replicates in all at the least{more}"
+    if needed.fewest == needed.most:
+        return f"to decide takes about {needed.most:,} replicates in all"
+    return f"to decide takes {needed.fewest:,} to {needed.most:,} replicates in all"
+
+
+def worth_sentence(worth: LabelsWorth) -> str:
+    """Say the gain in labelled images, such as "worth as much as 2.8 more labelled images per class (1.2 to 5.2)"."""
+    high = f"more than {_images(worth.most)}" if worth.high is None else _images(worth.high)
+    if worth.images == 0:
+        return f"worth no more labelled images, or {high} per class at the most"
+    if worth.images is None:
+        return f"worth more than {_images(worth.most)} more labelled images per class (from {_images(worth.low)})"
+    return f"worth as much as {_images(worth.images)} more labelled images per class ({_images(worth.low)} to {high})"
+
+
+def _images(number: float) -> str:
+    return f"{number:.1f}" if number < 100 else f"{number:,.0f}"
 
 
 def in_points(difference: float) -> str:
@@ -222,7 +457,10 @@ def read_report(path: Path) -> StudyReport:
     content = read_json(path)
     found = content.get("report_version") if isinstance(content, dict) else None
     if found != REPORT_VERSION:
-        raise CorruptFileError(f"{path} is a report of format {found}, this version reads {REPORT_VERSION}")
+        raise CorruptFileError(
+            f"{path} is a report of format {found}, this version reads {REPORT_VERSION}; read it with the version that "
+            "made it, or run the study again"
+        )
     try:
         return StudyReport.model_validate(content)
     except ValidationError as error:

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.arms import CONTROL_ARM
 from evaluation.fidelity import Figure
-from evaluation.reporting.report import RegimeReport, StudyReport, in_points
+from evaluation.reporting.report import RegimeReport, StudyCheck, StudyReport
 from evaluation.samples import SampleEvaluation
 
 FIDELITY_TITLES = {
@@ -56,8 +55,8 @@ class FidelityRow:
 
 
 def check_rows(report: StudyReport) -> list[CheckRow]:
-    """Gather each check over the replicates of each regime, and the control; failed ones come first."""
-    rows = [_control_row(regime) for regime in report.regimes if any(arm.name == CONTROL_ARM for arm in regime.arms)]
+    """Gather the checks of the study itself, and each of the samples over the replicates; failed ones come first."""
+    rows = [_study_row(check, regime) for regime in report.regimes for check in regime.checks]
     for title, cells in _evaluated(report):
         for checks in zip(*(cell.checks for cell in cells), strict=True):
             failed = [check for check in checks if check.passed is False]
@@ -93,23 +92,16 @@ def fidelity_rows(report: StudyReport) -> list[FidelityRow]:
     return rows
 
 
-def _control_row(regime: RegimeReport) -> CheckRow:
-    """Judge the control: repeating the real images adds nothing, so a gain there would be an artefact."""
-    gain = regime.arm(CONTROL_ARM).accuracy_gain
-    assert gain is not None  # the control has a reference
-    known = not gain.unavailable
-    interval = gain.unavailable
-    if gain.low is not None and gain.high is not None:
-        interval = f"interval {in_points(gain.low)} to {in_points(gain.high)}"
+def _study_row(check: StudyCheck, regime: RegimeReport) -> CheckRow:
     return CheckRow(
-        name="control: duplicated real images show no gain",
+        name=check.name,
         regime=regime.title,
-        num_passed=int(known and gain.verdict != "helps"),
-        num_failed=int(gain.verdict == "helps"),
-        num_unavailable=int(not known),
+        num_passed=int(check.passed is True),
+        num_failed=int(check.passed is False),
+        num_unavailable=int(check.passed is None),
         figures=(),
         threshold=None,
-        detail=f"{in_points(gain.mean)} points, {interval}",
+        detail=check.detail,
     )
 
 

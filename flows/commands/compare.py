@@ -18,10 +18,11 @@ from evaluation.reporting.history import PAGE_FILE, REPORT_FILE
 from evaluation.reporting.rendering import interval, p_value, points
 from evaluation.reporting.report import read_report
 from flows.commands.console import output_console
+from flows.study.store import store_of
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="run directories, or report.json files; the first is the base")],
+    runs: Annotated[list[str], typer.Argument(help="runs (directories or URLs), or report.json files; first the base")],
     output: Annotated[Path, typer.Option(help="the page to write; its figures go to a .json beside it")] = Path(
         "comparison.html"
     ),
@@ -41,11 +42,18 @@ def compare(
     console = output_console()
     print_comparison(console, comparison)
     console.print(f"{output}\n{json_path}", markup=False, highlight=False, soft_wrap=True)
+    if fail_on_regression and comparison.unjudged:
+        console.print(
+            f"--fail-on-regression: nothing could be judged ({comparison.unjudged})",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     if fail_on_regression and comparison.regressions:
         raise RegressionError("; ".join(comparison.regressions))
 
 
-def named_reports(runs: Sequence[Path], *, page: Path) -> list[NamedReport]:
+def named_reports(runs: Sequence[str | Path], *, page: Path) -> list[NamedReport]:
     """Read the runs' reports; each gets its directory's name, numbered where two share it, and a link from `page`.
 
     Raises:
@@ -54,16 +62,23 @@ def named_reports(runs: Sequence[Path], *, page: Path) -> list[NamedReport]:
     """
     found: list[NamedReport] = []
     for run in runs:
-        file = run / REPORT_FILE if run.is_dir() else run
-        if not file.is_file():
-            raise UsageError(f"{run} holds no {REPORT_FILE}; name a finished run's directory, or its report")
-        report = read_report(file)
-        name, count = file.resolve().parent.name or str(file), 1
+        store = store_of(run)
+        with store.fetched(REPORT_FILE) as directory:
+            file = directory if directory.is_file() else directory / REPORT_FILE
+            if not file.is_file():
+                raise UsageError(f"{run} holds no {REPORT_FILE}; name a finished run's directory, or its report")
+            report = read_report(file)
+            if store.is_local:
+                plain = file.resolve().parent.name or str(file)
+                target = os.path.relpath(file.resolve().parent / PAGE_FILE, page.resolve().parent)
+                link = quote(Path(target).as_posix())
+            else:
+                plain, link = store.name, store.link(PAGE_FILE)
+        name, count = plain, 1
         while any(other.name == name for other in found):
             count += 1
-            name = f"{file.resolve().parent.name} #{count}"
-        target = os.path.relpath(file.resolve().parent / PAGE_FILE, page.resolve().parent)
-        found.append(NamedReport(name=name, link=quote(Path(target).as_posix()), report=report))
+            name = f"{plain} #{count}"
+        found.append(NamedReport(name=name, link=link, report=report))
     return found
 
 
@@ -78,7 +93,7 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     numbers = {run.name: str(number) for number, run in enumerate(comparison.runs, start=1)}
     table = Table(title="headline gain in points of accuracy", title_justify="left")
     table.add_column("regime", no_wrap=True)
-    for column in ("run", "gain", "against run 1", "p (Holm)"):
+    for column in ("run", "gain", "against run 1", "p (corrected)"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("result")
     for regime in comparison.regimes:
@@ -88,7 +103,7 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
             if difference is not None:
                 test = "" if difference.paired else " (Welch: other subsets)"
                 size = f"{points(difference.mean)} [{interval(difference.low, difference.high)}]"
-                judged = (escape(size), p_value(difference.p_holm), difference.change + test)
+                judged = (escape(size), p_value(difference.p_corrected), difference.change + test)
             title = escape(regime.title) if place == 0 else ""
             table.add_row(title, numbers[result.run], points(result.headline.mean), *judged)
         table.add_section()

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -24,6 +24,7 @@ from evaluation.arms import HEADLINE_REFERENCE, Material, training_set
 from evaluation.classifiers import FitOptions, fit_classifier
 from flows.commands.console import output_console
 from flows.study.run_directory import load_run_config
+from flows.study.store import store_of
 from gan.checkpoint import load_generator
 from gan.config import SHARD_SIZE
 from gan.export import GENERATOR_FILE, ExportProgress, ExportRequest, export_dataset
@@ -54,9 +55,9 @@ class GeneratorChoice:
 
 def export(
     output: Annotated[Path, typer.Option(help="folder of the data set; must not exist yet")],
-    run: Annotated[Path | None, typer.Option(help="run directory to take a generator from")] = None,
+    run: Annotated[str | None, typer.Option(help="run (directory or URL) to take a generator from")] = None,
     cell: Annotated[str | None, typer.Option(help="with --run: REGIME/REPLICATE, such as balanced-100/0")] = None,
-    generator: Annotated[Path | None, typer.Option(help="generator directory, instead of --run")] = None,
+    generator: Annotated[str | None, typer.Option(help="generator (directory or URL), instead of --run")] = None,
     num_images: Annotated[int | None, typer.Option(help=f"synthetic images; default {DEFAULT_NUM_IMAGES:,}")] = None,
     file_format: Annotated[FileFormat, typer.Option("--format", help="files to write")] = "parquet",
     class_distribution: Annotated[
@@ -76,36 +77,58 @@ def export(
 ) -> None:
     """Write a labelled synthetic data set that loads anywhere. Interrupted, the same command goes on where it was."""
     console = output_console()
-    choice = choose_generator(run=run, cell=cell, generator=generator)
-    if choice.cell:
-        console.print(f"generator of cell [bold]{escape(choice.cell)}[/]", highlight=False)
-    compute = resolve_compute(device=device, precision=precision)
-    _, class_names = load_generator(choice.directory / GENERATOR_FILE)
-    total, counts = resolve_counts(class_distribution, num_images=num_images, class_names=class_names, choice=choice)
-    confidence = None
-    if min_confidence is not None:
-        with console.status("training the classifier of the confidence filter"):
-            confidence = confidence_filter(choice, minimum=min_confidence, compute=compute)
-    request = ExportRequest(
-        num_images=total,
-        seed=seed,
-        shard_size=shard_size,
-        file_format=file_format,
-        class_counts=counts,
-        confidence=confidence,
-        real=choice.subset(needed_for="--mix-real") if mix_real else None,
-        title=title,
-        workers=workers or os.cpu_count() or 1,
-    )
-    last: list[ExportProgress] = []
-    with _shown(console) as show:
+    with ExitStack() as copies:
+        choice = choose_generator(
+            run=None if run is None else copies.enter_context(store_of(run).copied()),
+            cell=cell,
+            generator=None if generator is None else copies.enter_context(_copied_generator(generator)),
+        )
+        if choice.cell:
+            console.print(f"generator of cell [bold]{escape(choice.cell)}[/]", highlight=False)
+        compute = resolve_compute(device=device, precision=precision)
+        _, class_names = load_generator(choice.directory / GENERATOR_FILE)
+        total, counts = resolve_counts(
+            class_distribution, num_images=num_images, class_names=class_names, choice=choice
+        )
+        confidence = None
+        if min_confidence is not None:
+            with console.status("training the classifier of the confidence filter"):
+                confidence = confidence_filter(choice, minimum=min_confidence, compute=compute)
+        request = ExportRequest(
+            num_images=total,
+            seed=seed,
+            shard_size=shard_size,
+            file_format=file_format,
+            class_counts=counts,
+            confidence=confidence,
+            real=choice.subset(needed_for="--mix-real") if mix_real else None,
+            title=title,
+            workers=workers or os.cpu_count() or 1,
+        )
+        last: list[ExportProgress] = []
+        with _shown(console) as show:
 
-        def on_progress(progress: ExportProgress) -> None:
-            last[:] = [progress]
-            show(progress)
+            def on_progress(progress: ExportProgress) -> None:
+                last[:] = [progress]
+                show(progress)
 
-        export_dataset(choice.directory, output, request, compute=compute, on_progress=on_progress)
-    console.print(f"{last[0].total:,} images in {escape(str(output))} ({_stages(last[0])})", highlight=False)
+            export_dataset(choice.directory, output, request, compute=compute, on_progress=on_progress)
+        console.print(f"{last[0].total:,} images in {escape(str(output))} ({_stages(last[0])})", highlight=False)
+
+
+@contextmanager
+def _copied_generator(location: str) -> Iterator[Path]:
+    """Yield the generator's folder; that of a store is copied with the subset beside it."""
+    store = store_of(location)
+    if store.is_local:
+        yield Path(location)
+        return
+    parent, _, name = location.rstrip("/").rpartition("/")
+    cell = store_of(parent)
+    with cell.workspace() as directory:
+        cell.pull(directory, ["subset.parquet"])
+        cell.pull_folder(directory, name)
+        yield directory / name
 
 
 def choose_generator(*, run: Path | None, cell: str | None, generator: Path | None) -> GeneratorChoice:

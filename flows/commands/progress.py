@@ -1,9 +1,10 @@
 """A study's progress on the console."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from flows.study.watching import StageUpdate, StudyClock, listening
@@ -38,6 +39,11 @@ class ConsoleListener:
             self._progress.remove_task(shown)
         mark = "[dim]· finished before[/]" if skipped else f"[green]✓[/] {update.detail}"
         self._console.print(f"  {update.cell:<16} {update.stage:<30} {mark}", highlight=False, soft_wrap=True)
+
+    def looked(self, lines: Sequence[str], *, total_weight: float) -> None:
+        self._clock.grow(total_weight)
+        for line in lines:
+            self._console.print(f"[bold]{escape(line)}[/]", highlight=False, soft_wrap=True)
 
     def _show_study(self) -> None:
         self._progress.update(self._study, completed=self._clock.share, detail=self._clock.remaining())

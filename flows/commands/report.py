@@ -1,6 +1,5 @@
 """`augment report`: the report of a finished run again, from its stored predictions, without training."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,21 +8,26 @@ from rich.markup import escape
 from data.base.errors import SourceUnavailableError
 from flows.commands.console import output_console
 from flows.commands.run import print_report
+from flows.study.designs import Designs, study_designs
 from flows.study.reporting import write_reports
 from flows.study.run_directory import load_run_config, study_cells
-from flows.study.running import study_source, summarise_cell
+from flows.study.running import summarise_cell
 from flows.study.store import store_of
 
 
-def report(run: Annotated[Path, typer.Argument(help="Run directory whose cells are finished.")]) -> None:
+def report(run: Annotated[str, typer.Argument(help="Run whose cells are finished: a directory or a URL.")]) -> None:
     """Compute report.json and report.html again from the stored predictions."""
-    console = output_console()
-    config = load_run_config(run)
-    try:
-        test = study_source(config.data).test
-    except SourceUnavailableError as error:
-        console.print(f"without pictures of test images: {escape(str(error))}", highlight=False)
-        test = None
-    for cell in study_cells(config, run):
-        summarise_cell(cell, config)
-    print_report(write_reports(run, config, test=test), store_of(run), console=console)
+    console, store = output_console(), store_of(run)
+    with store.copied() as directory:
+        config = load_run_config(directory)
+        designs: Designs | None
+        try:
+            designs = study_designs(config)
+        except SourceUnavailableError as error:
+            console.print(f"without pictures of test images: {escape(str(error))}", highlight=False)
+            designs = None
+        for cell in study_cells(config, directory):
+            summarise_cell(cell, config)
+        found = write_reports(directory, config, designs=designs)
+        store.push(directory, sorted(directory.glob("report.*")))
+    print_report(found, store, console=console)

@@ -1,5 +1,6 @@
 """`augment run`: the whole study in one command."""
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -11,18 +12,27 @@ from rich.table import Table
 
 from data.base.errors import AugmentError, UsageError
 from evaluation.arms import HEADLINE_ARM
+from evaluation.gains import Gain
 from evaluation.reporting.history import update_history
-from evaluation.reporting.report import StudyReport, read_report
-from evaluation.statistics import Gain, Spread
+from evaluation.reporting.report import StudyReport, needed_sentence, read_report, worth_sentence
+from evaluation.statistics import Spread
 from flows.augmentation_study import augmentation_study
 from flows.commands.console import output_console, silence_prefect_console
 from flows.commands.progress import console_progress
 from flows.progress import SERVER_ERRORS
 from flows.server import study_server
-from flows.study.config import RunnerConfig, RunnerKind, StudyConfig, resolve_config, resolve_runner
+from flows.study.config import (
+    RunnerConfig,
+    RunnerKind,
+    StudyConfig,
+    resolve_config,
+    resolve_runner,
+    validate_config,
+)
+from flows.study.designs import resolve_study, study_designs, study_source
+from flows.study.growing import Until
 from flows.study.reporting import REPORT_HTML, REPORT_JSON
 from flows.study.run_directory import DEFAULT_RUNS_DIRECTORY, load_config_at, new_run_location
-from flows.study.running import study_source
 from flows.study.stages.table import study_weight
 from flows.study.store import RunStore, store_of
 
@@ -36,10 +46,10 @@ class Preset(StrEnum):
 
 
 PRESET_HELP = (
-    "quick: 10 and 100 images per class, 3 replicates, about 5 minutes on 2 cores. "
-    "standard: 10, 50, 100 and 500, 5 replicates, about 40 minutes. "
-    "full: all images too, 10 replicates, about 2 hours."
+    "quick: 10 and 100 images per class of a large data set, all images of a small one. "
+    "standard: 10, 50, 100 and 500, longer trainings, 10 replicates. full: all images too, 20 replicates."
 )
+DURATION = re.compile(r"(\d+(?:\.\d+)?)([smh]?)")
 
 
 def run(
@@ -53,7 +63,9 @@ def run(
         str | None,
         typer.Option(help="Regimes, separated by commas: 10,100, all, long-tailed:500:100 (largest class, ratio)."),
     ] = None,
-    replicates: Annotated[int | None, typer.Option(help="Draws of the subset per regime.")] = None,
+    replicates: Annotated[
+        int | None, typer.Option(help="Draws of the subset per regime, or folds; with --resume, of the grown run.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Root seed of everything random.")] = None,
     assignments: Annotated[
         list[str] | None,
@@ -63,7 +75,18 @@ def run(
         str | None, typer.Option(help="Where to work, a path or URL (s3://…); a new directory below runs/ by default.")
     ] = None,
     resume: Annotated[
-        str | None, typer.Option(help="Go on with this run, as it was configured.", metavar="RUN")
+        str | None,
+        typer.Option(
+            help="Continue this run, as it was configured; --replicates and --images-per-class make it larger.",
+            metavar="RUN",
+        ),
+    ] = None,
+    until_decided: Annotated[
+        bool, typer.Option("--until-decided", help="Add replicates until every regime is decided.")
+    ] = False,
+    max_replicates: Annotated[int | None, typer.Option(min=2, help="With --until-decided: no more than this.")] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="With --until-decided: no longer than this, such as 90s, 10m or 2h.")
     ] = None,
     runner: Annotated[
         RunnerKind | None,
@@ -75,56 +98,113 @@ def run(
     """Measure how much GAN augmentation helps: train, sample, compare, report."""
     console = output_console()
     chosen_runner = resolve_runner(file=config, kind=runner, workers=workers, address=address)
+    until = _until(until_decided, max_replicates=max_replicates, budget=budget)
     if resume is not None:
-        given = [config, dataset, images_per_class, replicates, seed, assignments, run_dir]
-        if any(value is not None for value in given):
-            raise UsageError("--resume goes on with the run as it was configured; leave the other options out")
-        study, run_directory = load_config_at(resume), resume
+        if any(value is not None for value in (config, dataset, seed, assignments, run_dir)):
+            raise UsageError(
+                "--resume continues the run as it was configured; only --replicates, --images-per-class and "
+                "--until-decided go with it"
+            )
+        study, run_directory = grown(load_config_at(resume), replicates=replicates, regimes=images_per_class), resume
     else:
+        if until is not None and replicates is not None:
+            raise UsageError("--until-decided finds the number of replicates; give --max-replicates to limit it")
         options = {
             "data.dataset": dataset,
-            "data.images_per_class": None
-            if images_per_class is None
-            else [part.strip() for part in images_per_class.split(",")],
-            "replicates": replicates,
+            "data.images_per_class": images_per_class,
+            "replicates": 1 if until is not None else replicates,
             "seed": seed,
         }
         study = resolve_config(
             preset_name=preset_name.value, file=config, options=options, assignments=assignments or []
         )
         run_directory = run_dir or new_run_location(DEFAULT_RUNS_DIRECTORY, study)
-    run_study(study, run_directory, runner=chosen_runner, console=console)
+    report = run_study(study, run_directory, runner=chosen_runner, console=console, until=until)
+    print_report(report, store_of(run_directory), console=console)
 
 
-def run_study(study: StudyConfig, run_directory: str, *, runner: RunnerConfig, console: Console) -> None:
-    """Run the flow with progress on `console`, then print the table of gains, the verdict and where the report is."""
-    regimes = ", ".join(str(count) for count in study.data.images_per_class)
-    console.print(
-        f"[bold]augmentation study[/] of {escape(study.data.dataset)}: {escape(regimes)} images per class, "
-        f"{study.replicates} replicates, seed {study.seed}, in {escape(run_directory)}",
-        highlight=False,
-        soft_wrap=True,
-    )
+def grown(study: StudyConfig, *, replicates: int | None, regimes: str | None) -> StudyConfig:
+    """Return the configuration of a run that is to have more replicates or more regimes.
+
+    Raises:
+        UsageError: fewer replicates than it has, or an impossible regime.
+    """
+    tree = study.model_dump()
+    if replicates is not None:
+        if replicates < study.num_replicates:
+            raise UsageError(f"the run has {study.num_replicates} replicates already; ask for more of them")
+        tree["replicates"] = replicates
+    if regimes is not None:
+        added = validate_config({"data": {"images_per_class": regimes}}).regime_values
+        tree["data"]["images_per_class"] = list(dict.fromkeys([*study.regime_values, *added]))
+    return validate_config(tree)
+
+
+def _until(asked: bool, *, max_replicates: int | None, budget: str | None) -> Until | None:
+    if not asked:
+        if max_replicates is not None or budget is not None:
+            raise UsageError("--max-replicates and --budget go with --until-decided")
+        return None
+    limits = {} if max_replicates is None else {"max_replicates": max_replicates}
+    return Until(**limits, budget_seconds=None if budget is None else seconds_of(budget))
+
+
+def seconds_of(duration: str) -> float:
+    """Return the seconds of a text such as 90, 90s, 10m or 2h.
+
+    Raises:
+        UsageError: it is no duration, or 0.
+    """
+    match = DURATION.fullmatch(duration.strip())
+    seconds = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
+    if seconds <= 0:
+        raise UsageError(f"--budget {duration!r} is no duration; write for example 90s, 10m or 2h")
+    return seconds
+
+
+def run_study(
+    study: StudyConfig,
+    run_directory: str,
+    *,
+    runner: RunnerConfig,
+    console: Console,
+    until: Until | None = None,
+) -> StudyReport:
+    """Run the flow with progress on `console`, and return its report."""
     silence_prefect_console()
     source = study_source(study.data)
     if source.warning:
         console.print(f"[bold black on yellow] WARNING [/] [yellow]{escape(source.warning)}[/]", highlight=False)
+    study = resolve_study(study, source)
+    regimes = ", ".join(regime.title for regime in study.regimes)
+    many = "replicates until decided" if until is not None else f"{study.replicates} replicates"
+    console.print(
+        f"[bold]augmentation study[/] of {escape(source.name)}: {escape(regimes)}; {many}, seed {study.seed}, in "
+        f"{escape(run_directory)}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    for name, design in study_designs(study).items():
+        console.print(f"{escape(name)}: {escape(design.sentence)}", highlight=False, soft_wrap=True)
     try:
         with study_server(), console_progress(console, total_weight=study_weight(study)):
-            augmentation_study(study, run_directory, runner=runner)
+            augmentation_study(study, run_directory, runner=runner, until=until)
     except KeyboardInterrupt:
-        console.print(f"interrupted; go on with: augment run --resume {escape(run_directory)}", highlight=False)
+        console.print(f"interrupted; continue with: augment run --resume {escape(run_directory)}", highlight=False)
         raise typer.Exit(130) from None
     except SERVER_ERRORS as error:
         raise AugmentError(
             f"Prefect's server went away ({type(error).__name__}); what is finished is kept, "
-            f"go on with: augment run --resume {run_directory}"
+            f"continue with: augment run --resume {run_directory}"
         ) from error
     store = store_of(run_directory)
     if store.is_local:
-        update_history(Path(run_directory).parent)
+        try:
+            update_history(Path(run_directory).parent)
+        except AugmentError as error:
+            console.print(f"note: no index of runs: {escape(str(error))}", highlight=False, soft_wrap=True)
     with store.fetched(REPORT_JSON) as directory:
-        print_report(read_report(directory / REPORT_JSON), store, console=console)
+        return read_report(directory / REPORT_JSON)
 
 
 def print_report(report: StudyReport, store: RunStore, *, console: Console) -> None:
@@ -132,6 +212,14 @@ def print_report(report: StudyReport, store: RunStore, *, console: Console) -> N
     console.print(gain_table(report, wide=console.width >= WIDE_TABLE))
     for regime in report.regimes:
         console.print(escape(regime.sentence), highlight=False, soft_wrap=True)
+        if regime.needed is not None:
+            more = f" (augment run --resume {store.location} --until-decided)" if regime.needed.fewest else ""
+            console.print(escape(f"  {needed_sentence(regime.needed)}{more}"), highlight=False, soft_wrap=True)
+        if regime.labels_worth is not None:
+            console.print(escape(f"  {worth_sentence(regime.labels_worth)}"), highlight=False, soft_wrap=True)
+        for check in regime.checks:
+            if check.passed is False:
+                console.print(f"  [red]✗[/] {escape(check.name)}: {escape(check.detail)}", highlight=False)
     console.print(f"report: {escape(store.child(REPORT_HTML).location)}", highlight=False, soft_wrap=True)
 
 

@@ -1,37 +1,58 @@
 """`augment serve`: the study on a schedule, unattended."""
 
+import signal
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from prefect import serve as prefect_serve
-from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
-from prefect.client.schemas.schedules import CronSchedule
-from prefect.deployments.runner import RunnerDeployment
 from prefect.settings import PREFECT_API_URL
-from prefect.types.entrypoint import EntrypointType
-from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
-from data.base.errors import UsageError
+from data.base.errors import AugmentError, UsageError
 from data.base.names import safe_file_name
 from flows.commands.console import output_console
 from flows.commands.run import PRESET_HELP, Preset
-from flows.schedule import OnRegression, augmentation_comparison, augmentation_export, scheduled_study
-from flows.server import api_url_everywhere, end_dead_runs, is_loopback, prefect_server, server_home
-from flows.study.config import RunnerConfig, RunnerKind, StudyConfig, resolve_config, resolve_runner
+from flows.progress import SERVER_ERRORS
+from flows.schedule import OnRegression
+from flows.server import (
+    PrefectServer,
+    api_url_everywhere,
+    check_server,
+    end_dead_runs,
+    is_loopback,
+    running_server,
+    server_home,
+)
+from flows.serving import (
+    ServedStudy,
+    checked_name,
+    checked_timetable,
+    deployments,
+    keep_serving,
+    keep_what_people_set,
+    next_runs_line,
+    served_from,
+)
+from flows.study.config import RunnerKind, resolve_config, resolve_runner
 from flows.study.run_directory import DEFAULT_RUNS_DIRECTORY, locked
 from flows.study.store import store_of
+
+INTERRUPTED = 130  # exit code after Ctrl-C
 
 
 def serve(
     config: Annotated[Path | None, typer.Argument(help="TOML file over the preset.", show_default=False)] = None,
     cron: Annotated[str | None, typer.Option(help='When to run, such as "0 3 * * *" (every night at three).')] = None,
     interval: Annotated[float | None, typer.Option(help="Seconds between runs, instead of --cron.")] = None,
+    timezone: Annotated[
+        str | None,
+        typer.Option(help="Time zone of --cron, such as Europe/Berlin.", show_default="the machine's own"),
+    ] = None,
     preset_name: Annotated[Preset, typer.Option("--preset", help=PRESET_HELP)] = Preset.QUICK,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", help="Any configuration key; may be repeated.")
@@ -48,6 +69,9 @@ def serve(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port of the server and its user interface; 0 takes a free one.")
     ] = 4200,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace a deployment of this name that another command made.")
+    ] = False,
 ) -> None:
     """Run studies on a schedule, with Prefect's user interface beside them; stays until interrupted.
 
@@ -60,42 +84,74 @@ def serve(
         runner=resolve_runner(file=config, kind=runner),
         on_regression=on_regression,
     )
-    served = deployments(job, name=name, schedule=checked_schedule(cron=cron, interval=interval))
+    timetable = checked_timetable(cron=cron, interval=interval, timezone=timezone)
     console = output_console()
+
+    def tell(line: str) -> None:
+        console.print(escape(line), highlight=False, soft_wrap=True)
+
     if study.replicates == 1:
-        console.print(
-            "note: with one replicate there is no interval, so no run can be told to be worse than the one before it",
-            highlight=False,
-        )
-    with _server_of(name, host=host, port=port, console=console) as url:
-        when = f"cron {cron}" if cron else f"every {interval:g} s" if interval else "on request"
-        console.print(
-            f"serving scheduled_study/{name} ({when}); runs go to {job.runs_directory}\n"
+        tell("note: with one replicate there is no interval, so no run can be told to be worse than the one before it")
+    with ended_by_signals(), _server_for(checked_name(name), host=host, port=port, console=console) as server:
+        served = deployments(job, name=name, timetable=timetable, machine=served_from(shared_server=server.own is None))
+        notes = keep_what_people_set(served, replace=replace)
+        tell(
+            f"serving scheduled_study/{name} ({timetable}); runs go to {job.runs_directory}\n"
             f"on request: augmentation_export/{name}, augmentation_comparison/{name}\n"
-            f"user interface: {url.removesuffix('/api')}\n"
-            f"run it now: PREFECT_API_URL={url} prefect deployment run scheduled_study/{name}",
-            highlight=False,
-            soft_wrap=True,
+            f"user interface: {server.url.removesuffix('/api')}\n"
+            f"run it now: PREFECT_API_URL={server.url} prefect deployment run scheduled_study/{name}"
         )
-        prefect_serve(*served, pause_on_shutdown=False, print_starting_message=False)
+        for line in [next_runs_line(served[0]), *notes]:
+            if line:
+                tell(line)
+        ending = keep_serving(served, server=server.own, tell=tell)
+        with suppress(*SERVER_ERRORS):
+            end_dead_runs(name, message="augment serve ended while this run was under way")
+    if ending == signal.SIGINT:
+        raise typer.Exit(INTERRUPTED)
 
 
 @contextmanager
-def _server_of(name: str, *, host: str, port: int, console: Console) -> Iterator[str]:
-    """Yield the API's URL of the server that is configured, else of one that runs while the block does."""
+def ended_by_signals() -> Iterator[None]:
+    """Leave the block in order on SIGTERM (exit code 0) and Ctrl-C (130), wherever it is."""
+
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+    except SERVER_ERRORS as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise AugmentError(f"Prefect's server went away ({reason}); start augment serve again") from error
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenServer:
+    """Where deployments are served: the API's URL, and the server itself if it is this process's own."""
+
+    url: str
+    own: PrefectServer | None
+
+
+@contextmanager
+def _server_for(name: str, *, host: str, port: int, console: Console) -> Iterator[ChosenServer]:
+    """Yield the server that is configured, else one that runs while the block does."""
     configured = PREFECT_API_URL.value()
     if configured:
+        check_server(configured)
         with api_url_everywhere(configured):  # the processes of the runs too
-            yield configured
+            yield ChosenServer(url=configured, own=None)
         return
     if not is_loopback(host):
         warning = f"whoever reaches {host} can start runs here: the server asks for no password"
         console.print(f"[bold black on yellow] WARNING [/] [yellow]{escape(warning)}[/]", highlight=False)
     console.print("starting a Prefect server …", highlight=False)
-    with alone(name), prefect_server(host=host, port=port) as url, api_url_everywhere(url):
-        for run in end_dead_runs(name):
+    with alone(name), running_server(host=host, port=port) as server, api_url_everywhere(server.url):
+        for run in end_dead_runs(name, message="the server ended while this run was under way"):
             console.print(f"{run} was under way when its server ended; it is marked as crashed", highlight=False)
-        yield url
+        yield ChosenServer(url=server.url, own=server)
 
 
 @contextmanager
@@ -112,69 +168,6 @@ def alone(name: str) -> Iterator[None]:
         yield
 
 
-@dataclass(frozen=True, kw_only=True)
-class ServedStudy:
-    """What is run again and again; `runs_directory` is an absolute path or a URL."""
-
-    config: StudyConfig
-    runs_directory: str
-    runner: RunnerConfig
-    on_regression: OnRegression
-
-
-@dataclass(frozen=True, kw_only=True)
-class Timetable:
-    """When a deployment runs: by a cron expression, every so many seconds, or on request only."""
-
-    cron: str | None
-    interval: float | None
-
-
-def checked_schedule(*, cron: str | None, interval: float | None) -> Timetable:
-    """Return the schedule that the options ask for.
-
-    Raises:
-        UsageError: not a cron expression, not a positive interval, or both.
-    """
-    if cron is not None and interval is not None:
-        raise UsageError("give either --cron or --interval, not both")
-    if cron is not None:
-        try:
-            CronSchedule(cron=cron)
-        except ValidationError as error:
-            example = '"0 3 * * *" is every night at three'
-            raise UsageError(f"--cron {cron!r} is not a cron expression; for example {example}") from error
-    if interval is not None and interval <= 0:
-        raise UsageError(f"--interval must be positive, not {interval:g}")
-    return Timetable(cron=cron, interval=interval)
-
-
 def located(runs_directory: str) -> str:
     """Return a place that means the same in every process: an absolute path, or the URL."""
     return str(Path(runs_directory).resolve()) if store_of(runs_directory).is_local else runs_directory
-
-
-def deployments(job: ServedStudy, *, name: str, schedule: Timetable) -> list[RunnerDeployment]:
-    """Return the deployments of study, comparison and export; the study is on schedule, the others run on request.
-
-    One run of each at a time; a run that comes due during another is cancelled.
-    """
-    study: dict[str, Any] = {
-        "config": job.config.model_dump(mode="json"),
-        "runs_directory": job.runs_directory,
-        "on_regression": job.on_regression,
-    }
-    runner = {"runner": job.runner.model_dump(mode="json")}
-    common: dict[str, Any] = {
-        "name": name,
-        "concurrency_limit": ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
-        "entrypoint_type": EntrypointType.MODULE_PATH,
-    }
-    served: list[Any] = [  # typed as possible coroutines, which they are inside an event loop only
-        scheduled_study.to_deployment(
-            parameters=study | runner, cron=schedule.cron, interval=schedule.interval, **common
-        ),
-        augmentation_comparison.to_deployment(parameters=study, **common),
-        augmentation_export.to_deployment(**common),
-    ]
-    return served

@@ -16,19 +16,14 @@ from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_valid
 
 from data.base.device import DeviceChoice, Precision
 from data.base.errors import UsageError
-from data.config import DataConfig
-from evaluation.config import ClassifierConfig, EvaluationConfig
-from gan.config import SHARD_SIZE, GanConfig
+from data.config import DataConfig, ImagesPerClass
+from data.regimes import Regime, regime_of
+from evaluation.config import ClassifierConfig
+from evaluation.protocol import EvaluationConfig
+from gan.config import GanConfig, SamplingConfig
 
 PresetName = Literal["quick", "standard", "full"]
 RunnerKind = Literal["auto", "sequential", "threads", "processes", "dask"]
-
-
-class SamplingConfig(BaseModel, frozen=True, extra="forbid"):
-    """The synthetic data set of each cell."""
-
-    images_per_class: PositiveInt = 500
-    shard_size: PositiveInt = Field(default=SHARD_SIZE, description="images per Parquet file")
 
 
 class ComputeConfig(BaseModel, frozen=True, extra="forbid"):
@@ -72,16 +67,52 @@ class RunnerConfig(BaseModel, frozen=True, extra="forbid"):
         return self.workers or max(1, cores // (compute.threads or cores))
 
 
+FRESH_REPLICATES = 6  # of the default study
+
+
 class StudyConfig(BaseModel, frozen=True, extra="forbid"):
     """A whole study."""
 
     seed: int = Field(default=0, ge=0)
-    replicates: PositiveInt = 3
+    replicates: PositiveInt | Literal["auto"] = Field(
+        default="auto",
+        description=f"how often each regime is repeated; auto: {FRESH_REPLICATES} fresh draws, or each fold twice",
+    )
+    first_replicate: int = Field(default=0, ge=0, description="number of the first one: others are other draws")
     data: DataConfig = DataConfig()
     gan: GanConfig = GanConfig()
     sampling: SamplingConfig = SamplingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     compute: ComputeConfig = ComputeConfig()
+
+    @property
+    def num_replicates(self) -> int:
+        """Replicates of each regime, once "auto" is decided.
+
+        Raises:
+            ValueError: it is still "auto".
+        """
+        return int(self.replicates)
+
+    @property
+    def regimes(self) -> tuple[Regime, ...]:
+        """How much labelled data the study is about, once "auto" is decided.
+
+        Raises:
+            ValueError: it is still "auto".
+        """
+        return tuple(regime_of(value, order=self.data.long_tail_order) for value in self.regime_values)
+
+    @property
+    def regime_values(self) -> tuple[ImagesPerClass, ...]:
+        """The values of `data.images_per_class`, once "auto" is decided.
+
+        Raises:
+            ValueError: it is still "auto".
+        """
+        if self.data.images_per_class == "auto":
+            raise ValueError("the regimes are decided where the data are known: see resolve_study")
+        return self.data.images_per_class
 
 
 def preset(name: PresetName) -> StudyConfig:
@@ -97,9 +128,9 @@ def preset(name: PresetName) -> StudyConfig:
     strong = EvaluationConfig(classifier=ClassifierConfig(steps=1200, width=32))
     if name == "standard":
         regimes = DataConfig(images_per_class=(10, 50, 100, 500))
-        return StudyConfig(replicates=5, data=regimes, gan=GanConfig(steps=1500), evaluation=strong)
+        return StudyConfig(replicates=10, data=regimes, gan=GanConfig(steps=2000), evaluation=strong)
     return StudyConfig(
-        replicates=10,
+        replicates=20,
         data=DataConfig(images_per_class=(10, 50, 100, 500, "all")),
         gan=GanConfig(steps=3000),
         evaluation=strong,

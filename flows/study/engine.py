@@ -16,14 +16,16 @@ from pydantic import BaseModel, ValidationError
 
 from data.base.device import Compute
 from data.base.errors import CorruptFileError
-from data.base.files import digest_file, digest_json, is_below, read_json, write_json
+from data.base.files import digest_file, digest_json, is_below, read_json, read_record, write_json
 from data.base.memory import forget_peak_memory, peak_memory_bytes
 from data.base.randomness import child_seed
+from data.design import ReplicateSplit
 from data.images import LabelledImages
 from data.sources.source import Source
 from evaluation.facts import StageTiming
 from flows.study.code import code_digest, library_versions
 from flows.study.config import StudyConfig
+from flows.study.designs import Designs
 from flows.study.job import Job, OnUpdate
 from flows.study.run_directory import Cell
 
@@ -36,8 +38,9 @@ class CellContext:
 
     cell: Cell
     config: StudyConfig
-    given_source: Source | None
     compute: Compute
+    given_source: Source | None
+    given_designs: Designs | None
 
     @property
     def source(self) -> Source:
@@ -49,6 +52,17 @@ class CellContext:
         if self.given_source is None:
             raise ValueError("the data set is not at hand")
         return self.given_source
+
+    @cached_property
+    def split(self) -> ReplicateSplit:
+        """What the cell draws its subset from, and what it is tested on.
+
+        Raises:
+            ValueError: the data set is not at hand.
+        """
+        if self.given_designs is None:
+            raise ValueError("the data set is not at hand")
+        return self.given_designs[self.cell.regime.name].split(self.cell.replicate)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +91,10 @@ class StageKind(Generic[Settings]):
         reads: names of its inputs, for a variant.
         settings: the part of the configuration that its result depends on, for a variant.
         resolve: decides what is "auto" in the settings where the subset is known.
-        stream: the name of its random stream.
+        stream: the names of its random stream below the cell's, for a variant.
         output: the file or directory that it makes, for a variant.
-        variants: how often a cell has it, such as once for each arm; ("",) for once.
+        more_output: files that it made beside an output that is a file.
+        variants: how often a cell of a regime has it, such as once for each arm; ("",) for once.
         weight: roughly how many seconds of a common laptop's core it takes; only the ratios matter.
         images: how many images it handles in one cell of so many classes; None where that says nothing.
     """
@@ -89,21 +104,22 @@ class StageKind(Generic[Settings]):
     work: Callable[..., str]
     reads: Callable[[str], tuple[str, ...]]
     settings: Callable[[StudyConfig, Cell, str], Settings]
-    stream: str
+    stream: Callable[[str], tuple[str | int, ...]]
     output: Callable[[Cell, str], Path]
     weight: Callable[[StudyConfig], float]
     images: Callable[[StudyConfig, int], int | None] = lambda config, num_classes: None  # noqa: ARG005
     resolve: Callable[[Settings, LabelledImages], Settings] = lambda settings, subset: settings  # noqa: ARG005
-    variants: Callable[[StudyConfig], tuple[str, ...]] = lambda config: ("",)  # noqa: ARG005
+    more_output: Callable[[Path], list[Path]] = lambda output: []  # noqa: ARG005
+    variants: Callable[[StudyConfig, str], tuple[str, ...]] = lambda config, regime: ("",)  # noqa: ARG005
 
     @property
     def module(self) -> str:
         """The module whose imports are the stage's code."""
         return self.work.__module__
 
-    def names(self, config: StudyConfig) -> list[tuple[str, str]]:
-        """Return the name of the stage and the variant, for each variant."""
-        return [(f"{self.name} {variant}".strip(), variant) for variant in self.variants(config)]
+    def names(self, config: StudyConfig, regime: str) -> list[tuple[str, str]]:
+        """Return the name of the stage and the variant, for each variant of a cell of a regime."""
+        return [(f"{self.name} {variant}".strip(), variant) for variant in self.variants(config, regime)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,10 +155,9 @@ class Stage:
 
     @property
     def seed(self) -> int:
-        """The seed of everything random in it: by regime, replicate and variant."""
-        variant = [self.variant] if self.variant else []
-        names: list[str | int] = [self.kind.stream, self.cell.regime.name, self.cell.replicate, *variant]
-        return child_seed(self.context.config.seed, *names)
+        """The seed of everything random in it: by the stage's stream, regime and replicate."""
+        stream, *names = self.kind.stream(self.variant)
+        return child_seed(self.context.config.seed, stream, self.cell.regime.name, self.cell.replicate, *names)
 
     def depends_on(self) -> dict[str, Any]:
         """Return everything that the outputs depend on, as JSON values."""
@@ -163,7 +178,7 @@ class Stage:
         """Return the files that it made."""
         if self.output.is_dir():
             return sorted(path for path in self.output.rglob("*") if path.is_file() and not path.name.startswith("."))
-        return [self.output]
+        return [self.output, *self.kind.more_output(self.output)]
 
     def is_finished(self) -> bool:
         """Tell whether the outputs are there and belong to these inputs."""
@@ -231,6 +246,29 @@ def record_file(cell: Cell, name: str) -> Path:
 def record_digest(name: str, depends_on: Mapping[str, Any]) -> str:
     """Return the digest of a stage's record: of its name and everything that its outputs depend on."""
     return digest_json({"stage": name, **depends_on})
+
+
+def resolved_settings(cell: Cell, *, names: Iterable[str]) -> dict[str, Any]:
+    """Return what the cell's stages decided where their settings said "auto": key to value.
+
+    Raises:
+        CorruptFileError: a stage's record cannot be read.
+    """
+    found: dict[str, Any] = {}
+    for name in names:
+        record = read_record(record_file(cell, name))
+        found |= _decided(record.get("settings", {}), record.get("resolved", {}))
+    return found
+
+
+def _decided(settings: Mapping[str, Any], resolved: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= _decided(value, resolved.get(key, {}))
+        elif value == "auto" != resolved.get(key):
+            found[key] = resolved.get(key)
+    return found
 
 
 def stage_timings(cell: Cell, *, names: Iterable[str]) -> dict[str, StageTiming]:

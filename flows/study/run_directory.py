@@ -18,19 +18,22 @@ from filelock import FileLock, Timeout
 
 from data.base.device import Compute, resolve_compute
 from data.base.errors import AugmentError, CorruptFileError, UsageError
-from data.base.files import digest_json, read_model, read_record, write_json, write_text
+from data.base.files import digest_json, read_json, read_model, read_record, write_json, write_text
 from data.base.names import safe_file_name
-from data.regimes import Regime, regime_of
+from data.design import Design, OneDataSet
+from data.regimes import Regime
 from data.sources.registry import Source
-from evaluation.facts import DatasetFacts
+from evaluation.facts import DatasetFacts, DesignFacts, Looks
 from flows.study.config import ComputeConfig, StudyConfig, to_toml, validate_config
+from flows.study.designs import Designs
 from flows.study.store import redact, store_of
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 DEFAULT_RUNS_DIRECTORY = Path("runs")
 DATASET_FILE = "dataset.json"
 ENVIRONMENT_FILE = "environment.json"
-RUN_FILES = ("config.toml", ENVIRONMENT_FILE, DATASET_FILE)
+LOOKS_FILE = "looks.json"
+RUN_FILES = ("config.toml", ENVIRONMENT_FILE, DATASET_FILE, LOOKS_FILE)
 
 
 @dataclass(frozen=True)
@@ -70,17 +73,21 @@ class Cell:
     def summary_file(self) -> Path:
         return self.directory / "cell.json"
 
-    def predictions_file(self, arm: str) -> Path:
-        """Return where the arm's predictions lie."""
-        return self.directory / "arms" / arm / "predictions.parquet"
+    def predictions_file(self, arm: str, seed: int = 0) -> Path:
+        """Return where the predictions of the arm's classifier of one seed lie."""
+        return self.directory / "arms" / arm / (f"predictions-{seed}.parquet" if seed else "predictions.parquet")
 
 
 def study_cells(config: StudyConfig, run_directory: Path) -> list[Cell]:
-    """Return all cells of a study, in order."""
+    """Return all cells of a study, in order; a regime that a look has decided gets no more."""
+    looks = looks_at(run_directory)
     return [
-        Cell(run_directory, regime_of(images_per_class), replicate)
-        for images_per_class in config.data.images_per_class
-        for replicate in range(config.replicates)
+        Cell(run_directory, regime, replicate)
+        for regime in config.regimes
+        for replicate in range(
+            config.first_replicate,
+            config.first_replicate + looks.replicates_of(regime.name, wanted=config.num_replicates),
+        )
     ]
 
 
@@ -145,8 +152,14 @@ def open_run(run_directory: Path, config: StudyConfig) -> Iterator[Compute]:
     )
     with locked(run_directory / ".lock", busy=busy, advice="choose another place with --run-dir"):
         if (run_directory / "config.toml").exists():
-            if load_run_config(run_directory) != config:
-                raise UsageError(f"{run_directory} belongs to another configuration; choose another --run-dir")
+            before = load_run_config(run_directory)
+            if not grows_from(before, config):
+                raise UsageError(
+                    f"{run_directory} belongs to another configuration; a run may get more replicates, regimes and "
+                    "classifier seeds, and nothing else; choose another --run-dir"
+                )
+            if config != before:
+                write_text(run_directory / "config.toml", to_toml(config))
         else:
             write_text(run_directory / "config.toml", to_toml(config))
         compute = _apply_compute(config.compute)
@@ -156,10 +169,10 @@ def open_run(run_directory: Path, config: StudyConfig) -> Iterator[Compute]:
 
 
 def load_run_config(run_directory: Path) -> StudyConfig:
-    """Read the configuration of a run that was started by this version.
+    """Read the configuration of a run of this format; its stages may be of an older version's code.
 
     Raises:
-        UsageError: not a run directory, or one of another version.
+        UsageError: not a run directory, or one of another format.
         CorruptFileError: its configuration cannot be read.
     """
     file = run_directory / "config.toml"
@@ -170,12 +183,11 @@ def load_run_config(run_directory: Path) -> StudyConfig:
         facts = read_record(environment)
         versions = facts.get("versions")
         version = versions.get("augmentation-gain") if isinstance(versions, dict) else None
-        found = (facts.get("format_version"), version)
-        expected = (FORMAT_VERSION, metadata.version("augmentation-gain"))
-        if found != expected:
+        if facts.get("format_version") != FORMAT_VERSION:
             raise UsageError(
-                f"{run_directory} was made by version {found[1]} (format {found[0]}), this is {expected[1]} "
-                f"(format {expected[0]}); go on with that version, or start a new run"
+                f"{run_directory} was made by version {version} (format {facts.get('format_version')}), this is "
+                f"{metadata.version('augmentation-gain')} (format {FORMAT_VERSION}); go on with that version, "
+                "or start a new run"
             )
     try:
         return validate_config(tomllib.loads(file.read_text(encoding="utf-8")))
@@ -183,13 +195,48 @@ def load_run_config(run_directory: Path) -> StudyConfig:
         raise CorruptFileError(f"{file} cannot be read ({error}); restore it, or start a new run") from error
 
 
+def grows_from(before: StudyConfig, now: StudyConfig) -> bool:
+    """Tell whether a study is another one with more replicates, regimes or classifier seeds, and nothing else."""
+    more = (
+        now.num_replicates >= before.num_replicates
+        and set(now.regime_values) >= set(before.regime_values)
+        and now.evaluation.classifier_seeds >= before.evaluation.classifier_seeds
+    )
+    return more and _without_size(now) == _without_size(before)
+
+
+def _without_size(config: StudyConfig) -> StudyConfig:
+    return config.model_copy(
+        update={
+            "replicates": "auto",
+            "data": config.data.model_copy(update={"images_per_class": "auto"}),
+            "evaluation": config.evaluation.model_copy(update={"classifier_seeds": 1}),
+        }
+    )
+
+
 def dataset_facts_file(run_directory: Path) -> Path:
     """Return where the run's data set is described."""
     return run_directory / DATASET_FILE
 
 
-def record_source(run_directory: Path, source: Source) -> None:
-    """Write down which data the run began with, or make sure that they are the same.
+def looks_at(run_directory: Path) -> Looks:
+    """Return the looks that a run has taken at itself; none of a new one.
+
+    Raises:
+        CorruptFileError: what the run says of its looks cannot be read.
+    """
+    file = run_directory / LOOKS_FILE
+    return read_model(file, Looks) if file.exists() else Looks()
+
+
+def record_look(run_directory: Path, looks: Looks) -> None:
+    """Let the run know the looks that it has taken at itself."""
+    write_json(run_directory / LOOKS_FILE, looks.model_dump(mode="json"))
+
+
+def record_source(run_directory: Path, source: Source, designs: Designs) -> None:
+    """Write down which data the run began with, or make sure that they are the same, and the designs of its regimes.
 
     Raises:
         UsageError: the run began with other data.
@@ -201,8 +248,10 @@ def record_source(run_directory: Path, source: Source) -> None:
             f"{run_directory} began with other data ({before}) than what is there now ({source.name}); "
             "make the old data available again, or start a new run"
         )
-    if not dataset_facts_file(run_directory).exists():
-        write_json(dataset_facts_file(run_directory), _facts_of(source).model_dump(mode="json"))
+    facts = _facts_of(source, designs).model_dump(mode="json")
+    file = dataset_facts_file(run_directory)
+    if not file.exists() or read_json(file) != facts:  # regimes may have been added
+        write_json(file, facts)
 
 
 def other_data_of(run_directory: Path, source: Source) -> str:
@@ -214,12 +263,12 @@ def other_data_of(run_directory: Path, source: Source) -> str:
     file = dataset_facts_file(run_directory)
     if not file.exists():
         return ""
-    before, now = read_model(file, DatasetFacts), _facts_of(source)
+    before, now = read_model(file, DatasetFacts), _facts_of(source, {})
     same = (before.train_digest, before.test_digest) == (now.train_digest, now.test_digest)
     return "" if same else before.name
 
 
-def _facts_of(source: Source) -> DatasetFacts:
+def _facts_of(source: Source, designs: Designs) -> DatasetFacts:
     return DatasetFacts(
         name=source.name,
         warning=source.warning,
@@ -229,6 +278,22 @@ def _facts_of(source: Source) -> DatasetFacts:
         class_names=source.train.class_names,
         train_digest=source.train.digest(),
         test_digest=source.test.digest(),
+        designs={name: design_facts(design) for name, design in designs.items()},
+    )
+
+
+def design_facts(design: Design) -> DesignFacts:
+    """Describe a design for the report."""
+    split = design.split(0)
+    return DesignFacts(
+        name=design.name,
+        sentence=design.sentence,
+        folds=design.folds,
+        num_subset=int(design.regime.wanted(split.pool).sum()),
+        num_pool=len(split.pool),
+        drawn_share=design.drawn_share,
+        num_test=len(design.images) if isinstance(design, OneDataSet) else len(split.test),
+        num_beside=0 if split.beside is None else len(split.beside),
     )
 
 

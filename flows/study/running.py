@@ -6,35 +6,32 @@ import os
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from data.base.device import Compute
 from data.base.errors import UsageError
-from data.base.files import digest_file, read_model, write_json
-from data.config import DataConfig
+from data.base.files import digest_file, read_model, write_json, write_text
 from data.parquet import read_subset
-from data.regimes import check_regime
-from data.sources.registry import load_source
 from data.sources.source import Source
-from evaluation.arms import HEADLINE_ARM, HEADLINE_REFERENCE, check_arms
+from evaluation.arms import check_arms
 from evaluation.facts import CellFacts
-from evaluation.metrics import measured, tail_classes
+from evaluation.metrics import mean_metrics, tail_classes
 from evaluation.predictions import read_predictions
 from evaluation.reporting.report import StudyReport
 from evaluation.samples import SampleEvaluation
-from evaluation.statistics import mcnemar
 from flows.study.cells import CellPlace, OpenCell
-from flows.study.config import StudyConfig
-from flows.study.engine import CellContext, Stage
+from flows.study.config import StudyConfig, to_toml
+from flows.study.designs import Designs, resolve_study, study_designs, study_source
+from flows.study.engine import CellContext, Stage, resolved_settings
 from flows.study.job import OnUpdate, unheard
 from flows.study.reporting import write_reports
 from flows.study.retrying import patiently
 from flows.study.run_directory import (
     DEFAULT_RUNS_DIRECTORY,
+    LOOKS_FILE,
     RUN_FILES,
     Cell,
     new_run_location,
@@ -42,8 +39,9 @@ from flows.study.run_directory import (
     record_source,
     study_cells,
 )
+from flows.study.stages.arm import arm_variant
 from flows.study.stages.samples import EVALUATION_FILE
-from flows.study.stages.table import stages_of
+from flows.study.stages.table import stage_weights, stages_of
 from flows.study.store import RunStore, store_of
 from flows.study.watching import StageUpdate, listeners
 from gan.export import GENERATOR_FILE
@@ -61,23 +59,32 @@ class OpenStudy:
     config: StudyConfig
     compute: Compute
     source: Source
+    designs: Designs
 
     def places(self) -> list[CellPlace]:
         """Return all cells, in order."""
-        return [CellPlace(self.store, cell.regime, cell.replicate) for cell in study_cells(self.config, Path())]
+        return [CellPlace(self.store, cell.regime, cell.replicate) for cell in study_cells(self.config, self.directory)]
 
-    def report(self) -> StudyReport:
-        """Write the report of the finished cells, and let the run hold it."""
+    def grown(self, replicates: int) -> "OpenStudy":
+        """Return the study with at least so many replicates, which its run then has for good."""
+        if replicates <= self.config.num_replicates:
+            return self
+        config = self.config.model_copy(update={"replicates": replicates})
+        write_text(self.directory / "config.toml", to_toml(config))
+        patiently(lambda: self.store.push(self.directory, [self.directory / "config.toml"]))
+        return replace(self, config=config)
+
+    def report(self, *, final: bool = True) -> StudyReport:
+        """Write the report of the finished cells, and let the run hold it.
+
+        Args:
+            final: whether this look at the study ends what was asked for, whatever it shows.
+        """
         patiently(lambda: self.store.pull_folder(self.directory, "cells"))
-        report = write_reports(self.directory, self.config, test=self.source.test)
-        patiently(lambda: self.store.push(self.directory, sorted(self.directory.glob("report.*"))))
+        report = write_reports(self.directory, self.config, designs=self.designs, final=final)
+        made = [*sorted(self.directory.glob("report.*")), self.directory / LOOKS_FILE]
+        patiently(lambda: self.store.push(self.directory, made))
         return report
-
-
-@cache
-def study_source(config: DataConfig) -> Source:
-    """Return the study's images, read once per process."""
-    return load_source(config)
 
 
 @contextmanager
@@ -89,29 +96,21 @@ def opened_study(store: RunStore, config: StudyConfig) -> Iterator[OpenStudy]:
         AugmentError: another process works in it, or its place cannot be written.
     """
     source = study_source(config.data)
-    check_study(config, source)
+    config = resolve_study(config, source)
+    designs = study_designs(config)
+    check_arms(
+        config.evaluation,
+        regimes=[regime.wanted(source.train) for regime in config.regimes],
+        images_per_class=config.sampling.images_per_class,
+    )
     with store.owned(), store.workspace() as directory:
         patiently(lambda: store.pull(directory, RUN_FILES))
         with open_run(directory, config) as compute:
-            record_source(directory, source)
+            record_source(directory, source, designs)
             patiently(lambda: store.push(directory, [directory / name for name in RUN_FILES]))
-            yield OpenStudy(store=store, directory=directory, config=config, compute=compute, source=source)
-
-
-def check_study(config: StudyConfig, source: Source) -> None:
-    """Make sure that the data can make the study, before anything is written.
-
-    Raises:
-        UsageError: a class has fewer images than a regime asks for, or an arm has nothing to do.
-    """
-    regimes = {cell.regime.name: cell.regime for cell in study_cells(config, Path())}
-    for regime in regimes.values():
-        check_regime(source.train, regime)
-    check_arms(
-        config.evaluation,
-        regimes=[regime.wanted(source.train) for regime in regimes.values()],
-        images_per_class=config.sampling.images_per_class,
-    )
+            yield OpenStudy(
+                store=store, directory=directory, config=config, compute=compute, source=source, designs=designs
+            )
 
 
 def run_study(config: StudyConfig, location: str | Path | None = None) -> str | Path:
@@ -123,20 +122,32 @@ def run_study(config: StudyConfig, location: str | Path | None = None) -> str | 
     location = location or new_run_location(DEFAULT_RUNS_DIRECTORY, config)
     with opened_study(store_of(location), config) as study:
         for place in study.places():
-            run_cell(place, config, study.compute, source=study.source, run=run_stage)
+            run_cell(place, study.config, study.compute, run=run_stage)
         study.report()
     return location
 
 
-def run_cell(place: CellPlace, config: StudyConfig, compute: Compute, *, source: Source, run: RunStage) -> None:
+def context_of(cell: Cell, config: StudyConfig, compute: Compute) -> CellContext:
+    """Return a cell of a study of `study_source` with all that its stages may read."""
+    return CellContext(
+        cell=cell,
+        config=config,
+        compute=compute,
+        given_source=study_source(config.data),
+        given_designs=study_designs(config),
+    )
+
+
+def run_cell(place: CellPlace, config: StudyConfig, compute: Compute, *, run: RunStage) -> None:
     """Run all stages of a cell in this process, and summarise it.
 
     Args:
+        config: with "auto" decided (`flows.study.designs.resolve_study`).
         run: runs one stage, such as `run_stage`, or a task that does.
     """
     torch.set_num_threads(config.compute.threads or os.cpu_count() or 1)  # per thread of the process
     with place.opened() as here:
-        for stage in stages_of(CellContext(cell=here.cell, config=config, given_source=source, compute=compute)):
+        for stage in stages_of(context_of(here.cell, config, compute)):
             run(stage, here)
         summarise_cell(here.cell, config)
         here.push_summary()
@@ -186,17 +197,24 @@ def run_stage(stage: Stage, here: OpenCell, on_update: OnUpdate = unheard) -> st
 
 def summarise_cell(cell: Cell, config: StudyConfig) -> None:
     """Write `cell.json`, which marks the cell as finished: the metrics of each arm, from its stored predictions."""
-    predictions = {arm: read_predictions(cell.predictions_file(arm)) for arm in config.evaluation.arms}
-    tail = tail_classes(read_subset(cell.subset_file).class_counts())
+    seeds = config.evaluation.seeds_of_arms(cell.regime.name)
+    files = {arm: [cell.predictions_file(arm, seed) for seed in range(count)] for arm, count in seeds.items()}
+    class_counts = read_subset(cell.subset_file).class_counts()
+    tail = tail_classes(class_counts)
     facts = CellFacts(
         regime=cell.regime.name,
         replicate=cell.replicate,
         subset=digest_file(cell.subset_file),
         generator=digest_file(cell.generator_directory / GENERATOR_FILE),
-        predictions={arm: digest_file(cell.predictions_file(arm)) for arm in predictions},
-        headline=mcnemar(predictions[HEADLINE_REFERENCE], predictions[HEADLINE_ARM]),
+        predictions={
+            arm_variant(arm, seed): digest_file(file)
+            for arm, of_arm in files.items()
+            for seed, file in enumerate(of_arm)
+        },
         samples=read_model(cell.samples_directory / EVALUATION_FILE, SampleEvaluation),
-        metrics={arm: measured(answers, tail) for arm, answers in predictions.items()},
+        metrics={arm: mean_metrics([read_predictions(file) for file in of_arm], tail) for arm, of_arm in files.items()},
         tail=tuple(tail.tolist()),
+        class_counts=tuple(class_counts.tolist()),
+        resolved=resolved_settings(cell, names=stage_weights(config, cell.regime.name)),
     )
     write_json(cell.summary_file, facts.model_dump(mode="json"))

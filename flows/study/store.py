@@ -14,8 +14,6 @@ import os
 import platform
 import re
 import secrets
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -29,7 +27,9 @@ import fsspec
 
 from data.base.errors import AugmentError, CorruptFileError, UsageError
 from flows.study.retrying import LASTING, StoreError, patiently
+from flows.study.scratch import scratch_folder, sweep_scratch
 
+OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "obs", "cos", "b2")
 OWNER_FILE = ".owner.json"
 HEARTBEAT_SECONDS = 15.0
 STALE_SECONDS = 90.0  # without a sign of life for so long, an owner counts as dead
@@ -141,22 +141,43 @@ class RunStore:
         if self.is_local:
             yield Path(self.location)
             return
-        scratch = Path(tempfile.mkdtemp(prefix="augment-"))
-        try:
-            yield scratch
-        except AugmentError as error:  # people know the run by its URL
-            text = str(error)
-            if str(scratch) not in text:
-                raise
-            raise type(error)(text.replace(str(scratch), self.location)) from error
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+        with scratch_folder() as scratch:
+            try:
+                yield scratch
+            except AugmentError as error:  # people know the run by its URL
+                text = str(error)
+                if str(scratch) not in text:
+                    raise
+                raise type(error)(text.replace(str(scratch), self.location)) from error
 
     @contextmanager
     def fetched(self, *names: str) -> Iterator[Path]:
         """Yield a folder in which the named files can be read, as far as they exist."""
         with self.workspace() as directory:
             self.pull(directory, names)
+            yield directory
+
+    @contextmanager
+    def copied(self) -> Iterator[Path]:
+        """Yield a folder with all files of this place: the place itself, or a copy of a store's that is removed after.
+
+        Raises:
+            UsageError: a store has nothing there.
+            StoreError: the store cannot be read.
+        """
+        with self.workspace() as directory:
+            self.pull_folder(directory, "")
+            if not any(directory.iterdir() if directory.is_dir() else [directory]):
+                raise UsageError(f"there is nothing at {self.location}")
+            yield directory
+
+    @contextmanager
+    def copied_runs(self, *names: str) -> Iterator[Path]:
+        """Yield a folder of runs with the named files of each, and of this place itself."""
+        with self.workspace() as directory:
+            self.pull(directory, names)
+            for name in [] if self.is_local else self.run_names():
+                self.child(name).pull(directory / name, names)
             yield directory
 
     def pull(self, workspace: Path, names: Iterable[str]) -> None:
@@ -198,7 +219,7 @@ class RunStore:
         with self._reached() as (files, root):
             for path in paths:
                 target = f"{root}/{path.relative_to(workspace).as_posix()}"
-                files.makedirs(target.rpartition("/")[0], exist_ok=True)
+                self._make_folder(files, target.rpartition("/")[0])
                 files.put_file(str(path), target)
 
     def push_stage(self, workspace: Path, *, outputs: Iterable[Path], record: Path, keep: Path) -> None:
@@ -239,11 +260,13 @@ class RunStore:
         successor. Results are the same bytes from either, so nothing is spoilt by that.
 
         Raises:
+            UsageError: its bucket does not exist.
             AugmentError: another study owns the run.
         """
         if self.is_local:
             yield
             return
+        sweep_scratch()
         token, stop = secrets.token_hex(8), threading.Event()
         beat = threading.Thread(target=self._keep, args=(token, stop), daemon=True, name="run-owner")
         try:
@@ -260,9 +283,10 @@ class RunStore:
 
     def _take(self, token: str) -> None:
         replaced = False
+        self.check_bucket()
         for _ in range(2):
             with self._reached() as (files, root):
-                files.makedirs(root, exist_ok=True)
+                self._make_folder(files, root)
                 try:
                     files.pipe_file(f"{root}/{OWNER_FILE}", _owner_record(token), mode="create")
                     break
@@ -281,6 +305,32 @@ class RunStore:
             time.sleep(SETTLE_SECONDS)
         if self._owner().get("token") != token:
             raise AugmentError(f"another process has just started to work in {self.location}; wait for it")
+
+    @property
+    def _has_buckets(self) -> bool:
+        """Whether the place is in an object store, which has buckets but no folders."""
+        return not self.is_local and urlsplit(self.location).scheme in OBJECT_STORES
+
+    def check_bucket(self) -> None:
+        """Make sure that the bucket exists: one is never made here, and surely not by a typing error.
+
+        Raises:
+            UsageError: it does not.
+            StoreError: the store does not tell.
+        """
+        if not self._has_buckets:
+            return
+        with self._reached() as (files, root):
+            bucket = root.lstrip("/").partition("/")[0]
+            files.invalidate_cache()
+            with suppress(PermissionError):  # whoever may not list a bucket may still write below a folder of it
+                if not files.exists(bucket):
+                    scheme = urlsplit(self.location).scheme
+                    raise UsageError(f"there is no bucket {scheme}://{bucket}; make it, or correct {self.location}")
+
+    def _make_folder(self, files: Any, path: str) -> None:
+        if not self._has_buckets:
+            files.makedirs(path, exist_ok=True)
 
     def _keep(self, token: str, stop: threading.Event) -> None:
         while not stop.wait(HEARTBEAT_SECONDS):

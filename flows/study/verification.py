@@ -19,12 +19,14 @@ from data.config import DataConfig
 from data.images import LabelledImages
 from data.parquet import published_shards, read_subset, read_table
 from data.sources.registry import Source, load_source
-from evaluation.metrics import measured, tail_classes
+from evaluation.metrics import mean_metrics, tail_classes
 from evaluation.predictions import read_predictions
 from flows.study.config import StudyConfig
+from flows.study.designs import Designs, designs_of
 from flows.study.engine import CellContext, StageKind, record_digest, record_file
 from flows.study.reporting import REPORT_JSON, compute_report
 from flows.study.run_directory import Cell, load_run_config, study_cells
+from flows.study.stages.arm import arm_variant
 from flows.study.stages.samples import EVALUATION_FILE
 from flows.study.stages.table import INPUTS, STAGES, stage_of
 from gan.export import GENERATOR_FILE, PROVENANCE_FILE
@@ -80,33 +82,36 @@ def verify_run(run_directory: Path, *, load: LoadSource) -> Iterator[Link]:
     except AugmentError as error:
         reason = str(error)
     yield Link(name=f"source {config.data.dataset}", holds=source is not None, detail=reason)
+    designs = None if source is None else designs_of(config, source)
     for cell in study_cells(config, run_directory):
-        yield from verify_cell(cell, config, source)
+        yield from verify_cell(cell, config, source, designs)
     yield from verify_code(study_cells(config, run_directory), config)
     yield from verify_report(run_directory, config)
 
 
-def verify_cell(cell: Cell, config: StudyConfig, source: Source | None) -> Iterator[Link]:
+def verify_cell(cell: Cell, config: StudyConfig, source: Source | None, designs: Designs | None) -> Iterator[Link]:
     """Yield the links of one cell: source → subset → generator → synthetic → predictions → cell.json."""
 
     def link(what: str, check: Callable[[], None]) -> Link:
         return _link(f"{cell.name}: {what}", check)
 
-    if source is not None:
-        train, test = source.train, source.test
-        yield link("subset = its source rows", lambda: _subset_equals_rows(cell, train))
-        for arm in config.evaluation.arms:
-            yield link(
-                f"predictions of {arm} = test rows",
-                lambda arm=arm: _predicts_test(cell, arm, test),  # type: ignore[misc]
-            )
+    if designs is not None:
+        split = designs[cell.regime.name].split(cell.replicate)
+        yield link("subset = its source rows", lambda: _subset_equals_rows(cell, split.pool))
+        for arm, seeds in config.evaluation.seeds_of_arms(cell.regime.name).items():
+            for seed in range(seeds):
+                file = cell.predictions_file(arm, seed)
+                yield link(
+                    f"predictions of {arm_variant(arm, seed)} = test rows",
+                    lambda file=file: _predicts_test(file, split.test),  # type: ignore[misc]
+                )
     for kind in STAGES:
-        for name, variant in kind.names(config):
+        for name, variant in kind.names(config, cell.regime.name):
             readable = [part for part in kind.reads(variant) if source is not None or not INPUTS[part].of_source]
             yield link(
                 f"stage {name} ← {', '.join([*readable, 'settings'])}",
                 lambda kind=kind, variant=variant, readable=readable: _depends_on(  # type: ignore[misc]
-                    cell, config, source, stage=(kind, variant), readable=readable
+                    cell, config, source, designs, stage=(kind, variant), readable=readable
                 ),
             )
             yield link(
@@ -216,6 +221,7 @@ def _depends_on(
     cell: Cell,
     config: StudyConfig,
     source: Source | None,
+    designs: Designs | None,
     *,
     stage: tuple[StageKind[Any], str],
     readable: Sequence[str],
@@ -224,7 +230,7 @@ def _depends_on(
     name = f"{kind.name} {variant}".strip()
     record = _record(cell, name)
     compute = Compute(**record["compute"])
-    context = CellContext(cell=cell, config=config, given_source=source, compute=compute)
+    context = CellContext(cell=cell, config=config, compute=compute, given_source=source, given_designs=designs)
     for part in readable:
         _same(record["inputs"][part], INPUTS[part].digest(context), f"{part} of stage {name!r}")
     _same(sorted(record["inputs"]), sorted(kind.reads(variant)), f"list of inputs of stage {name!r}")
@@ -236,7 +242,7 @@ def _depends_on(
 def _one_code(kind: StageKind[Any], cells: Sequence[Cell], config: StudyConfig) -> None:
     made: dict[str, str] = {}
     for cell in cells:
-        for name, _ in kind.names(config):
+        for name, _ in kind.names(config, cell.regime.name):
             record = _record(cell, name)
             made.setdefault(digest_json([record["code"], record["libraries"]]), f"{name} of {cell.name}")
     if len(made) > 1:
@@ -249,7 +255,8 @@ def _generator_provenance(cell: Cell) -> None:
     _same(provenance["subset"], digest_file(cell.subset_file), "subset")
     _same(provenance["generator"], digest_file(cell.generator_directory / GENERATOR_FILE), "generator")
     _same(provenance["cell"], cell.name, "cell")
-    _same(provenance["source_train"], _record(cell, "subset")["inputs"]["train"], "source")
+    origin = digest_json({name: provenance[name] for name in ("source", "source_train", "subset")})
+    _same(origin, _record(cell, "generator")["inputs"]["origin"], "origin")
 
 
 def _dataset_files(directory: Path) -> None:
@@ -280,8 +287,8 @@ def _dataset_from(directory: Path, generator: Path) -> None:
         _same(provenance["trained_on"], read_json(beside), "provenance of the generator")
 
 
-def _predicts_test(cell: Cell, arm: str, test: LabelledImages) -> None:
-    predictions = read_predictions(cell.predictions_file(arm))
+def _predicts_test(file: Path, test: LabelledImages) -> None:
+    predictions = read_predictions(file)
     if not (np.array_equal(predictions.rows, test.rows) and np.array_equal(predictions.labels, test.labels)):
         raise BrokenLinkError("rows or labels are not those of the test split")
 
@@ -290,14 +297,16 @@ def _summary(cell: Cell, config: StudyConfig) -> None:
     summary = read_json(cell.summary_file)
     _same(summary["subset"], digest_file(cell.subset_file), "subset")
     _same(summary["generator"], digest_file(cell.generator_directory / GENERATOR_FILE), "generator")
-    _same(sorted(summary["predictions"]), sorted(config.evaluation.arms), "list of arms")
+    seeds = config.evaluation.seeds_of_arms(cell.regime.name)
+    _same(sorted(summary["metrics"]), sorted(seeds), "list of arms")
     tail = tail_classes(read_subset(cell.subset_file).class_counts())
     _same(summary["tail"], tail.tolist(), "list of rare classes")
-    for arm in config.evaluation.arms:
-        file = cell.predictions_file(arm)
-        _same(summary["predictions"][arm], digest_file(file), f"predictions of {arm}")
-        predictions = read_predictions(file)
-        for name, value in measured(predictions, tail).items():
+    for arm, count in seeds.items():
+        files = [cell.predictions_file(arm, seed) for seed in range(count)]
+        for seed, file in enumerate(files):
+            variant = arm_variant(arm, seed)
+            _same(summary["predictions"][variant], digest_file(file), f"predictions of {variant}")
+        for name, value in mean_metrics([read_predictions(file) for file in files], tail).items():
             if not abs(summary["metrics"][arm][name] - value) <= METRIC_TOLERANCE:
                 raise BrokenLinkError(
                     f"{name} of {arm} is {summary['metrics'][arm][name]}, its predictions give {value}"

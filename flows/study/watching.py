@@ -1,7 +1,7 @@
 """What a long study tells while it runs: one stream of updates, to whoever watches."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -32,6 +32,9 @@ class Listener(Protocol):
 
     def finished(self, update: StageUpdate, *, skipped: bool) -> None:
         """A stage ended, or was found finished."""
+
+    def looked(self, lines: Sequence[str], *, total_weight: float) -> None:
+        """The study reported what it knows so far, a line for each regime; it now has so much work in all."""
 
 
 _listeners: ContextVar[tuple[Listener, ...]] = ContextVar("augmentation_study_listeners", default=())
@@ -72,6 +75,9 @@ class OutcomeListener:
     def finished(self, update: StageUpdate, *, skipped: bool) -> None:
         self.outcomes.append(StageOutcome(update=update, skipped=skipped))
 
+    def looked(self, lines: Sequence[str], *, total_weight: float) -> None:
+        pass
+
 
 class StudyClock:
     """How much of a study is done and how long the rest takes, going by the work done so far in this process."""
@@ -91,6 +97,10 @@ class StudyClock:
         self._current.pop((update.cell, update.stage), None)
         self._finished += update.weight
         self._skipped += update.weight if skipped else 0.0
+
+    def grow(self, total_weight: float) -> None:
+        """Take in that the study has more work than was known."""
+        self._total = max(total_weight, self._finished)
 
     @property
     def share(self) -> float:

@@ -10,23 +10,38 @@ import numpy as np
 from data.base.files import digest_file, write_json, write_text
 from data.images import LabelledImages
 from evaluation.arms import ArmName
-from evaluation.config import EvaluationConfig
-from evaluation.metrics import accuracy, macro_f1
-from evaluation.predictions import Predictions, read_predictions, write_predictions
+from evaluation.facts import CellFacts, DatasetFacts, Looks, StageTiming
+from evaluation.gains import CellAnswers, RegimeAnswers
+from evaluation.metrics import measured
+from evaluation.predictions import Predictions, write_predictions
+from evaluation.protocol import EvaluationConfig
 from evaluation.reporting.page import CellFiles, write_page
-from evaluation.reporting.report import CellFacts, DatasetFacts, StageTiming, StudyReport, build_report
-from evaluation.statistics import mcnemar
+from evaluation.reporting.report import RegimeData, StudyReport, build_report
 from gan.grid import write_grid
 
 NUM_TEST = 60
+NO_TAIL = np.empty(0, np.int64)
+FRESH = {
+    "name": "fresh draws",
+    "sentence": "fresh draws: every replicate draws its images from a pool, and all are tested on the same 60 images",
+    "folds": 1,
+    "num_pool": 600,
+    "drawn_share": 0.05,
+    "num_test": NUM_TEST,
+    "num_beside": 0,
+}
 ARMS: tuple[ArmName, ...] = EvaluationConfig().arms
 RIGHT: dict[ArmName, int] = {
     "real": 36,
     "real+classical": 42,
-    "real+synthetic": 38,
+    "equal-compute": 42,
     "synthetic": 30,
-    "real+duplicated": 36,
+    "deformed-copies": 42,
+    "labels-x1.25": 44,
+    "labels-x1.5": 47,
+    "labels-x2": 51,
 }
+SEEDS = EvaluationConfig().seeds_of_arms("")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +62,7 @@ class FabricatedRun:
             environment=environment or {"versions": {"torch": "2.15.0"}, "created": "2026-11-01T10:00:00+00:00"},
             cell_files=self.cell_files,
             command="augment run --dataset stripes --seed 0",
-            test_images=self.test,
+            test_images={regime.name: self.test for regime in self.report.regimes},
         )
         return page
 
@@ -82,13 +97,21 @@ def fabricate_run(
     """
     test = striped_test(class_names)
     cells, files, timings = [], [], {}
+    answers: dict[str, list[CellAnswers]] = {}
     for images_per_class, replicates in more_right.items():
         name = f"balanced-{images_per_class}"
         for replicate, more in enumerate(replicates):
             cell = directory / "cells" / name / str(replicate)
             right = RIGHT | {"real+classical+synthetic": RIGHT["real+classical"] + more}
             paths = {arm: cell / "arms" / arm / "predictions.parquet" for arm in ARMS}
-            metrics = {arm: _write_predictions(paths[arm], test, right[arm]) for arm in ARMS}
+            written = {arm: _write_predictions(paths[arm], test, right[arm]) for arm in ARMS}
+            answers.setdefault(name, []).append(
+                CellAnswers(
+                    replicate=replicate,
+                    subset_rows=np.arange(3) + 3 * replicate,
+                    arms={arm: [predictions] * SEEDS[arm] for arm, predictions in written.items()},
+                )
+            )
             write_json(cell / "generator" / "history.json", _history(cell / "generator", test))
             cells.append(
                 CellFacts(
@@ -97,10 +120,8 @@ def fabricate_run(
                     subset=f"{subsets}{name}{replicate}",
                     generator="0" * 64,
                     predictions={arm: digest_file(path) for arm, path in paths.items()},
-                    metrics=metrics,
-                    headline=mcnemar(
-                        read_predictions(paths["real+classical"]), read_predictions(paths["real+classical+synthetic"])
-                    ),
+                    metrics={arm: measured(predictions, NO_TAIL) for arm, predictions in written.items()},
+                    class_counts=(images_per_class,) * len(class_names),
                 )
             )
             files.append(
@@ -113,8 +134,12 @@ def fabricate_run(
                 )
             )
             timings[f"{name}/{replicate}"] = {
-                stage: StageTiming(elapsed_seconds=seconds, peak_memory_bytes=500_000_000)
-                for stage, seconds in (("generator", 20.0), ("synthetic", 1.0), ("arm real", 2.0))
+                stage: StageTiming(title=title, elapsed_seconds=seconds, peak_memory_bytes=500_000_000, images=images)
+                for stage, title, seconds, images in (
+                    ("generator", "train GAN", 20.0, 1000),
+                    ("synthetic", "draw samples", 1.0, 150),
+                    ("arm real", "train classifier real", 2.0, None),
+                )
             }
     config = {
         "seed": 0,
@@ -131,10 +156,19 @@ def fabricate_run(
         "class_names": class_names,
         "train_digest": "a" * 64,
         "test_digest": "b" * 64,
+        "designs": {f"balanced-{number}": FRESH | {"num_subset": 3 * number} for number in more_right},
     }
     report = build_report(
-        cells,
-        regime_titles={f"balanced-{number}": f"{number} per class" for number in more_right},
+        {
+            f"balanced-{number}": RegimeData(
+                title=f"{number} per class",
+                cells=[cell for cell in cells if cell.regime == f"balanced-{number}"],
+                answers=RegimeAnswers.of(answers[f"balanced-{number}"], folds=1),
+            )
+            for number in more_right
+        },
+        looks=Looks(),
+        final=True,
         dataset=DatasetFacts.model_validate(facts | dict(dataset or {})),
         config=config | dict(changes or {}),
         timings=timings,
@@ -143,12 +177,12 @@ def fabricate_run(
     return FabricatedRun(directory=directory, report=report, cell_files=tuple(files), test=test)
 
 
-def _write_predictions(path: Path, test: LabelledImages, num_right: int) -> dict[str, float]:
+def _write_predictions(path: Path, test: LabelledImages, num_right: int) -> Predictions:
     predicted = np.where(np.arange(len(test)) < num_right, test.labels, (test.labels + 1) % test.num_classes)
     probabilities = np.eye(test.num_classes, dtype=np.float32)[predicted]
     predictions = Predictions(rows=test.rows, labels=test.labels, probabilities=probabilities)
     write_predictions(path, predictions)
-    return {"accuracy": accuracy(predictions), "macro_f1": macro_f1(predictions)}
+    return predictions
 
 
 def _history(directory: Path, test: LabelledImages) -> list[dict[str, Any]]:

@@ -1,24 +1,52 @@
 import numpy as np
 import pytest
 
+from data.base.device import Compute
 from data.base.errors import UsageError
-from data.config import DeformationConfig
 from data.images import identities
 from evaluation.arms import (
-    ARM_DESCRIPTIONS,
+    ARMS,
     HEADLINE_ARM,
-    REFERENCE_ARMS,
+    MORE_LABELS,
+    Arm,
+    Material,
+    balancing_arms,
     check_arms,
+    default_arms,
     evened_out,
-    evened_rows,
     synthetic_shares,
     training_set,
 )
-from evaluation.config import ARM_NAMES, BALANCING_ARMS, DEFAULT_ARMS, EvaluationConfig
+from evaluation.classifiers import FitOptions
+from evaluation.config import TrainingConfig
+from evaluation.protocol import EvaluationConfig
+from evaluation.training_set import evened_rows
 
-DEFORMATION = DeformationConfig()
-UNDEFORMED = {"real", "real+synthetic", "synthetic", "real+duplicated"}
+UNDEFORMED = {"real", "real+synthetic", "synthetic"}
 TAILED = np.array([8, 4, 1])
+
+
+@pytest.fixture(autouse=True)
+def no_ensemble(monkeypatch):
+    monkeypatch.setattr("evaluation.filtering.confident_samples", lambda material: material.synthetic)
+
+
+def material(subset, synthetic, pool=None):
+    options = FitOptions(
+        config=TrainingConfig().classifier,
+        added_shares=(0.5, 0.0),
+        seed=0,
+        compute=Compute(device="cpu", precision="float32"),
+        on_progress=lambda progress: None,
+    )
+    return Material(
+        subset=subset,
+        given_synthetic=synthetic,
+        given_pool=pool,
+        num_synthetic=30 if synthetic is None else len(synthetic),
+        config=TrainingConfig(),
+        options=options,
+    )
 
 
 @pytest.fixture
@@ -26,7 +54,7 @@ def compose(striped):
     subset, synthetic = striped.take(np.arange(12)), striped.take(np.arange(30, 60))
 
     def compose(arm):
-        return training_set(arm, subset=subset, synthetic=synthetic, deformation=DEFORMATION), subset, synthetic
+        return training_set(arm, material(subset, synthetic, pool=striped)), subset, synthetic
 
     return compose
 
@@ -43,9 +71,30 @@ def tailed(striped):
     return subset, synthetic
 
 
-def test_every_arm_has_a_reference_and_a_description():
-    assert list(REFERENCE_ARMS) == list(ARM_DESCRIPTIONS) == list(ARM_NAMES)
-    assert REFERENCE_ARMS[HEADLINE_ARM] == "real+classical"
+def test_every_arm_but_the_first_has_a_reference_before_it():
+    names = list(ARMS)
+    assert [name for name, arm in ARMS.items() if arm.reference is None] == names[:1]
+    assert all(names.index(arm.reference) < names.index(name) for name, arm in list(ARMS.items())[1:])
+    assert ARMS[HEADLINE_ARM].reference == "real+classical"
+
+
+def test_arms_that_need_no_generator_are_composed_without_one(striped):
+    subset = striped.take(np.arange(12))
+    for name, arm in ARMS.items():
+        if not arm.needs_generator:
+            training_set(name, material(subset, None, pool=striped))
+        else:
+            with pytest.raises(ValueError, match="needs no generator asks for synthetic images"):
+                training_set(name, material(subset, None))
+
+
+def test_a_new_arm_is_one_entry_of_the_table(striped, monkeypatch):
+    toy = Arm(
+        description="a toy", reference="real", role="without generator", base=lambda it: it.subset.take(np.arange(3))
+    )
+    monkeypatch.setitem(ARMS, "toy", toy)
+    assert EvaluationConfig(arms=("toy", *default_arms())).arms[-1] == "toy"
+    assert len(training_set("toy", material(striped, None)).base) == 3
 
 
 def test_real_arm_holds_the_subset_alone(compose):
@@ -53,7 +102,7 @@ def test_real_arm_holds_the_subset_alone(compose):
     assert (training.base, training.added, training.deformation) == (subset, None, None)
 
 
-@pytest.mark.parametrize("arm", ARM_NAMES)
+@pytest.mark.parametrize("arm", list(ARMS))
 def test_only_classical_arms_deform(compose, arm):
     assert (compose(arm)[0].deformation is None) == (arm in UNDEFORMED)
 
@@ -71,13 +120,13 @@ def test_references_for_rare_classes_train_on_the_subset_alone(compose, arm, bal
 
 
 def test_only_arms_for_rare_classes_balance(compose):
-    assert {arm for arm in ARM_NAMES if compose(arm)[0].balance != "none"} == set(BALANCING_ARMS)
-    assert not set(BALANCING_ARMS) & set(DEFAULT_ARMS)
+    assert {arm for arm in list(ARMS) if compose(arm)[0].balance != "none"} == set(balancing_arms())
+    assert not set(balancing_arms()) & set(default_arms())
 
 
 def test_evened_out_set_has_as_many_images_of_every_class(tailed):
     subset, synthetic = tailed
-    training = training_set("evened-out", subset=subset, synthetic=synthetic, deformation=DEFORMATION)
+    training = training_set("evened-out", material(subset, synthetic))
     assert list(training.base.class_counts()) == [8, 8, 8]
     assert training.balance == "batches"
 
@@ -136,7 +185,7 @@ def test_arms_for_rare_classes_are_refused_where_no_regime_has_any():
 
 def test_one_regime_with_rare_classes_suffices():
     regimes = [np.array([10, 10]), np.array([10, 2])]
-    check_arms(rare_class_config(*BALANCING_ARMS), regimes=regimes, images_per_class=8)
+    check_arms(rare_class_config(*balancing_arms()), regimes=regimes, images_per_class=8)
 
 
 def test_too_few_synthetic_images_are_told_before_anything_runs():
@@ -155,7 +204,25 @@ def test_mixed_arms_add_the_synthetic_set(compose, arm):
     assert (training.base, training.added) == (subset, synthetic)
 
 
-def test_duplicates_are_the_subset_at_the_synthetic_size(compose):
-    training, subset, synthetic = compose("real+duplicated")
+def test_deformed_copies_are_the_subset_deformed_at_the_synthetic_size(compose):
+    training, subset, synthetic = compose("deformed-copies")
     assert len(training.added) == len(synthetic)
     assert set(training.added.rows) == set(subset.rows)
+    assert not set(identities(training.added)) & set(identities(subset))
+
+
+@pytest.mark.parametrize("arm", list(MORE_LABELS))
+def test_more_labels_add_images_of_the_pool_to_the_subset(compose, striped, arm):
+    training, subset, _ = compose(arm)
+    assert set(subset.rows) < set(training.base.rows) <= set(striped.rows)
+    assert list(training.base.class_counts()) == [round(MORE_LABELS[arm] * 4)] * 3
+
+
+def test_fewer_more_labels_are_among_more_of_them(compose):
+    rows = [set(compose(arm)[0].base.rows) for arm in MORE_LABELS]
+    assert rows[0] <= rows[1] <= rows[2]
+
+
+def test_an_arm_that_sees_the_subset_alone_is_given_no_pool(striped):
+    with pytest.raises(ValueError, match="asks for the pool"):
+        training_set("labels-x2", material(striped, None))

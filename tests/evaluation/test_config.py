@@ -1,23 +1,32 @@
 import pytest
 from pydantic import ValidationError
 
-from evaluation.config import ARM_NAMES, DEFAULT_ARMS, ClassifierConfig, EvaluationConfig
+from evaluation.arms import ARMS, default_arms
+from evaluation.config import ClassifierConfig
+from evaluation.protocol import EvaluationConfig
 
 
 def test_arms_on_request_are_off_by_default():
-    on_request = {"real+classical+filtered", "oversampled", "class-weighted", "evened-out", "synthetic+classical"}
-    assert set(ARM_NAMES) - set(EvaluationConfig().arms) == on_request
-    assert EvaluationConfig().arms == DEFAULT_ARMS
+    on_request = {
+        "real+synthetic",
+        "real+classical+filtered",
+        "oversampled",
+        "class-weighted",
+        "evened-out",
+        "synthetic+classical",
+    }
+    assert set(ARMS) - set(EvaluationConfig().arms) == on_request
+    assert EvaluationConfig().arms == default_arms()
 
 
 def test_evened_out_arm_needs_its_reference():
     with pytest.raises(ValidationError, match="measured against oversampled"):
-        EvaluationConfig(arms=(*DEFAULT_ARMS, "evened-out"))
+        EvaluationConfig(arms=(*default_arms(), "evened-out"))
 
 
 def test_neighbours_cannot_weight_classes():
     with pytest.raises(ValidationError, match="knn has no loss to weight"):
-        EvaluationConfig(arms=(*DEFAULT_ARMS, "class-weighted"), classifier=ClassifierConfig(kind="knn"))
+        EvaluationConfig(arms=(*default_arms(), "class-weighted"), classifier=ClassifierConfig(kind="knn"))
 
 
 def test_arms_are_put_in_order():
@@ -42,18 +51,18 @@ def test_configuration_is_frozen():
 
 @pytest.mark.parametrize(("num_images", "first"), [(10, 0.5), (100, 0.5), (400, 0.25), (10_000, 0.05)])
 def test_fewer_synthetic_images_are_added_the_more_real_ones_there_are(num_images, first):
-    assert EvaluationConfig().added_shares(num_images) == (pytest.approx(first), 0.0)
+    assert EvaluationConfig().for_subset(num_images).added_shares == (pytest.approx(first), 0.0)
 
 
 def test_a_share_that_is_asked_for_holds_for_any_number_of_images():
-    assert EvaluationConfig(added_share=0.3).added_shares(10_000) == (0.3, 0.0)
+    assert EvaluationConfig(added_share=0.3).for_subset(10_000).added_shares == (0.3, 0.0)
 
 
 def test_the_share_never_starts_below_where_it_ends():
-    assert EvaluationConfig(final_added_share=0.4).added_shares(10_000) == (0.4, 0.4)
+    assert EvaluationConfig(final_added_share=0.4).for_subset(10_000).added_shares == (0.4, 0.4)
 
 
 @pytest.mark.parametrize("share", [0, 1, "much"])
 def test_a_share_is_a_fraction_or_auto(share):
-    with pytest.raises(ValidationError, match="between 0 and 1, or is auto"):
+    with pytest.raises(ValidationError, match="added_share"):
         EvaluationConfig(added_share=share)

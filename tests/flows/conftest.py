@@ -10,11 +10,12 @@ import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from data.config import DataConfig
-from evaluation.config import ClassifierConfig, EvaluationConfig, FeaturesConfig, SamplesConfig
+from evaluation.config import ClassifierConfig, FeaturesConfig, SamplesConfig
+from evaluation.protocol import EvaluationConfig
 from flows.augmentation_study import augmentation_study
 from flows.server import prefect_server
-from flows.study.config import ComputeConfig, SamplingConfig, StudyConfig, to_toml
-from gan.config import GanConfig
+from flows.study.config import ComputeConfig, StudyConfig, to_toml
+from gan.config import GanConfig, SamplingConfig
 from tests.flows.reports import figures
 
 
@@ -46,7 +47,9 @@ def tiny() -> StudyConfig:
         ),
         sampling=SamplingConfig(images_per_class=20, shard_size=100),
         evaluation=EvaluationConfig(
+            arms=("real", "real+classical", "equal-compute", "real+classical+synthetic", "synthetic", "labels-x2"),
             classifier=ClassifierConfig(steps=20, width=4),
+            equal_compute=2.0,
             samples=SamplesConfig(features=FeaturesConfig(steps=20, width=4)),
         ),
         compute=ComputeConfig(device="cpu", precision="float32", threads=1),

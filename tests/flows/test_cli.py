@@ -6,6 +6,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from evaluation.reporting.report import read_report
 from flows import cli
@@ -41,6 +42,14 @@ def fails(
         (["run", "--resume", "absent", "--seed", "1"], "leave the other options out"),
         (["serve", "--cron", "every day"], "not a cron expression"),
         (["serve", "--cron", "* * * * *", "--interval", "5"], "not both"),
+        (["serve", "--interval", "nan"], "--interval must be a number of seconds from 1"),
+        (["serve", "--interval", "inf"], "--interval must be a number of seconds from 1"),
+        (["serve", "--interval", "1e-9"], "--interval must be a number of seconds from 1"),
+        (["serve", "--interval", "1e300"], "--interval must be a number of seconds from 1"),
+        (["serve", "--name", "a/b"], "--name 'a/b' cannot be used"),
+        (["serve", "--name", ""], "--name '' cannot be used"),
+        (["serve", "--cron", "0 3 * * *", "--timezone", "Europe/Atlantis"], "not the name of a time zone"),
+        (["serve", "--cron", "0 3 * * *", "--timezone", "../etc"], "not the name of a time zone"),
     ],
 )
 def test_usage_errors_are_one_line_and_exit_2(
@@ -57,6 +66,20 @@ def test_usage_errors_are_one_line_and_exit_2(
     assert message in error
     assert len(error.strip().splitlines()) == 1
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("command", ["run", "serve"])
+def test_server_that_is_configured_and_does_not_answer_is_one_line(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_toml: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("flows.progress._away_until", 0.0)
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        code, error = fails(capsys, monkeypatch, command, tiny_toml)
+    assert code == 1
+    assert "no Prefect server answers at http://127.0.0.1:9/api" in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
 
 
 def test_refused_run_leaves_no_directory(

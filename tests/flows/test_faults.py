@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 from data.base.files import read_json
-from flows.progress import study_stages
 from flows.server import prefect_server
 from flows.study.config import StudyConfig
+from flows.study.stages.table import stage_weights
 from tests.flows.reports import figures
 
 KILLS = 20
@@ -26,6 +26,7 @@ import resource, signal
 from pathlib import Path
 from flows.commands.console import silence_prefect_console
 from flows.study.config import StudyConfig
+from flows.study.stages.table import stage_weights
 from flows.augmentation_study import augmentation_study
 
 if MAX_FILE_BYTES:
@@ -72,7 +73,7 @@ def test_report_is_the_same_after_a_kill_in_each_stage_at_random_moments(
     start_study: Callable[..., BaseProcess], tmp_path: Path, tiny: StudyConfig, expected: dict[str, object]
 ) -> None:
     run, rng = tmp_path / "run", random.Random(0)
-    stages = [stage for _ in range(tiny.replicates) for stage in study_stages(tiny)]
+    stages = [stage for _ in range(tiny.replicates) for stage in stage_weights(tiny)]
     killed_in = []
     assert len(stages) >= KILLS
     for place in range(len(stages)):  # wait until the stages before this one are finished, and kill a moment later

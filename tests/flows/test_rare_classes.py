@@ -9,20 +9,21 @@ from data.config import DataConfig
 from data.images import identities
 from data.parquet import read_published, read_subset
 from data.sources.registry import load_source
-from evaluation.arms import REFERENCE_ARMS, training_set
-from evaluation.config import BALANCING_ARMS, DEFAULT_ARMS
+from evaluation.arms import ARMS as ALL_ARMS
+from evaluation.arms import balancing_arms, default_arms, evened_out
 from evaluation.predictions import read_predictions
 from evaluation.reporting.report import StudyReport, read_report
 from flows.augmentation_study import augmentation_study
-from flows.study.config import SamplingConfig, StudyConfig
+from flows.study.config import StudyConfig
 from flows.study.run_directory import Cell, study_cells
 from flows.study.verification import verify
+from gan.config import SamplingConfig
 
-ARMS = (*DEFAULT_ARMS, *BALANCING_ARMS, "synthetic+classical")
+ARMS = (*default_arms(), *balancing_arms(), "synthetic+classical")
 
 
 def asking(tiny: StudyConfig, *regimes: int | str) -> StudyConfig:
-    evaluation = tiny.evaluation.model_copy(update={"arms": tuple(arm for arm in REFERENCE_ARMS if arm in ARMS)})
+    evaluation = tiny.evaluation.model_copy(update={"arms": tuple(arm for arm in ALL_ARMS if arm in ARMS)})
     data = DataConfig(dataset="digits", images_per_class=regimes)
     return tiny.model_copy(update={"data": data, "evaluation": evaluation})
 
@@ -52,6 +53,7 @@ def cell(config: StudyConfig, finished: Path) -> Cell:
 def test_every_arm_is_reported_against_its_reference(report: StudyReport) -> None:
     assert {arm.name for arm in report.regimes[0].arms} == set(ARMS)
     evened = report.regimes[0].arm("evened-out")
+    assert evened is not None
     assert evened.reference == "oversampled"
     assert evened.macro_f1_gain is not None
     assert len(evened.macro_f1_gain.values) == 1
@@ -78,9 +80,9 @@ def test_arms_of_a_cell_have_random_streams_of_their_own(cell: Cell) -> None:
 
 def test_evened_out_training_holds_no_test_image(config: StudyConfig, cell: Cell) -> None:
     subset, synthetic = read_subset(cell.subset_file), read_published(cell.synthetic_directory)
-    training = training_set("evened-out", subset=subset, synthetic=synthetic, deformation=config.evaluation.deformation)
-    assert list(training.base.class_counts()) == [20] * 10
-    assert not set(identities(training.base)) & set(identities(load_source("digits").test))
+    evened = evened_out(subset, synthetic, share=config.evaluation.evened_out_share)
+    assert list(evened.class_counts()) == [20] * 10
+    assert not set(identities(evened)) & set(identities(load_source("digits").test))
 
 
 def test_run_verifies(finished: Path) -> None:

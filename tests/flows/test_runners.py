@@ -15,11 +15,12 @@ from types import SimpleNamespace
 import pytest
 
 from data.base.errors import AugmentError, UsageError
-from flows.augmentation_study import augmentation_study, run_cell
-from flows.progress import StageUpdate, listening, study_stages
+from flows.augmentation_study import augmentation_study, run_cell_task
 from flows.runners import run_tasks
 from flows.server import child_process
 from flows.study.config import ComputeConfig, RunnerConfig, StudyConfig, resolve_runner
+from flows.study.stages.table import stage_weights
+from flows.study.watching import StageUpdate, listening
 from tests.flows.reports import figures
 
 
@@ -95,7 +96,9 @@ def test_processes_survive_a_lost_worker_and_tell_of_every_stage(
         augmentation_study(tiny, tmp_path / "run", runner=RunnerConfig(kind="processes", workers=2))
     assert killed
     assert figures(tmp_path / "run") == expected
-    assert sorted(recorder.ended) == sorted((f"balanced-10/{n}", stage) for n in (0, 1) for stage in study_stages(tiny))
+    assert sorted(recorder.ended) == sorted(
+        (f"balanced-10/{n}", stage) for n in (0, 1) for stage in stage_weights(tiny)
+    )
     assert any("accuracy" in detail for detail in recorder.details)
 
 
@@ -193,7 +196,7 @@ def test_only_workers_lost_in_a_row_end_a_study(
 
     def run() -> None:
         run_tasks(
-            run_cell,
+            run_cell_task,
             [{"cell": place} for place in range(3)],
             runner=RunnerConfig(kind="processes"),
             workers=1,

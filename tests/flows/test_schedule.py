@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -17,10 +19,10 @@ from prefect.events import emit_event
 from prefect.logging import disable_run_logger
 
 from data.base.errors import AugmentError, CorruptFileError, RegressionError, UsageError
+from evaluation.arms import HEADLINE_ARM, HEADLINE_REFERENCE
 from evaluation.reporting.comparison import NamedReport
-from evaluation.reporting.report import StudyReport, build_report, read_report
-from flows.augmentation_study import study_source
-from flows.commands.serve import ServedStudy, Timetable, deployments
+from evaluation.reporting.report import StudyReport, read_report
+from evaluation.statistics import spread
 from flows.schedule import (
     JUDGEMENT_FILE,
     augmentation_comparison,
@@ -28,10 +30,12 @@ from flows.schedule import (
     scheduled_study,
     unfinished_run,
 )
+from flows.serving import ServedStudy, Timetable, deployments
 from flows.study.config import RunnerConfig, StudyConfig
 from flows.study.reporting import compute_report
 from flows.study.retrying import StoreError, may_pass, patiently
 from flows.study.run_directory import load_run_config
+from flows.study.running import study_source
 from flows.study.store import RunStore
 
 README = Path(__file__).parents[2] / "README.md"
@@ -56,15 +60,34 @@ def add_run(runs: RunStore, name: str, report: StudyReport | None, *, created: s
     return directory
 
 
+def with_accuracies(report: StudyReport, change: Callable[[str, float, int], float]) -> StudyReport:
+    """Return the report with other accuracies: `change` takes arm, accuracy and replicate."""
+    regimes = []
+    for regime in report.regimes:
+        changed = {
+            arm.name: tuple(change(arm.name, value, place) for place, value in enumerate(arm.accuracy.values))
+            for arm in regime.arms
+        }
+        arms = tuple(arm.model_copy(update={"accuracy": spread(changed[arm.name])}) for arm in regime.arms)
+        gains = tuple(
+            ours - theirs for ours, theirs in zip(changed[HEADLINE_ARM], changed[HEADLINE_REFERENCE], strict=True)
+        )
+        headline = replace(regime.headline, values=gains, mean=sum(gains) / len(gains))
+        regimes.append(regime.model_copy(update={"arms": arms, "headline": headline}))
+    return report.model_copy(update={"regimes": tuple(regimes)})
+
+
 def worse(report: StudyReport, *, points: float) -> StudyReport:
     """Return the report of a study whose headline arm was worse by `points` points, a little differently each time."""
-    cells = []
-    for cell in report.cells:
-        metrics = {arm: dict(values) for arm, values in cell.metrics.items()}
-        metrics["real+classical+synthetic"]["accuracy"] -= points / 100 + 1e-6 * cell.replicate
-        cells.append(cell.model_copy(update={"metrics": metrics}))
-    titles = {regime.name: regime.title for regime in report.regimes}
-    return build_report(cells, regime_titles=titles, dataset=report.dataset, config=report.config, timings={})
+    return with_accuracies(
+        report,
+        lambda arm, value, place: value - (points / 100 + 1e-6 * place if arm == HEADLINE_ARM else 0),
+    )
+
+
+def collapsed(report: StudyReport) -> StudyReport:
+    """Return the report of a study in which every arm lost 83 points, so that the gain stayed as it was."""
+    return with_accuracies(report, lambda arm, value, place: value - 0.83 - 1e-4 * place)
 
 
 def less_faithful(report: StudyReport) -> StudyReport:
@@ -94,7 +117,7 @@ def judgement(run: Path) -> dict[str, object]:
 
 def test_first_run_has_nothing_to_be_held_against(runs: RunStore, tiny: StudyConfig, prefect_api: str) -> None:
     assert augmentation_comparison(tiny, runs.location) == f"{runs.location}/first"
-    assert judgement(Path(runs.location) / "first") == {"base": None, "regressions": []}
+    assert judgement(Path(runs.location) / "first") == {"base": None, "regressions": [], "not_compared": []}
 
 
 def test_comparison_without_a_finished_run_is_refused(tiny: StudyConfig, tmp_path: Path, prefect_api: str) -> None:
@@ -121,7 +144,7 @@ def test_worse_run_that_was_killed_before_its_judgement_is_no_base(
     assert scheduled_study(tiny, runs.location) == str(later)
     assert judgement(bad)["base"] == "first"
     assert "second is worse than first" in str(judgement(bad)["regressions"])
-    assert judgement(later) == {"base": "first", "regressions": []}
+    assert judgement(later) == {"base": "first", "regressions": [], "not_compared": []}
 
 
 def test_run_that_cannot_be_judged_is_no_base_and_stops_nothing(
@@ -164,6 +187,57 @@ def test_run_whose_samples_are_less_faithful_fails(
     assert "negative KID" in str(judgement(bad)["regressions"])
 
 
+def test_collapse_of_every_arm_fails_though_the_gain_stayed_as_it_was(
+    runs: RunStore, tiny: StudyConfig, prefect_api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = read_report(Path(runs.location) / "first" / "report.json")
+    bad = add_run(runs, "second", collapsed(good), created="9998")
+    monkeypatch.setattr("flows.schedule.augmentation_study", lambda *arguments, **options: str(bad))
+    with pytest.raises(RegressionError, match=r"accuracy of real changed by -83\.0"):
+        scheduled_study(tiny, runs.location)
+    assert "headline gain" not in str(judgement(bad)["regressions"])
+
+
+def test_run_that_nobody_here_may_read_fails_no_night(
+    runs: RunStore, tiny: StudyConfig, prefect_api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = read_report(Path(runs.location) / "first" / "report.json")
+    foreign = add_run(runs, "second", good, created="9997")
+    later = add_run(runs, "third", good, created="9998")
+    read_text, is_file = Path.read_text, Path.is_file
+
+    def refuse(path: Path) -> None:
+        if foreign in path.parents:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    def read(path: Path, *arguments: object, **options: object) -> str:
+        refuse(path)
+        return read_text(path, *arguments, **options)  # type: ignore[arg-type]
+
+    def found(path: Path) -> bool:
+        refuse(path)
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "read_text", read)
+    monkeypatch.setattr(Path, "is_file", found)
+    monkeypatch.setattr("flows.schedule.augmentation_study", lambda *arguments, **options: str(later))
+    assert scheduled_study(tiny, runs.location) == str(later)
+    assert judgement(later)["base"] == "first"
+
+
+def test_run_of_another_version_of_the_same_format_is_a_base(
+    runs: RunStore, tiny: StudyConfig, prefect_api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = Path(runs.location) / "first" / "environment.json"
+    facts = json.loads(file.read_text())
+    facts["versions"]["augmentation-gain"] = "0.0.1"
+    file.write_text(json.dumps(facts))
+    later = add_run(runs, "second", read_report(file.with_name("report.json")), created="9998")
+    monkeypatch.setattr("flows.schedule.augmentation_study", lambda *arguments, **options: str(later))
+    scheduled_study(tiny, runs.location)
+    assert judgement(later)["base"] == "first"
+
+
 def test_run_on_other_data_is_no_base(
     runs: RunStore, tiny: StudyConfig, prefect_api: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,7 +247,10 @@ def test_run_on_other_data_is_no_base(
     (Path(runs.location) / "first" / "report.json").write_text(other.model_dump_json())
     monkeypatch.setattr("flows.schedule.augmentation_study", lambda *arguments, **options: str(later))
     assert scheduled_study(tiny, runs.location) == str(later)
-    assert judgement(later) == {"base": None, "regressions": []}
+    found = judgement(later)
+    assert (found["base"], found["regressions"]) == (None, [])
+    assert "not compared with first, because second has another train split" in str(found["not_compared"])
+    assert "not compared with first, because" in (later / "comparison.html").read_text()
 
 
 def test_regressed_run_fails_and_is_no_base_for_later_ones(
@@ -191,7 +268,7 @@ def test_regressed_run_fails_and_is_no_base_for_later_ones(
     assert "second is worse than first" in str(judgement(bad)["regressions"])
     assert (bad / "comparison.html").exists()
     add_run(runs, "third", good, created="9999")
-    base = last_good_run(named(runs, "third"), runs, ["first", "second"])
+    base = last_good_run(named(runs, "third"), runs, ["first", "second"]).run
     assert base is not None
     assert base.name == "first"
 
@@ -215,8 +292,8 @@ def test_automation_of_the_readme_pauses_the_schedule_after_a_regression(
     runs: RunStore, tiny: StudyConfig, tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = ServedStudy(config=tiny, runs_directory=runs.location, runner=RunnerConfig(), on_regression="warn")
-    timetable = Timetable(cron="0 3 * * *", interval=None)
-    deployment_id = deployments(job, name="watched", schedule=timetable)[0].apply()
+    timetable = Timetable(cron="0 3 * * *", interval=None, timezone="UTC")
+    deployment_id = deployments(job, name="watched", timetable=timetable)[0].apply()
     text, replaced = re.subn(r"<id from .*>", str(deployment_id), readme_automation())
     assert replaced == 1
     (tmp_path / "regression.yaml").write_text(text)
@@ -247,7 +324,7 @@ def test_equal_run_passes(runs: RunStore, tiny: StudyConfig, prefect_api: str, m
     same = add_run(runs, "second", read_report(Path(runs.location) / "first" / "report.json"), created="9998")
     monkeypatch.setattr("flows.schedule.augmentation_study", lambda *arguments, **options: str(same))
     assert scheduled_study(tiny, runs.location) == str(same)
-    assert judgement(same) == {"base": "first", "regressions": []}
+    assert judgement(same) == {"base": "first", "regressions": [], "not_compared": []}
 
 
 def test_cut_off_run_is_gone_on_with(runs: RunStore, tiny: StudyConfig) -> None:
@@ -335,7 +412,7 @@ def test_cause_of_a_failed_write_decides() -> None:
 
 def test_all_flows_are_served_one_run_at_a_time(tiny: StudyConfig, tmp_path: Path) -> None:
     job = ServedStudy(config=tiny, runs_directory=str(tmp_path), runner=RunnerConfig(), on_regression="warn")
-    served = deployments(job, name="nightly", schedule=Timetable(cron="0 3 * * *", interval=None))
+    served = deployments(job, name="nightly", timetable=Timetable(cron="0 3 * * *", interval=None, timezone="UTC"))
     assert [deployment.flow_name for deployment in served] == [
         "scheduled_study",
         "augmentation_comparison",

@@ -21,7 +21,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from data.base.errors import UsageError
 from flows.commands.serve import alone
 from flows.progress import SERVER_ERRORS
-from flows.server import child_process, is_loopback, reachable_host
+from flows.server import answers, child_process, is_loopback, reachable_host
 from flows.study.config import StudyConfig, to_toml
 
 
@@ -144,15 +144,50 @@ def test_runs_do_not_overlap_and_go_on_after_everything_was_killed(
         assert states(url)[StateType.RUNNING] == 1
         assert wait_for(lambda: any(tmp_path.glob("runs/*/**/state.safetensors")), seconds=60)
 
-    with serving(augment.command(*options), output=output, home=home):
+    with serving(augment.command(*options), output=output, home=home) as process:
         assert wait_for(lambda: states(url)[StateType.COMPLETED] > 0, seconds=150), output.read_text()
         assert states(url)[StateType.CRASHED] == 1
+        process.terminate()
+        assert process.wait(timeout=200) == 0, output.read_text()
     text = output.read_text()
     assert "it is marked as crashed" in text
     assert "every 5 s" in text
     assert "with one replicate" in text
     (run,) = (tmp_path / "runs").iterdir()
     assert (run / "report.json").exists()
+
+
+def test_server_that_dies_is_started_again_and_ctrl_c_ends_in_order(
+    augment: Command, tiny_toml: Path, tmp_path: Path
+) -> None:
+    port, output = free_port(), tmp_path / "serve.log"
+    options = ["serve", tiny_toml, "--port", str(port), "--runs-directory", tmp_path / "runs"]
+
+    def told(line: str) -> bool:
+        return line in output.read_text()
+
+    with serving(augment.command(*options), output=output, home=tmp_path / "prefect") as process:
+        assert wait_for(lambda: told("serving scheduled_study"), seconds=200), output.read_text()
+        next(each for each in psutil.Process(process.pid).children() if "server" in each.cmdline()).kill()
+        assert wait_for(lambda: told("the Prefect server is there again"), seconds=200), output.read_text()
+        assert answers(f"http://127.0.0.1:{port}/api")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=200) == 130, output.read_text()
+    assert told("the Prefect server ended by signal 9")
+    assert not told("Traceback")
+    assert not told("never awaited")
+
+
+def test_run_of_a_killed_serve_does_not_go_on_unseen(tmp_path: Path) -> None:
+    script = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', sys.argv[1]]); time.sleep(600)"
+    run = "import os, time; os.environ['AUGMENT_SERVED_BY'] = str(os.getppid()); from flows.attached import *; " \
+        "end_with_serve(); time.sleep(600)"  # fmt: skip
+    with subprocess.Popen([sys.executable, "-c", script, run]) as parent:
+        assert wait_for(lambda: bool(psutil.Process(parent.pid).children()), seconds=60)
+        (child,) = psutil.Process(parent.pid).children()
+        assert wait_for(lambda: child.num_threads() > 1, seconds=60)
+        parent.kill()
+    assert wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, seconds=60)
 
 
 def test_second_process_cannot_serve_the_same_deployments(tmp_path: Path) -> None:

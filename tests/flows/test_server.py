@@ -1,12 +1,17 @@
 import os
+import signal
 import socket
+import sqlite3
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 from prefect.settings import PREFECT_API_URL
 
 from data.base.errors import AugmentError
-from flows.server import api_url_everywhere, prefect_server
+from flows.server import api_url_everywhere, last_error, prefect_server
 
 URL = "http://127.0.0.1:4321/api"
 
@@ -49,3 +54,68 @@ def test_an_address_from_outside_is_put_back(monkeypatch):
     with api_url_everywhere(URL):
         pass
     assert os.environ["PREFECT_API_URL"] == "http://127.0.0.1:1/api"
+
+
+def database_of_a_newer_prefect(home: Path) -> None:
+    with sqlite3.connect(home / "prefect.db") as database:
+        database.execute("create table alembic_version (version_num varchar(32))")
+        database.execute("insert into alembic_version values ('ffffffffffff')")
+    database.close()
+
+
+def damaged_database(home: Path) -> None:
+    (home / "prefect.db").write_bytes(b"not a database" * 1000)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (database_of_a_newer_prefect, "Can't locate revision identified by 'ffffffffffff'; .*set PREFECT_HOME"),
+        (damaged_database, "file is not a database; the database is damaged"),
+    ],
+)
+def test_server_that_does_not_come_up_says_why_in_one_line(spoil, reason, tmp_path, monkeypatch):
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    spoil(tmp_path)
+    with pytest.raises(AugmentError, match=reason) as caught, prefect_server(host="127.0.0.1", port=0):
+        pass
+    assert len(str(caught.value).splitlines()) == 1
+    assert "exit code" in str(caught.value)
+
+
+def test_unwritable_home_is_named(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "file" / "home"))
+    with pytest.raises(AugmentError, match="set PREFECT_HOME to a folder"), prefect_server(host="127.0.0.1", port=0):
+        pass
+
+
+def test_last_error_of_a_log_has_no_password_and_is_the_cause(tmp_path, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_DATABASE_CONNECTION_URL", "postgresql+asyncpg://me:geheim-1234@db/prefect")
+    log = tmp_path / "log"
+    log.write_text(
+        "Traceback (most recent call last):\n  File x\n"
+        "asyncpg.exceptions.InvalidPasswordError: password authentication failed for me:geheim-1234\n"
+        "ERROR:    Application startup failed. Exiting.\n"
+    )
+    assert last_error(log) == (
+        "asyncpg.exceptions.InvalidPasswordError: password authentication failed for me:***; "
+        "correct the password in PREFECT_API_DATABASE_CONNECTION_URL"
+    )
+
+
+STARTED = "from flows.server import prefect_server\nwith prefect_server(host='127.0.0.1', port=0) as url: print(url)"
+
+
+def test_servers_that_start_beside_each_other_on_a_fresh_machine_all_come_up(tmp_path):
+    environment = os.environ | {"PREFECT_HOME": str(tmp_path / "fresh" / "home")}
+    command = [sys.executable, "-c", STARTED]
+    processes = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    ended = [process.communicate(timeout=250)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], ended
+
+
+def test_attached_module_that_fails_early_ends_by_its_own_exit_code():
+    command = [sys.executable, "-m", "flows.attached", "a_module_that_is_not_there"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.wait(timeout=60) == 1 != -signal.SIGABRT

@@ -338,7 +338,8 @@ def test_samples_have_the_class_they_were_asked_for(striped, tmp_path, reconstru
 def test_the_price_on_lost_diversity_keeps_samples_of_a_class_apart(striped, tmp_path):
     distances = {}
     for weight in (0.0, 5.0):
-        options = {"diversity_weight": weight, "discriminator_learning_rate": 2e-4, "reconstruction_weight": 0}
+        options = {"diversity_weight": weight, "learning_rate": 5e-4, "discriminator_learning_rate": 2e-4}
+        options |= {"reconstruction_weight": 0}
         config = changed(steps=60, batch_size=32, generator_width=8, ema_decay=0.9, **options)
         run(striped, tmp_path / str(weight), config)
         generator, _ = load_generator(tmp_path / str(weight) / "generator.safetensors")
@@ -391,28 +392,28 @@ def test_snapshots_lie_in_the_second_half_and_end_it(steps, snapshots):
 def test_many_images_are_seen_undistorted_and_few_are_not():
     few, many = GanConfig().for_subset(9_999), GanConfig().for_subset(10_000)
     assert few.differentiable_augmentation is True
-    assert few.diversity_weight == GanConfig().diversity_weight
+    assert few.diversity_weight == 1.0
     assert many.differentiable_augmentation is False
     assert many.diversity_weight == 0
 
 
 def test_many_images_have_no_codes_and_few_have():
-    asked = GanConfig(differentiable_augmentation=True, diversity_weight=2, reconstruction_weight=1.5)
-    assert asked.for_subset(9_999).reconstruction_weight == 1.5
-    assert asked.for_subset(10_000).reconstruction_weight == 0
+    assert GanConfig().for_subset(9_999).reconstruction_weight == 3.0
+    assert GanConfig().for_subset(10_000).reconstruction_weight == 0
+    assert GanConfig().for_subset(9_999, imbalance=100).reconstruction_weight == 0
 
 
 def test_there_are_codes_where_classes_are_even_and_none_for_a_long_tail(striped, tmp_path):
     even, tail = striped.take(np.arange(36)), striped.take(np.flatnonzero((striped.labels < 2) | (np.arange(60) == 2)))
     for name, subset in (("even", even), ("tail", tail)):  # 20 images of two classes and 1 of the third
-        run(subset, tmp_path / name)
+        run(subset, tmp_path / name, changed(reconstruction_weight="auto"))
         generator, _ = load_generator(tmp_path / name / "generator.safetensors")
         assert (generator.members[0].codes is not None) == (name == "even")
 
 
 def test_what_was_asked_for_stays_whatever_the_subset():
-    asked = GanConfig(differentiable_augmentation=True, diversity_weight=2, reconstruction_weight=0)
-    assert asked.for_subset(60_000) == asked
+    asked = GanConfig(differentiable_augmentation=True, diversity_weight=2, reconstruction_weight=1.5)
+    assert asked.for_subset(60_000) == asked.for_subset(60, imbalance=100) == asked
 
 
 def test_training_decides_by_its_own_subset(striped, tmp_path):

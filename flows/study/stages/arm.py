@@ -1,12 +1,39 @@
 """Stage `arm`: train one arm's classifier and let it answer on the test images."""
 
+from pathlib import Path
+
+from pydantic import BaseModel, PositiveInt
+
 from data.images import LabelledImages
-from evaluation.arms import Material, training_set
-from evaluation.classifiers import ClassifierProgress, FitOptions, fit_classifier
+from evaluation.arms import ARMS, ArmName, Material, training_set
+from evaluation.classifiers import ClassifierProgress, FitOptions, classifier_operations, fit_classifier
+from evaluation.config import LEAST_LONGER, TrainingConfig
 from evaluation.metrics import accuracy
 from evaluation.predictions import predictions_on, write_predictions
 from flows.study.job import Job
-from flows.study.stages.settings import ArmSettings
+
+
+class ArmSettings(BaseModel, frozen=True):
+    """An arm, how classifiers are trained, and how large the synthetic set is."""
+
+    arm: ArmName
+    training: TrainingConfig
+    synthetic_per_class: PositiveInt
+
+    def for_subset(self, num_images: int) -> "ArmSettings":
+        """Return the settings with "auto" decided for a subset of `num_images`."""
+        return self.model_copy(update={"training": self.training.for_subset(num_images)})
+
+
+def arm_variant(arm: ArmName, seed: int) -> str:
+    """Return the name of the training of an arm's classifier of one seed; the first one has the arm's own."""
+    return f"{arm} seed {seed}" if seed else arm
+
+
+def arm_of(variant: str) -> tuple[ArmName, int]:
+    """Return the arm and the seed of a training that `arm_variant` named."""
+    arm, _, seed = variant.partition(" seed ")
+    return arm, int(seed or 0)
 
 
 def train_arm(
@@ -14,12 +41,18 @@ def train_arm(
     *,
     subset: LabelledImages,
     test: LabelledImages,
+    beside: LabelledImages | None,
     synthetic: LabelledImages | None = None,
+    pool: LabelledImages | None = None,
+    operations: int = 0,
 ) -> str:
-    """Write the arm's predictions.
+    """Write the predictions of one classifier of the arm.
 
     Args:
+        beside: the test split that the user gave, where `test` is a fold; predicted into a file beside.
         synthetic: the cell's synthetic set; None for arms that need no generator.
+        pool: what the subset was drawn from; None for arms that see the subset alone.
+        operations: of the generator's training, for the arm that is trained for as many.
     """
 
     def on_progress(progress: ClassifierProgress) -> None:
@@ -29,9 +62,14 @@ def train_arm(
         )
         job.on_update(progress.step / progress.num_steps, detail)
 
-    config = job.settings.training
+    config, arm = job.settings.training, ARMS[job.settings.arm]
+    classifier_config, note = config.classifier, ""
+    if arm.equal_compute:
+        factor = longer(config, operations=operations, shape=subset.shape, num_classes=subset.num_classes)
+        classifier_config = classifier_config.model_copy(update={"steps": round(factor * classifier_config.steps)})
+        note = f" after {classifier_config.steps:,} steps"
     options = FitOptions(
-        config=config.classifier,
+        config=classifier_config,
         added_shares=config.added_shares,
         seed=job.seed,
         compute=job.compute,
@@ -40,6 +78,7 @@ def train_arm(
     material = Material(
         subset=subset,
         given_synthetic=synthetic,
+        given_pool=pool,
         num_synthetic=job.settings.synthetic_per_class * subset.num_classes,
         config=config,
         options=options,
@@ -47,4 +86,28 @@ def train_arm(
     classifier = fit_classifier(training_set(job.settings.arm, material), options)
     predictions = predictions_on(test, classifier.predict_probabilities(test.images))
     write_predictions(job.output, predictions)
-    return f"accuracy {accuracy(predictions):.2%}"
+    if beside is not None:
+        write_predictions(
+            beside_file(job.output), predictions_on(beside, classifier.predict_probabilities(beside.images))
+        )
+    return f"accuracy {accuracy(predictions):.2%}{note}"
+
+
+def beside_file(predictions: Path) -> Path:
+    """Return where the predictions on the test split that the user gave lie, beside those on the fold."""
+    return predictions.with_name(predictions.name.replace("predictions", "given-test"))
+
+
+def longer(config: TrainingConfig, *, operations: int, shape: tuple[int, int, int], num_classes: int) -> float:
+    """Return how many times as many steps the arm of equal compute takes as the others.
+
+    Args:
+        operations: of the generator's training.
+        shape: (C, H, W) of an image.
+    """
+    if config.equal_compute != "auto":
+        return float(config.equal_compute)
+    if config.classifier.kind != "convnet":  # it has no steps to take more of
+        return 1.0
+    own = classifier_operations(config.classifier, shape=shape, num_classes=num_classes)
+    return max(LEAST_LONGER, 1 + operations / own)

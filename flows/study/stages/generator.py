@@ -5,7 +5,9 @@ from data.images import LabelledImages
 from flows.study.job import Job
 from gan.config import GanConfig
 from gan.export import GENERATOR_FILE, PROVENANCE_FILE
-from gan.training import TrainingProgress, train
+from gan.training import TrainingProgress, train, training_operations
+
+OPERATIONS_FILE = "operations.json"
 
 
 def train_generator(job: Job[GanConfig], *, subset: LabelledImages, origin: dict[str, str]) -> str:
@@ -34,6 +36,8 @@ def train_generator(job: Job[GanConfig], *, subset: LabelledImages, origin: dict
         code=job.code,
         on_progress=on_progress,
     )
+    operations = training_operations(subset, config=job.settings)
+    write_json(job.output / OPERATIONS_FILE, {"training": operations})
     provenance = origin | {
         "generator": digest_file(job.output / GENERATOR_FILE),
         "cell": job.cell,

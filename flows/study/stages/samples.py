@@ -16,10 +16,15 @@ def judge_samples(
     *,
     subset: LabelledImages,
     synthetic: LabelledImages,
-    train: LabelledImages,
+    pool: LabelledImages,
     test: LabelledImages,
+    train: LabelledImages,
 ) -> str:
-    """Write fidelity, memorisation, labels and the audit's checks, and pictures of the worst samples."""
+    """Write fidelity, memorisation, labels and the audit's checks, and pictures of the worst samples.
+
+    Args:
+        train: what the measuring instrument is trained on, the same for all cells.
+    """
 
     def on_progress(progress: ClassifierProgress) -> None:
         detail = f"training the measuring instrument, step {progress.step}/{progress.num_steps}"
@@ -28,7 +33,7 @@ def judge_samples(
     network = feature_network(
         train, instrument_directory(), config=job.settings.features, compute=job.compute, on_progress=on_progress
     )
-    real = RealData(subset=subset, train=train, test=test)
+    real = RealData(subset=subset, train=pool, test=test)
     judged = evaluate_samples(synthetic, real=real, network=network, config=job.settings, seed=job.seed)
     write_json(job.output / EVALUATION_FILE, judged.model_dump(mode="json"))
     write_pictures(job.output, judged, synthetic=synthetic, subset=subset)

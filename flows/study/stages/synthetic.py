@@ -3,9 +3,9 @@
 import shutil
 from pathlib import Path
 
-from flows.study.config import SamplingConfig
 from flows.study.job import Job
 from gan.checkpoint import load_generator
+from gan.config import SamplingConfig
 from gan.export import GENERATOR_FILE, ExportProgress, ExportRequest, export_dataset
 
 

@@ -8,18 +8,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from data.base.files import digest_file, digest_json
+from data.base.files import digest_file, digest_json, read_json
 from data.images import LabelledImages
 from data.parquet import read_published, read_subset
 from evaluation.arms import ARMS
 from flows.study.config import StudyConfig
 from flows.study.engine import CellContext, Input, Stage, StageKind
 from flows.study.run_directory import Cell
-from flows.study.stages.arm import train_arm
-from flows.study.stages.generator import train_generator
+from flows.study.stages.arm import ArmSettings, arm_of, arm_variant, beside_file, train_arm
+from flows.study.stages.generator import OPERATIONS_FILE, train_generator
 from flows.study.stages.samples import judge_samples
-from flows.study.stages.settings import ArmSettings, SubsetSettings
-from flows.study.stages.subset import draw_cell_subset
+from flows.study.stages.subset import SubsetSettings, draw_cell_subset
 from flows.study.stages.synthetic import draw_synthetic_set
 from gan.export import GENERATOR_FILE, PROVENANCE_FILE
 
@@ -47,14 +46,24 @@ def _origin(context: CellContext) -> dict[str, str]:
 
 
 INPUTS: Mapping[str, Input] = {
-    "train": Input(
-        digest=lambda at: at.source.train.digest(),
-        read=lambda at: at.source.train,
+    "pool": Input(
+        digest=lambda at: at.split.pool.digest(),
+        read=lambda at: at.split.pool,
         of_source=True,
     ),
     "test": Input(
-        digest=lambda at: at.source.test.digest(),
-        read=lambda at: at.source.test,
+        digest=lambda at: at.split.test.digest(),
+        read=lambda at: at.split.test,
+        of_source=True,
+    ),
+    "beside": Input(  # the test split that the user gave, where the test images are a fold
+        digest=lambda at: "" if at.split.beside is None else at.split.beside.digest(),
+        read=lambda at: at.split.beside,
+        of_source=True,
+    ),
+    "train": Input(  # for the measuring instrument, which is one for all cells
+        digest=lambda at: at.source.train.digest(),
+        read=lambda at: at.source.train,
         of_source=True,
     ),
     "origin": Input(
@@ -69,6 +78,10 @@ INPUTS: Mapping[str, Input] = {
     "generator": Input(
         digest=lambda at: digest_file(at.cell.generator_directory / GENERATOR_FILE),
         read=lambda at: at.cell.generator_directory,
+    ),
+    "operations": Input(
+        digest=lambda at: digest_file(at.cell.generator_directory / OPERATIONS_FILE),
+        read=lambda at: int(read_json(at.cell.generator_directory / OPERATIONS_FILE)["training"]),
     ),
     "synthetic": Input(
         digest=lambda at: digest_file(at.cell.synthetic_directory / PROVENANCE_FILE),
@@ -87,14 +100,34 @@ def _classifier_images(config: StudyConfig, num_classes: int) -> int | None:  # 
     return classifier.steps * classifier.batch_size if classifier.kind == "convnet" else None
 
 
+def _arm_reads(variant: str) -> tuple[str, ...]:
+    arm = ARMS[arm_of(variant)[0]]
+    return (
+        "subset",
+        "test",
+        "beside",
+        *(["synthetic"] if arm.needs_generator else []),
+        *(["pool"] if arm.role == "more labels" else []),
+        *(["operations"] if arm.equal_compute else []),
+    )
+
+
+def _classifier_stream(variant: str) -> tuple[str | int, ...]:
+    """Return the stream of one training; each arm has its own, as `evaluation.intervals` takes it to be."""
+    arm, seed = arm_of(variant)
+    return ("classifier", arm, *([seed] if seed else []))
+
+
 STAGES: tuple[StageKind[Any], ...] = (
     StageKind(
         name="subset",
         title="draw subset",
         work=draw_cell_subset,
-        reads=lambda _: ("train",),
-        settings=lambda config, cell, _: SubsetSettings(images_per_class=cell.regime.images_per_class),
-        stream="split",
+        reads=lambda _: ("pool",),
+        settings=lambda config, cell, _: SubsetSettings(
+            images_per_class=cell.regime.images_per_class, long_tail_order=config.data.long_tail_order
+        ),
+        stream=lambda _: ("split",),
         output=lambda cell, _: cell.subset_file,
         weight=lambda _: 1.0,
     ),
@@ -105,7 +138,7 @@ STAGES: tuple[StageKind[Any], ...] = (
         reads=lambda _: ("subset", "origin"),
         settings=lambda config, cell, _: config.gan,
         resolve=lambda settings, subset: settings.for_subset(len(subset), imbalance=subset.imbalance),
-        stream="gan",
+        stream=lambda _: ("gan",),
         output=lambda cell, _: cell.generator_directory,
         weight=lambda config: config.gan.steps * config.gan.batch_size / 3000,
         images=lambda config, _: config.gan.steps * config.gan.batch_size,
@@ -116,7 +149,7 @@ STAGES: tuple[StageKind[Any], ...] = (
         work=draw_synthetic_set,
         reads=lambda _: ("generator",),
         settings=lambda config, cell, _: config.sampling,
-        stream="samples",
+        stream=lambda _: ("samples",),
         output=lambda cell, _: cell.synthetic_directory,
         weight=lambda _: 1.0,
         images=lambda config, num_classes: config.sampling.images_per_class * num_classes,
@@ -125,9 +158,9 @@ STAGES: tuple[StageKind[Any], ...] = (
         name="samples",
         title="judge samples",
         work=judge_samples,
-        reads=lambda _: ("subset", "synthetic", "train", "test"),
+        reads=lambda _: ("subset", "synthetic", "pool", "test", "train"),
         settings=lambda config, cell, _: config.evaluation.samples,
-        stream="sample evaluation",
+        stream=lambda _: ("sample evaluation",),
         output=lambda cell, _: cell.samples_directory,
         weight=lambda _: 3.0,
     ),
@@ -135,25 +168,31 @@ STAGES: tuple[StageKind[Any], ...] = (
         name="arm",
         title="train classifier",
         work=train_arm,
-        reads=lambda arm: ("subset", "test", *(["synthetic"] if ARMS[arm].needs_generator else [])),
-        settings=lambda config, cell, arm: ArmSettings(
-            arm=arm,
+        reads=_arm_reads,
+        settings=lambda config, cell, variant: ArmSettings(
+            arm=arm_of(variant)[0],
             training=config.evaluation.training(),
             synthetic_per_class=config.sampling.images_per_class,
         ),
         resolve=lambda settings, subset: settings.for_subset(len(subset)),
-        stream="classifier",
-        output=lambda cell, arm: cell.predictions_file(arm),
+        stream=_classifier_stream,
+        output=lambda cell, variant: cell.predictions_file(*arm_of(variant)),
+        more_output=lambda output: [path for path in [beside_file(output)] if path.exists()],
         weight=_classifier_weight,
         images=_classifier_images,
-        variants=lambda config: config.evaluation.arms,
+        variants=lambda config, regime: tuple(
+            arm_variant(arm, seed)
+            for arm, seeds in config.evaluation.seeds_of_arms(regime).items()
+            for seed in range(seeds)
+        ),
     ),
 )
 
 
 def stages_of(context: CellContext) -> list[Stage]:
     """Return all stages of a cell, in order."""
-    return [stage_of(context, kind, variant) for kind in STAGES for variant in kind.variants(context.config)]
+    regime = context.cell.regime.name
+    return [stage_of(context, kind, variant) for kind in STAGES for variant in kind.variants(context.config, regime)]
 
 
 def stage_of(context: CellContext, kind: StageKind[Any], variant: str) -> Stage:
@@ -161,12 +200,11 @@ def stage_of(context: CellContext, kind: StageKind[Any], variant: str) -> Stage:
     return Stage(kind=kind, variant=variant, context=context, inputs=INPUTS)
 
 
-def stage_weights(config: StudyConfig) -> dict[str, float]:
-    """Return the name of every stage of a cell, in order, with its weight."""
-    return {name: kind.weight(config) for kind in STAGES for name, _ in kind.names(config)}
+def stage_weights(config: StudyConfig, regime: str) -> dict[str, float]:
+    """Return the name of every stage of a cell of a regime, in order, with its weight."""
+    return {name: kind.weight(config) for kind in STAGES for name, _ in kind.names(config, regime)}
 
 
 def study_weight(config: StudyConfig) -> float:
     """Return the sum of the weights of all stages of all cells."""
-    num_cells = config.replicates * len(config.data.images_per_class)
-    return num_cells * sum(stage_weights(config).values())
+    return config.num_replicates * sum(sum(stage_weights(config, regime.name).values()) for regime in config.regimes)

@@ -87,8 +87,14 @@ def test_trend_needs_three_runs_and_is_the_slope(tmp_path: Path) -> None:
 
 
 def test_worse_run_is_a_regression(tmp_path: Path) -> None:
-    (sentence,) = comparison(tmp_path, GOOD, BAD).regressions
+    sentence, *others = comparison(tmp_path, GOOD, BAD).regressions
+    assert all("accuracy of real+classical+synthetic" in other for other in others)
     assert sentence.startswith("run1 is worse than run0 with 10 per class: headline gain changed by -21.67 points")
+
+
+def test_single_replicates_cannot_be_judged_and_that_is_said(tmp_path: Path) -> None:
+    assert "2 replicates" in comparison(tmp_path / "one", (1,), (2,)).unjudged
+    assert comparison(tmp_path / "more", GOOD, BAD).unjudged == ""
 
 
 def test_other_data_are_refused_with_the_reason(tmp_path: Path) -> None:

@@ -72,13 +72,22 @@ def test_empty_directory_has_an_empty_history(tmp_path: Path) -> None:
     assert history_frame(read_history(tmp_path)).empty
 
 
+def test_page_of_somebody_else_is_left_alone(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (runs / "index.html").write_text("<p>my own site</p>")
+    with pytest.raises(UsageError, match=r"index\.html is not of this tool and stays as it is"):
+        update_history(runs)
+    history(str(runs))
+    assert "a-first" in capsys.readouterr().out
+    assert (runs / "index.html").read_text() == "<p>my own site</p>"
+
+
 def test_missing_directory_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not a directory of runs"):
         update_history(tmp_path / "nowhere")
 
 
 def test_command_prints_the_table_and_the_page(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    history(runs)
+    history(str(runs))
     printed = capsys.readouterr().out
     assert "a-first" in printed
     assert "-10.00" in printed

@@ -6,8 +6,17 @@ from pathlib import Path
 import pytest
 
 from data.base.errors import CorruptFileError
-from evaluation.reporting.report import flatten_config, overall_verdict, read_report, verdict_sentence
-from evaluation.statistics import paired_gains
+from evaluation.gains import Gain
+from evaluation.reporting.report import (
+    flatten_config,
+    needed_sentence,
+    overall_verdict,
+    read_report,
+    verdict_sentence,
+    worth_sentence,
+)
+from evaluation.verdicts import Needed, Verdict
+from evaluation.worth import LabelsWorth
 from tests.evaluation.fabricated import fabricate_run
 
 HELPS = {10: (6, 7, 8, 7)}
@@ -24,21 +33,91 @@ def test_report_survives_writing_and_reading(tmp_path: Path) -> None:
 
 
 def test_a_study_hurts_where_one_regime_does() -> None:
-    assert overall_verdict(["helps", "hurts", "no measurable difference"]) == "hurts"
+    assert overall_verdict(["helps", "hurts", "undecided"]) == "hurts"
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("interval", "verdict", "said"),
     [
-        ((0.02, 0.03, 0.025), "GAN augmentation helps: +2.50 points"),
-        ((-0.02, -0.03, -0.025), "GAN augmentation hurts: -2.50 points"),
-        ((-0.02, 0.03, -0.01), "no measurable difference: +0.00 points"),
-        ((0.02,), "without an interval: an interval needs 2 replicates"),
+        ((0.01, 0.04), "helps", "GAN augmentation helps: +2.50 points of accuracy over equal-compute, the best of 3"),
+        ((-0.04, -0.01), "hurts", "GAN augmentation hurts: +2.50 points"),
+        ((-0.004, 0.004), "no gain worth having", "no gain worth having, less than 0.5 points either way: +2.50"),
+        ((-0.02, 0.03), "undecided", "it is undecided whether GAN augmentation helps: +2.50"),
+        ((None, None), "unavailable", "without an interval: an interval needs 2 replicates"),
     ],
 )
-def test_sentence_says_what_the_interval_says(values: tuple[float, ...], said: str) -> None:
-    (gain,) = paired_gains([values], confidence=0.95)
-    assert said in verdict_sentence(gain, title="10 per class", confidence=0.95)
+def test_sentence_says_what_the_interval_says(
+    interval: tuple[float | None, float | None], verdict: Verdict, said: str
+) -> None:
+    low, high = interval
+    reason = "an interval needs 2 replicates or more" if low is None else ""
+    gain = Gain(
+        mean=0.025, values=(), low=low, high=high, p_value=None, verdict=verdict, parts=None, unavailable=reason
+    )
+    sentence = verdict_sentence(
+        gain,
+        title="10 per class",
+        over="equal-compute",
+        num_rivals=3,
+        repeated="6 fresh draws",
+        confidence=0.95,
+        wished_gain=0.005,
+    )
+    assert said in sentence
+    assert low is None or "6 fresh draws" in sentence
+
+
+@pytest.mark.parametrize(
+    ("needed", "said"),
+    [
+        (Needed(fewest=8, most=40, bottleneck="replicates"), "8 to 40 replicates in all"),
+        (
+            Needed(fewest=8, most=None, bottleneck="test images"),
+            "8 replicates in all at the least, and more test images",
+        ),
+        (Needed(fewest=None, most=None, bottleneck="test images"), "no number of replicates decides it"),
+    ],
+)
+def test_undecided_says_what_it_would_take(needed: Needed, said: str) -> None:
+    assert said in needed_sentence(needed)
+
+
+@pytest.mark.parametrize(
+    ("worth", "said"),
+    [
+        (
+            LabelsWorth(images=2.8, low=1.2, high=5.2, most=10),
+            "as much as 2.8 more labelled images per class (1.2 to 5.2)",
+        ),
+        (LabelsWorth(images=8, low=6, high=None, most=10), "(6.0 to more than 10.0)"),
+        (LabelsWorth(images=None, low=9, high=None, most=10), "worth more than 10.0 more labelled images"),
+    ],
+)
+def test_worth_is_said_in_images(worth: LabelsWorth, said: str) -> None:
+    assert said in worth_sentence(worth)
+
+
+def test_headline_is_held_against_every_arm_without_a_gan(tmp_path: Path) -> None:
+    regime = fabricate_run(tmp_path, more_right=HELPS).report.regimes[0]
+    assert set(regime.rivals) == {"real", "real+classical", "equal-compute"}
+    assert regime.headline.mean == min(gain.mean for gain in regime.rivals.values())
+    assert regime.rivals["real"].mean > regime.headline.mean
+
+
+def test_controls_of_the_study_are_made(tmp_path: Path) -> None:
+    regime = fabricate_run(tmp_path, more_right={10: (6,) * 5 + (7,)}).report.regimes[0]
+    passed = {check.name: check.passed for check in regime.checks}
+    assert passed["control: deformed copies in the GAN's place do not help"] is True
+    assert passed["control: 2 times the labels help"] is True
+    assert len(passed) == 3
+
+
+def test_each_look_is_recorded_with_what_it_decided(tmp_path: Path) -> None:
+    report = fabricate_run(tmp_path, more_right={10: (18,) * 3 + (17,) * 3, 100: (0, 2, -1, 0, 1, -2)}).report
+    (taken,) = report.looks.taken
+    assert taken.look.replicates == 6
+    assert taken.decided == ("balanced-10",)
+    assert taken.intervals["balanced-10"] == (report.regimes[0].headline.low, report.regimes[0].headline.high)
 
 
 def test_protocol_follows_the_measurement_alone(tmp_path: Path) -> None:

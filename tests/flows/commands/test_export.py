@@ -9,7 +9,8 @@ from data.base.errors import UsageError
 from data.base.files import write_json, write_text
 from data.config import DataConfig
 from data.parquet import read_published, write_subset
-from evaluation.config import ClassifierConfig, EvaluationConfig
+from evaluation.config import ClassifierConfig
+from evaluation.protocol import EvaluationConfig
 from flows.commands.export import choose_generator, export, resolve_counts
 from flows.study.config import StudyConfig, to_toml
 from gan.checkpoint import save_generator

@@ -33,10 +33,8 @@ def test_toml_round_trip(name: str, tmp_path: Path) -> None:
     assert resolve(file=file) == config
 
 
-def test_quick_preset_has_two_regimes_and_three_replicates() -> None:
-    config = preset("quick")
-    assert len(config.data.images_per_class) >= 2
-    assert config.replicates >= 3
+def test_the_default_of_every_setting_is_the_quick_preset() -> None:
+    assert resolve() == StudyConfig() == preset("quick")
 
 
 @pytest.mark.parametrize(

@@ -35,15 +35,22 @@ def test_other_configuration_is_refused(tiny: StudyConfig, tmp_path: Path) -> No
         pass
 
 
-def test_other_version_is_refused(tiny: StudyConfig, tmp_path: Path) -> None:
+@pytest.mark.parametrize("same_format", [True, False])
+def test_other_format_is_refused_and_another_version_of_the_same_format_is_read(
+    same_format: bool, tiny: StudyConfig, tmp_path: Path
+) -> None:
     with open_run(tmp_path / "run", tiny):
         pass
     file = tmp_path / "run" / "environment.json"
     facts = json.loads(file.read_text())
     facts["versions"]["augmentation-gain"] = "0.0.1"
+    facts["format_version"] += 0 if same_format else 1
     file.write_text(json.dumps(facts))
-    with pytest.raises(UsageError, match=r"made by version 0\.0\.1"):
-        load_run_config(tmp_path / "run")
+    if same_format:
+        assert load_run_config(tmp_path / "run") == tiny
+    else:
+        with pytest.raises(UsageError, match=r"made by version 0\.0\.1"):
+            load_run_config(tmp_path / "run")
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:

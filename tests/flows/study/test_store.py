@@ -15,13 +15,21 @@ import pytest
 from moto.server import ThreadedMotoServer
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from typer.testing import CliRunner
 
 from data.base.errors import AugmentError, CorruptFileError, UsageError
 from data.base.files import read_json
+from evaluation.reporting.report import read_report
+from flows import cli
 from flows.augmentation_study import augmentation_study
+from flows.commands.compare import named_reports
+from flows.commands.history import history
+from flows.commands.report import report
+from flows.commands.verify import verify
 from flows.schedule import augmentation_export
 from flows.study.config import StudyConfig
 from flows.study.retrying import StoreError, may_pass
+from flows.study.scratch import scratch_folder, sweep_scratch
 from flows.study.store import OWNER_FILE, STALE_SECONDS, RunStore, redact
 from tests.flows.reports import figures
 
@@ -81,6 +89,65 @@ def test_stage_leaves_nothing_of_an_older_attempt(bucket: str, tmp_path: Path) -
         "new",
         "synthetic.json",
     ]
+
+
+def test_bucket_that_does_not_exist_is_named_and_not_made(bucket: str, tiny: StudyConfig, tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("")
+    store = RunStore("s3://rnus/first")
+    refused = pytest.raises(UsageError, match=r"there is no bucket s3://rnus; make it, or correct s3://rnus/first")
+    with refused, store.owned():
+        pass
+    with pytest.raises(StoreError):
+        store.push(tmp_path, [tmp_path / "config.toml"])
+    assert not fsspec.filesystem("s3").exists("rnus")
+
+
+def test_scratch_of_a_killed_process_is_swept_and_that_of_a_living_one_is_not(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    script = (
+        "import time\nfrom flows.study.scratch import scratch_folder\n"
+        "with scratch_folder() as folder:\n    print(folder, flush=True)\n    time.sleep(600)"
+    )
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        folder = Path(process.stdout.readline().strip())
+        sweep_scratch()
+        assert folder.is_dir()
+        process.kill()
+        process.wait()
+    sweep_scratch()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_scratch_of_this_process_is_removed_where_it_ends_at_once(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with scratch_folder():
+        sweep_scratch(of_this_process=True)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_commands_take_the_urls_of_runs(
+    bucket: str, undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = RunStore(f"{bucket}/all/finished")
+    files = [path for path in undisturbed.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    store.push(undisturbed, [path for path in files if not path.name.startswith("report.")])
+    report(store.location)
+    verify(store.location, quiet=True)
+    history(f"{bucket}/all")
+    printed = capsys.readouterr().out
+    assert " 0 do not" in printed
+    assert "s3://runs/all/index.html" in printed
+    assert "augment-scratch" not in printed
+    (same,) = named_reports([store.location], page=tmp_path / "page.html")
+    assert (same.name, same.link) == ("finished", "s3://runs/all/finished/report.html")
+    assert same.report.regimes == read_report(undisturbed / "report.json").regimes
+    command = ["export", "--run", store.location, "--output", str(tmp_path / "data"), "--num-images", "20"]
+    assert CliRunner().invoke(cli.app, command).exit_code == 0
+    assert (tmp_path / "data" / "provenance.json").is_file()
 
 
 def test_second_owner_is_refused(bucket: str) -> None:

@@ -12,13 +12,18 @@ from data.base.errors import SourceUnavailableError, UsageError
 from data.config import DataConfig
 from data.images import LabelledImages
 from data.sources.registry import Source
-from evaluation.config import ClassifierConfig, EvaluationConfig
-from flows.study.config import ComputeConfig, SamplingConfig, StudyConfig
+from evaluation.config import ClassifierConfig
+from evaluation.protocol import EvaluationConfig
+from flows.study.config import ComputeConfig, StudyConfig
+from flows.study.designs import designs_of
+from flows.study.engine import CellContext, record_digest
+from flows.study.job import unheard
 from flows.study.reporting import write_reports
 from flows.study.run_directory import open_run, record_source, study_cells
-from flows.study.stages import arm_stage, generator_stage, samples_stage, subset_stage, summarise_cell, synthetic_stage
+from flows.study.running import summarise_cell
+from flows.study.stages.table import stages_of
 from flows.study.verification import verify
-from gan.config import GanConfig
+from gan.config import GanConfig, SamplingConfig
 
 CONFIG = StudyConfig(
     replicates=1,
@@ -35,16 +40,12 @@ CONFIG = StudyConfig(
 
 def stripes():
     rng = np.random.default_rng(0)
-    labels = np.arange(60, dtype=np.int64) % 3
-    images = rng.integers(0, 60, (60, 1, 8, 8), dtype=np.uint8)
+    labels = np.arange(300, dtype=np.int64) % 3
+    images = rng.integers(0, 60, (300, 1, 8, 8), dtype=np.uint8)
     images[labels == 0, :, ::2] += 180
     images[labels == 1, :, :, ::2] += 180
-    both = LabelledImages(images=images, labels=labels, rows=np.arange(60), class_names=("rows", "columns", "none"))
-    return Source(name="stripes", train=both.take(np.arange(48)), test=both.take(np.arange(48, 60)))
-
-
-def ignore(share: float, detail: str) -> None:
-    """Nobody watches."""
+    both = LabelledImages(images=images, labels=labels, rows=np.arange(300), class_names=("rows", "columns", "none"))
+    return Source(name="stripes", train=both.take(np.arange(240)), test=both.take(np.arange(240, 300)))
 
 
 @pytest.fixture(scope="module")
@@ -52,15 +53,13 @@ def finished(tmp_path_factory):
     directory, source = tmp_path_factory.mktemp("runs") / "run", stripes()
     with open_run(directory, CONFIG) as compute:
         (cell,) = study_cells(CONFIG, directory)
-        record_source(directory, source)
-        subset_stage(cell, CONFIG, source=source).run(ignore)
-        generator_stage(cell, CONFIG, source=source, compute=compute).run(ignore)
-        synthetic_stage(cell, CONFIG, num_classes=3, compute=compute).run(ignore)
-        samples_stage(cell, CONFIG, source=source, compute=compute).run(ignore)
-        for arm in CONFIG.evaluation.arms:
-            arm_stage(cell, arm, CONFIG, source=source, compute=compute).run(ignore)
+        designs = designs_of(CONFIG, source)
+        record_source(directory, source, designs)
+        context = CellContext(cell=cell, config=CONFIG, compute=compute, given_source=source, given_designs=designs)
+        for stage in stages_of(context):
+            stage.run(unheard)
         summarise_cell(cell, CONFIG)
-        write_reports(directory, CONFIG, test=source.test)
+        write_reports(directory, CONFIG, designs=designs)
     return directory
 
 
@@ -132,9 +131,19 @@ def test_added_shard_is_found(run):
 def test_edited_stage_record_is_found(run):
     path = cell_of(run) / "stages" / "generator.json"
     record = json.loads(path.read_text())
-    record["inputs"]["seed"] = 99
+    record["seed"] = 99
     path.write_text(json.dumps(record))
-    assert "balanced-8/0: generator stage ← subset, configuration" in broken(run)
+    assert "balanced-8/0: stage generator ← subset, origin, settings" in broken(run)
+
+
+def test_stage_of_other_code_is_found(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    path = cell_of(tmp_path / "run") / "stages" / "arm real.json"
+    record = json.loads(path.read_text())
+    record["libraries"]["torch"] = "0.1"
+    depends_on = {name: record[name] for name in ("inputs", "settings", "seed", "compute", "code", "libraries")}
+    path.write_text(json.dumps(record | {"digest": record_digest("arm real", depends_on)}))
+    assert broken(tmp_path / "run") == ["all stages arm are of one code"]
 
 
 def test_other_source_is_found(run):
@@ -145,7 +154,10 @@ def test_other_source_is_found(run):
         images=changed, labels=source.train.labels, rows=source.train.rows, class_names=source.train.class_names
     )
     names = broken(run, Source(name="stripes", train=train, test=source.test))
-    assert names[:2] == ["balanced-8/0: subset = its source rows", "balanced-8/0: subset stage ← source"]
+    assert names[:2] == [
+        "balanced-8/0: subset = its source rows",
+        "balanced-8/0: stage subset ← pool, settings",
+    ]
 
 
 def test_source_that_cannot_be_loaded_is_a_link_that_does_not_hold(run):

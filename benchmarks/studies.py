@@ -1,0 +1,66 @@
+"""The studies behind the project's figures: configuration files that the product itself runs, judges and reports.
+
+    python -m benchmarks.studies few-labels                 # a file of benchmarks/studies, to its end
+    python -m benchmarks.studies few-labels --replicates 4  # a first part of it; a later call continues
+
+Each study is an ordinary run below runs/studies: stopped, the same command continues it after the last finished stage.
+Its report is the result; the rows added to RESULTS.md are read off it.
+"""
+
+import argparse
+from pathlib import Path
+
+from benchmarks.results import add_result
+from data.base.device import resolve_compute
+from evaluation.arms import HEADLINE_ARM
+from evaluation.reporting.report import StudyReport, in_points, read_report
+from flows.augmentation_study import augmentation_study
+from flows.commands.console import silence_prefect_console
+from flows.server import study_server
+from flows.study.config import resolve_config, resolve_runner
+from flows.study.reporting import REPORT_JSON
+
+STUDIES = Path(__file__).parent / "studies"
+
+
+def study_figures(name: str, report: StudyReport) -> list[tuple[str, str]]:
+    """Return the lines that tell of a study: each arm's accuracy, the headline against every arm without a GAN."""
+    figures = []
+    for regime in report.regimes:
+        where = f"{name}, {regime.title}, {regime.num_replicates} replicates ({regime.design.name})"
+        for arm in regime.arms:
+            sd = "" if arm.accuracy.sd is None else f" (SD {100 * arm.accuracy.sd:.2f})"
+            figures.append((f"{where}: {arm.name}", f"{100 * arm.accuracy.mean:.2f} %{sd}"))
+        for arm_name, gain in regime.rivals.items():
+            if gain.low is not None and gain.high is not None:
+                interval = f"{in_points(gain.low)} to {in_points(gain.high)}"
+                figures.append((f"{where}: {HEADLINE_ARM} over {arm_name}", f"{in_points(gain.mean)} ({interval})"))
+        figures.append((f"{where}: verdict", regime.headline.verdict))
+    return figures
+
+
+def main() -> None:
+    names = sorted(path.stem for path in STUDIES.glob("*.toml"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("studies", nargs="*", help=f"default: {', '.join(names)}")
+    parser.add_argument("--replicates", type=int, help="fewer than the file asks for; a later call may ask for more")
+    parser.add_argument("--runs", type=Path, default=Path("runs/studies"))
+    arguments = parser.parse_args()
+    unknown = set(arguments.studies) - set(names)
+    if unknown:
+        parser.error(f"no study {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    for name in arguments.studies or names:
+        file = STUDIES / f"{name}.toml"
+        config = resolve_config(
+            preset_name="quick", file=file, options={"replicates": arguments.replicates}, assignments=[]
+        )
+        run = arguments.runs / name
+        with study_server():
+            silence_prefect_console()
+            augmentation_study(config, run, runner=resolve_runner(file=None))
+        compute = resolve_compute(device=config.compute.device, precision=config.compute.precision)
+        add_result("studies", compute=compute, figures=study_figures(name, read_report(run / REPORT_JSON)))
+
+
+if __name__ == "__main__":
+    main()

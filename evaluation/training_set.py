@@ -1,0 +1,36 @@
+"""What a classifier trains on."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from data.config import DeformationConfig
+from data.images import LabelledImages
+
+Balance = Literal["none", "batches", "loss"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSet:
+    """What a classifier trains on.
+
+    Attributes:
+        base: the images that the arm starts from.
+        added: images mixed into the batches at a share that is the same in every arm, or None.
+        deformation: the classical augmentation, applied to all images of a batch alike, or None.
+        balance: what makes up for rare classes: nothing, batches drawn evenly by class, or a loss weighted by inverse
+            class frequency.
+    """
+
+    base: LabelledImages
+    added: LabelledImages | None
+    deformation: DeformationConfig | None
+    balance: Balance = "none"
+
+
+def evened_rows(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return positions (M,) int64 that hold every class of `labels` as often as the most frequent one."""
+    classes, counts = np.unique(labels, return_counts=True)
+    return np.concatenate([np.resize(np.flatnonzero(labels == label), counts.max()) for label in classes])

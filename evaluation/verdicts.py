@@ -1,0 +1,167 @@
+"""What a study may say, read off its intervals.
+
+**The gain that counts** is over the best arm that needs no GAN: the smallest of the gains over the single ones. Each of
+them is estimated against all of the same replicates, and which is the smallest is not known. An interval for the
+smallest that errs with probability alpha:
+
+- its lower end is the lowest of the lower ends at alpha / 2. It lies above the smallest gain only if the interval of
+  that very arm does: no correction for the number of arms (intersection-union test; Berger 1982, Technometrics 24,
+  295-300);
+- its upper end is the lowest of the upper ends at alpha / (2 q) with q arms: any one of them may be too low.
+
+All verdicts are read off this one interval, so that none can contradict it or another:
+
+- **helps**: it lies above 0. The GAN is better than every arm that needs none.
+- **hurts**: it lies below 0. Some arm that needs no GAN is better, so that the GAN is a loss against what one would
+  otherwise do. (Being worse than *every* such arm would be a weaker reproach: the GAN arm might beat a bad one.)
+- **no gain worth having**: it lies within the wished gain on both sides (two one-sided tests, Schuirmann 1987, Journal
+  of Pharmacokinetics and Biopharmaceutics 15, 657), whether or not 0 is inside. Who wishes for half a point has no use
+  for a proof that the gain is between 0.1 and 0.4.
+- **undecided**: none of these.
+
+A false "helps", a false "hurts" and a false "no gain worth having" each need an end on the wrong side of the truth, so
+that all of them together come with probability alpha at most. A study's regimes share alpha equally (Bonferroni): they
+share test images, so their errors are dependent, and this holds all the same. All intervals of a study so cover
+together. What Holm's procedure decides beyond that has no interval to show for it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from scipy.stats import chi2
+
+from evaluation.intervals import Estimate, Unavailable
+
+MOST_REPLICATES = 10_000
+VARIANCE_QUANTILES = 0.1, 0.9
+
+Verdict = Literal["helps", "hurts", "no gain worth having", "undecided", "unavailable"]
+Bottleneck = Literal["replicates", "test images", "overlap"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needed:
+    """What it would take to decide.
+
+    Attributes:
+        fewest: replicates in all that decide if the mean stays and the variance between replicates is as small as the
+            data allow (its lower 10 % bound); None where more than 10,000.
+        most: replicates in all that decide whatever the true gain is, since the interval is then no wider than the
+            wished gain, with the variance at its upper 10 % bound; None where no number of replicates is sure to.
+        bottleneck: what stands in the way: the largest part of the error that is left where replicates are not enough.
+    """
+
+    fewest: int | None
+    most: int | None
+    bottleneck: Bottleneck
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """A verdict on one regime and the interval that it is read off.
+
+    Attributes:
+        mean: of the gain over the arm that comes closest; None where unavailable.
+        low, high: the interval of the gain over the best arm that needs no GAN.
+        closest: index of the arm that comes closest.
+        alpha: probability of error that this regime was given.
+        needed: where undecided.
+        unavailable: why there is no interval, or "".
+    """
+
+    verdict: Verdict
+    alpha: float
+    mean: float | None = None
+    low: float | None = None
+    high: float | None = None
+    closest: int | None = None
+    needed: Needed | None = None
+    unavailable: str = ""
+
+    @property
+    def decided(self) -> bool:
+        """Whether more replicates have nothing left to tell."""
+        return self.verdict in ("helps", "hurts", "no gain worth having")
+
+
+def judge_regimes(
+    regimes: Sequence[Sequence[Estimate | Unavailable]], *, alpha: float, wished_gain: float
+) -> list[Judgement]:
+    """Judge all regimes of a study together.
+
+    Args:
+        regimes: for each regime the gains of the arm in question over each arm that needs no GAN, one or more.
+        alpha: probability that any interval misses: 1 - confidence, or what a look may spend (`evaluation.stopping`).
+        wished_gain: the gain worth having, above 0.
+    """
+    return [judge(gains, alpha=alpha / len(regimes), wished_gain=wished_gain) for gains in regimes]
+
+
+def judge(gains: Sequence[Estimate | Unavailable], *, alpha: float, wished_gain: float) -> Judgement:
+    """Judge one regime by its gains over each arm that needs no GAN."""
+    estimates: list[Estimate] = []
+    for gain in gains:
+        if isinstance(gain, Unavailable):
+            return Judgement(verdict="unavailable", alpha=alpha, unavailable=gain.reason)
+        estimates.append(gain)
+    if not estimates:
+        return Judgement(verdict="unavailable", alpha=alpha, unavailable="there is no arm to compare with")
+    low = min(estimate.interval(1 - alpha)[0] for estimate in estimates)
+    high = min(estimate.interval(1 - alpha / len(estimates))[1] for estimate in estimates)
+    closest = min(range(len(estimates)), key=lambda index: estimates[index].mean)
+    verdict = read_off(low, high, wished_gain=wished_gain)
+    return Judgement(
+        verdict=verdict,
+        alpha=alpha,
+        mean=estimates[closest].mean,
+        low=low,
+        high=high,
+        closest=closest,
+        needed=needed(estimates[closest], alpha=alpha / len(estimates), wished_gain=wished_gain)
+        if verdict == "undecided"
+        else None,
+    )
+
+
+def read_off(low: float, high: float, *, wished_gain: float) -> Verdict:
+    """Return what an interval says."""
+    if -wished_gain < low and high < wished_gain:
+        return "no gain worth having"
+    if low > 0:
+        return "helps"
+    return "hurts" if high < 0 else "undecided"
+
+
+def needed(gain: Estimate, *, alpha: float, wished_gain: float) -> Needed:
+    """Say how many replicates decide, as a range that carries how badly the variance is known.
+
+    The interval decides when its half width is below |mean| or below wished gain - |mean|, if the mean stays. It is
+    sure to decide when its half width is at most half the wished gain.
+    """
+    degrees = min((source.degrees for source in gain.sources if source.shrinks), default=1.0)
+    smallest, largest = (degrees / float(chi2.ppf(1 - quantile, degrees)) for quantile in VARIANCE_QUANTILES)
+    at_best = max(abs(gain.mean), wished_gain - abs(gain.mean))
+
+    def decided_by(half_width: float, *, factor: float, optimistic: bool) -> int | None:
+        def wide(replicates: int) -> bool:
+            projected = gain.projected_half_width(
+                1 - alpha, replicates=replicates, factor=factor, optimistic=optimistic
+            )
+            return projected >= half_width
+
+        if wide(MOST_REPLICATES):
+            return None
+        low, high = 1, MOST_REPLICATES
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if wide(middle) else (low, middle)
+        return high
+
+    fewest = decided_by(at_best, factor=smallest, optimistic=True)
+    most = decided_by(wished_gain / 2, factor=largest, optimistic=False)
+    if most is not None:
+        bottleneck: Bottleneck = "replicates"
+    else:
+        bottleneck = "test images" if gain.parts.test_images >= gain.parts.overlap else "overlap"
+    return Needed(fewest=fewest, most=most, bottleneck=bottleneck)

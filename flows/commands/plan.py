@@ -1,0 +1,91 @@
+"""`augment plan`: a pilot, and what it says about a whole study's size."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from evaluation.facts import CellFacts
+from evaluation.reporting.rendering import duration
+from evaluation.reporting.report import RegimeReport, StudyReport, is_decided, needed_sentence
+from evaluation.worth import best_seeds
+from flows.commands.console import output_console
+from flows.commands.run import PRESET_HELP, Preset, run_study
+from flows.study.config import StudyConfig, resolve_config, resolve_runner
+from flows.study.run_directory import DEFAULT_RUNS_DIRECTORY, new_run_location
+
+PILOT_REPLICATES = 4
+
+
+def plan(
+    config: Annotated[Path | None, typer.Argument(help="TOML file over the preset.", show_default=False)] = None,
+    preset_name: Annotated[Preset, typer.Option("--preset", help=PRESET_HELP)] = Preset.QUICK,
+    dataset: Annotated[str | None, typer.Option(help="Data set, as for `augment run`.")] = None,
+    images_per_class: Annotated[str | None, typer.Option(help="Regimes, as for `augment run`.")] = None,
+    wished_gain: Annotated[
+        float | None, typer.Option(min=0.01, max=50, help="The gain worth having, in points of accuracy.")
+    ] = None,
+    replicates: Annotated[int, typer.Option(min=2, help="Of the pilot.")] = PILOT_REPLICATES,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", help="Any configuration key; may be repeated.")
+    ] = None,
+    run_dir: Annotated[str | None, typer.Option(help="Where the pilot works; a study can go on from there.")] = None,
+) -> None:
+    """Run a pilot, and say how many replicates and hours it takes to find or to rule out a wished gain.
+
+    The pilot is a run like any other: `augment run --resume` makes the whole study of it.
+    """
+    console = output_console()
+    options = {
+        "data.dataset": dataset,
+        "data.images_per_class": None
+        if images_per_class is None
+        else [part.strip() for part in images_per_class.split(",")],
+        "replicates": replicates,
+        "evaluation.wished_gain": None if wished_gain is None else wished_gain / 100,
+    }
+    study = resolve_config(preset_name=preset_name.value, file=config, options=options, assignments=assignments or [])
+    location = run_dir or new_run_location(DEFAULT_RUNS_DIRECTORY, study)
+    report = run_study(study, location, runner=resolve_runner(file=config), console=console)
+    for line in plan_lines(report, study):
+        console.print(escape(line), highlight=False, soft_wrap=True)
+    console.print(
+        f"go on from this pilot: augment run --resume {escape(location)} --until-decided",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def plan_lines(report: StudyReport, study: StudyConfig) -> list[str]:
+    """Return a line for each regime: what it takes to decide it, and how long that is on one core of this machine."""
+    return [_line(regime, _seconds(report, regime), study) for regime in report.regimes]
+
+
+def _line(regime: RegimeReport, seconds: float, study: StudyConfig) -> str:
+    start = f"{regime.title}: a replicate takes {duration(seconds)} of one core"
+    if is_decided(regime.headline.verdict):
+        return f"{start}; the pilot has decided it already: {regime.headline.verdict}"
+    if regime.needed is None:
+        return f"{start}; {regime.headline.unavailable}"
+    line = f"{start}; {needed_sentence(regime.needed)}"
+    times = [count * seconds for count in (regime.needed.fewest, regime.needed.most) if count is not None]
+    if times:
+        line += f", {' to '.join(dict.fromkeys(duration(time) for time in times))} of one core"
+    parts = regime.headline.parts
+    if parts is not None and parts.seeds is not None:
+        replicates, seeds = regime.num_replicates, study.evaluation.classifier_seeds
+        best = best_seeds(
+            parts.draws * replicates,
+            parts.seeds * replicates * seeds,
+            replicate_seconds=max(seconds / 2, 1e-9),
+            seed_seconds=max(seconds / (2 * seeds), 1e-9),
+        ).seeds
+        line += f"; {best} classifier seed{'s' if best > 1 else ''} an arm narrow the interval most per second"
+    return line
+
+
+def _seconds(report: StudyReport, regime: RegimeReport) -> float:
+    cells: list[CellFacts] = [cell for cell in report.cells if cell.regime == regime.name]
+    costs = [report.timings[f"{cell.regime}/{cell.replicate}"].values() for cell in cells]
+    return sum(cost.elapsed_seconds for stages in costs for cost in stages) / len(cells)

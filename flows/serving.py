@@ -1,0 +1,412 @@
+"""What `augment serve` keeps running: deployments that keep what people set, and a server that is started again."""
+
+import asyncio
+import logging
+import math
+import os
+import platform
+import signal
+import time
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import httpx
+import tzlocal
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
+from prefect.deployments.runner import RunnerDeployment
+from prefect.exceptions import ObjectNotFound
+from prefect.runner import Runner
+from prefect.server.schemas import schedules as server_schedules
+from prefect.types.entrypoint import EntrypointType
+from pydantic import ValidationError
+
+from data.base.errors import AugmentError, UsageError
+from data.base.files import digest_json
+from flows.attached import SERVED_BY
+from flows.progress import SERVER_ERRORS
+from flows.schedule import OnRegression, augmentation_comparison, augmentation_export, scheduled_study
+from flows.server import PrefectServer
+from flows.study.config import RunnerConfig, StudyConfig
+
+BANNED_IN_NAMES = '/%&<>"'
+SHORTEST_INTERVAL, LONGEST_INTERVAL = 1.0, 10 * 366 * 86_400.0  # seconds
+FIRST_PAUSE, LONGEST_PAUSE = 2.0, 300.0  # seconds between attempts to reach a server, or to start it again
+STEADY_SECONDS = 60.0  # a server that lived so long is started again at once
+STOP_SECONDS = 40.0  # for runs under way to end when serving ends
+SHOWN_RUNS = 3
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServedStudy:
+    """What is run again and again; `runs_directory` is an absolute path or a URL."""
+
+    config: StudyConfig
+    runs_directory: str
+    runner: RunnerConfig
+    on_regression: OnRegression
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timetable:
+    """When a deployment runs: by a cron expression, every so many seconds, or on request only.
+
+    Attributes:
+        timezone: IANA name of the zone that the cron expression is in, and that days are counted in.
+    """
+
+    cron: str | None
+    interval: float | None
+    timezone: str
+
+    def __str__(self) -> str:
+        if self.cron is not None:
+            return f"cron {self.cron}, time zone {self.timezone}"
+        return f"every {self.interval:g} s" if self.interval is not None else "on request"
+
+    def schedules(self) -> list[CronSchedule | IntervalSchedule]:
+        """Return Prefect's schedules, one at most; one with an interval begins now."""
+        if self.cron is not None:
+            return [CronSchedule(cron=self.cron, timezone=self.timezone)]
+        if self.interval is not None:
+            return [IntervalSchedule(interval=timedelta(seconds=self.interval), timezone=self.timezone)]
+        return []
+
+
+def machine_timezone() -> str:
+    """Return the IANA name of this machine's time zone, UTC where it has none."""
+    try:
+        return str(tzlocal.get_localzone_name()) or "UTC"
+    except (LookupError, ValueError, OSError):
+        return "UTC"
+
+
+def checked_timetable(*, cron: str | None, interval: float | None, timezone: str | None) -> Timetable:
+    """Return the timetable that the options ask for; the machine's own time zone where they name none.
+
+    Raises:
+        UsageError: not a cron expression, an interval that is none, both, or an unknown time zone.
+    """
+    if cron is not None and interval is not None:
+        raise UsageError("give either --cron or --interval, not both")
+    zone = machine_timezone() if timezone is None else timezone
+    try:
+        ZoneInfo(zone)
+    except (LookupError, ValueError, OSError) as error:
+        raise UsageError(
+            f"--timezone {zone!r} is not the name of a time zone; for example Europe/Berlin, or UTC"
+        ) from error
+    if cron is not None:
+        try:
+            CronSchedule(cron=cron, timezone=zone)
+        except ValidationError as error:
+            example = '"0 3 * * *" is every night at three'
+            raise UsageError(f"--cron {cron!r} is not a cron expression; for example {example}") from error
+    if interval is not None and not (math.isfinite(interval) and SHORTEST_INTERVAL <= interval <= LONGEST_INTERVAL):
+        raise UsageError(
+            f"--interval must be a number of seconds from {SHORTEST_INTERVAL:g} to {LONGEST_INTERVAL:g}, "
+            f"not {interval:g}; 86400 is a day"
+        )
+    return Timetable(cron=cron, interval=interval, timezone=zone)
+
+
+def checked_name(name: str) -> str:
+    """Return the name of a deployment.
+
+    Raises:
+        UsageError: Prefect allows no such name.
+    """
+    if not name.strip() or not name.isprintable() or any(character in name for character in BANNED_IN_NAMES):
+        raise UsageError(f"--name {name!r} cannot be used; write a word without {' '.join(BANNED_IN_NAMES)}")
+    return name
+
+
+def deployments(job: ServedStudy, *, name: str, timetable: Timetable, machine: str = "") -> list[RunnerDeployment]:
+    """Return the deployments of study, comparison and export; the study is on schedule, the others run on request.
+
+    One run of each at a time; a run that comes due during another is cancelled.
+
+    Args:
+        machine: who serves, where others may serve from the same server.
+    """
+    study: dict[str, Any] = {
+        "config": job.config.model_dump(mode="json"),
+        "runs_directory": job.runs_directory,
+        "on_regression": job.on_regression,
+    }
+    runner = {"runner": job.runner.model_dump(mode="json")}
+    asked = [timetable.cron, timetable.interval, timetable.timezone, machine]
+    common: dict[str, Any] = {
+        "name": name,
+        "version": f"{digest_json(asked)[:8]}-{digest_json(study | runner)[:8]}",
+        "concurrency_limit": ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
+        "entrypoint_type": EntrypointType.MODULE_PATH,
+    }
+    served: list[Any] = [  # typed as possible coroutines, which they are inside an event loop only
+        scheduled_study.to_deployment(parameters=study | runner, schedules=timetable.schedules(), **common),
+        augmentation_comparison.to_deployment(parameters=study, **common),
+        augmentation_export.to_deployment(**common),
+    ]
+    return served
+
+
+def keep_what_people_set(served: Sequence[RunnerDeployment], *, replace: bool) -> list[str]:
+    """Let deployments that the server has keep their pause, and their schedules and parameters if they are of this
+    very command; return notes for people.
+
+    Args:
+        replace: whether the schedules and parameters of another command may be replaced.
+
+    Raises:
+        UsageError: the server has a deployment of this name with other parameters, schedules, or from another machine.
+    """
+    notes = []
+    with get_client(sync_client=True) as client:
+        for deployment in served:
+            try:
+                found = client.read_deployment_by_name(deployment.full_name)
+            except ObjectNotFound:
+                continue
+            reason = _differs(deployment, found)
+            if reason and not replace:
+                raise UsageError(
+                    f"the server has a deployment {deployment.full_name} {reason}; choose another --name, "
+                    "or replace it with --replace"
+                )
+            if not reason:
+                notes += _keep(deployment, found)
+            if found.paused:
+                deployment.paused = True
+                notes.append(
+                    f"{deployment.full_name} is paused, and stays so; go on with: "
+                    f"prefect api POST /deployments/{found.id}/resume_deployment"
+                )
+    return notes
+
+
+def _differs(deployment: RunnerDeployment, found: DeploymentResponse) -> str:
+    """Say in what the server's deployment is not of this command, "" where it is."""
+    ours, theirs = ((version or "").partition("-") for version in (deployment.version, found.version))
+    if not theirs[1]:
+        return "that was not made by this command"
+    if ours[0] != theirs[0]:
+        return "with another schedule, or from another machine"
+    same = ours[2] == theirs[2] or _parameters(found.parameters) == _parameters(deployment.parameters)
+    return "" if same else "with another configuration or runs directory"
+
+
+def _parameters(values: dict[str, Any]) -> dict[str, Any] | None:
+    """Return parameters with the configuration as this version reads it: a newer one has keys that an older lacks."""
+    try:
+        config = StudyConfig.model_validate(values["config"]) if "config" in values else None
+        return values | {"config": config}
+    except ValidationError:
+        return None
+
+
+def _keep(deployment: RunnerDeployment, found: DeploymentResponse) -> list[str]:
+    notes = []
+    if deployment.version == found.version and found.parameters != deployment.parameters:
+        deployment.parameters = found.parameters
+        notes.append(f"{deployment.full_name} keeps the parameters that it was given on the server")
+    kept = [
+        DeploymentScheduleCreate(schedule=each.schedule, active=each.active, parameters=each.parameters, slug=each.slug)
+        for each in found.schedules
+    ]
+    ours = [_told(each.schedule) for each in deployment.schedules or []]
+    theirs = [_told(each.schedule) for each in kept]
+    if ours != theirs or not all(each.active for each in kept):
+        notes.append(f"{deployment.full_name} keeps the schedule that it was given on the server")
+    deployment.schedules = list(kept)
+    return notes
+
+
+def _told(schedule: Any) -> dict[str, Any]:
+    facts: dict[str, Any] = schedule.model_dump(mode="json", exclude={"anchor_date"})  # an interval keeps its beginning
+    return facts
+
+
+def next_runs(schedules: Iterable[DeploymentScheduleCreate], *, start: datetime, count: int) -> list[datetime]:
+    """Return when the next runs are due by the active schedules, as Prefect's own server counts."""
+
+    async def dates() -> list[datetime]:
+        found: list[datetime] = []
+        for each in schedules:
+            if each.active is not False and each.schedule is not None:
+                own = getattr(server_schedules, type(each.schedule).__name__)
+                found += await own(**each.schedule.model_dump()).get_dates(n=count, start=start)
+        return sorted(found)[:count]
+
+    return asyncio.run(dates())
+
+
+def next_runs_line(deployment: RunnerDeployment) -> str:
+    """Return one line on when the next runs are due, "" without a schedule."""
+    schedules = [each for each in deployment.schedules or [] if isinstance(each, DeploymentScheduleCreate)]
+    due = next_runs(schedules, start=datetime.now(UTC), count=SHOWN_RUNS)
+    zones = (getattr(each.schedule, "timezone", None) for each in schedules)
+    zone = ZoneInfo(next((name for name in zones if name), "UTC"))
+    local = [each.astimezone(zone) for each in due]
+    return "next runs: " + ", ".join(f"{each:%a %Y-%m-%d %H:%M:%S %Z}" for each in local) if local else ""
+
+
+class PatientRunner(Runner):
+    """Prefect's runner, which goes on asking a server that does not answer, with growing pauses and a line each.
+
+    Prefect's own gives up after three failures, with the traceback of each.
+    """
+
+    def __init__(self, *, tell: Tell, handle_signals: Callable[[], None]) -> None:
+        super().__init__(pause_on_shutdown=False)
+        self._tell = tell
+        self._handle_signals = handle_signals
+
+    async def __aenter__(self) -> "PatientRunner":
+        self._handle_signals()  # Prefect has just set a handler that waits for a coroutine in the wrong loop
+        await super().__aenter__()
+        poller = self._scheduled_run_poller
+        patient = self._patiently(poller._get_and_submit_flow_runs)
+        poller._get_and_submit_flow_runs = patient  # type: ignore[method-assign]
+        return self
+
+    def _patiently(self, poll: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Coroutine[Any, Any, None]]:
+        pause = FIRST_PAUSE
+
+        async def asked(task_group: Any = None) -> None:
+            nonlocal pause
+            try:
+                await poll(task_group)
+            except SERVER_ERRORS as error:
+                reason = " ".join(str(error).split()) or type(error).__name__
+                self._tell(f"the Prefect server does not answer ({reason}); asking it again in {pause:.0f} s")
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+            else:
+                if pause > FIRST_PAUSE:
+                    self._tell("the Prefect server answers again")
+                pause = FIRST_PAUSE
+
+        return asked
+
+
+class OneLine(logging.Filter):
+    """Lets Prefect's log tell of a connection that broke in one line, without its traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, (OSError, *SERVER_ERRORS)) or type(error).__module__.startswith("websockets"):
+            record.msg, record.args = f"{record.getMessage()} ({' '.join(str(error).split())})", ()
+            record.exc_info = record.exc_text = None
+        return True
+
+
+def keep_serving(served: Sequence[RunnerDeployment], *, server: PrefectServer | None, tell: Tell) -> int:
+    """Serve deployments until a signal comes; return which.
+
+    Args:
+        server: the one of this process, which is started again whenever it ends.
+
+    Raises:
+        AugmentError: the server refuses, such as after somebody has deleted the deployment.
+    """
+    os.environ[SERVED_BY] = str(os.getpid())
+    for name in ("prefect", *logging.root.manager.loggerDict):
+        for handler in logging.getLogger(name).handlers:
+            handler.addFilter(OneLine())
+    return asyncio.run(_serve(served, server=server, tell=tell))
+
+
+async def _serve(served: Sequence[RunnerDeployment], *, server: PrefectServer | None, tell: Tell) -> int:
+    loop, signals = asyncio.get_running_loop(), asyncio.Queue[int]()
+
+    def handle_signals() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, signals.put_nowait, int(number))
+
+    handle_signals()
+    runner = PatientRunner(tell=tell, handle_signals=handle_signals)
+    serving = asyncio.create_task(_register_and_run(runner, served, tell))
+    loop.set_exception_handler(_untold_cancellation)
+    stopped = asyncio.create_task(signals.get())
+    watching = asyncio.create_task(_start_again(server, tell)) if server is not None else None
+    try:
+        await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not stopped.done():
+            raise _ended(serving.exception())
+        tell("ending: runs under way are cancelled, and go on when they are next due")
+        if runner.started:
+            with suppress(TimeoutError, *SERVER_ERRORS):
+                await asyncio.wait_for(runner.astop(), STOP_SECONDS)
+            await asyncio.wait({serving}, timeout=STOP_SECONDS)
+        return stopped.result()
+    finally:
+        for task in (serving, stopped, watching):
+            if task is not None:
+                task.cancel()
+                with suppress(BaseException):
+                    await task
+
+
+async def _register_and_run(runner: Runner, served: Sequence[RunnerDeployment], tell: Tell) -> None:
+    for deployment in served:
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                await runner.aadd_deployment(deployment)
+                break
+            except httpx.TransportError as error:
+                tell(f"the Prefect server does not answer ({error}); asking it again in {pause:.0f} s")
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+    await runner.start()
+
+
+def _untold_cancellation(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Tell of errors in the loop, but not that a task of Prefect's was cancelled when serving ended."""
+    if not isinstance(context.get("exception"), asyncio.CancelledError):
+        loop.default_exception_handler(context)
+
+
+def _ended(error: BaseException | None) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if error is None or isinstance(error, SERVER_ERRORS):
+        return AugmentError(f"Prefect's runner ended ({error or 'without a reason'}); start augment serve again")
+    return error
+
+
+async def _start_again(server: PrefectServer, tell: Tell) -> None:
+    """Start the server whenever it has ended, at once, or with growing pauses where it does not stay."""
+    pause, started = FIRST_PAUSE, time.monotonic()
+    while True:
+        await asyncio.sleep(1)
+        how = server.ended()
+        if not how:
+            continue
+        if time.monotonic() - started > STEADY_SECONDS:
+            pause = FIRST_PAUSE
+        tell(f"the Prefect server ended {how}; starting it again")
+        while True:
+            try:
+                await asyncio.to_thread(server.start)
+                break
+            except AugmentError as error:
+                tell(f"{error}; trying again in {pause:.0f} s")
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+        started = time.monotonic()
+        tell("the Prefect server is there again")
+
+
+def served_from(*, shared_server: bool) -> str:
+    """Return who serves: this machine's name where others may serve from the same server, else ""."""
+    return platform.node() if shared_server else ""

@@ -1,0 +1,72 @@
+"""Which design each regime of a study has, and what is "auto" until the data are known."""
+
+from functools import lru_cache
+
+from data.base.errors import UsageError
+from data.config import DataConfig
+from data.design import Design, OneDataSet, design_of, resolve_images_per_class
+from data.sources.registry import load_source
+from data.sources.source import Source
+from evaluation.arms import MORE_LABELS
+from flows.study.config import FRESH_REPLICATES, StudyConfig
+
+REPEATS = 2  # of the folds, by default: with one, nothing tells the errors of folds and of test images apart
+
+Designs = dict[str, Design]
+"""Name of a regime to its design."""
+
+
+@lru_cache(maxsize=4)
+def study_source(config: DataConfig) -> Source:
+    """Return the study's images, read once per process."""
+    return load_source(config)
+
+
+def designs_of(config: StudyConfig, source: Source) -> Designs:
+    """Return the design of each regime of a study whose regimes are decided.
+
+    Raises:
+        UsageError: the data cannot fill a regime, or cannot be divided into folds.
+    """
+    return {regime.name: design_of(source, regime, config.data, seed=config.seed) for regime in config.regimes}
+
+
+@lru_cache(maxsize=4)
+def study_designs(config: StudyConfig) -> Designs:
+    """Return the designs of a study of `study_source`, worked out once per process."""
+    return designs_of(config, study_source(config.data))
+
+
+def resolve_study(config: StudyConfig, source: Source) -> StudyConfig:
+    """Return the configuration with the regimes and the number of replicates decided; what was set stays as it is.
+
+    With folds, the number of replicates is rounded up until every image is tested as often as any other.
+
+    Raises:
+        UsageError: the data cannot make the study.
+    """
+    regimes = resolve_images_per_class(config.data, source)
+    config = config.model_copy(update={"data": config.data.model_copy(update={"images_per_class": regimes})})
+    designs = designs_of(config, source)
+    folds = [design.folds for design in designs.values() if isinstance(design, OneDataSet)]
+    if config.replicates == "auto":
+        fresh = len(folds) < len(regimes)
+        wanted = FRESH_REPLICATES if fresh else REPEATS * max(folds)
+    else:
+        wanted = config.replicates
+    most = max(folds, default=1)
+    if config.first_replicate % most:
+        raise UsageError(f"first_replicate = {config.first_replicate} is not the first of {most} folds")
+    short = tuple(name for name, design in designs.items() if not _has_more_labels(design))
+    return config.model_copy(
+        update={
+            "replicates": -(-wanted // most) * most,
+            "evaluation": config.evaluation.model_copy(update={"without_more_labels": short}),
+        }
+    )
+
+
+def _has_more_labels(design: Design) -> bool:
+    """Tell whether replicates can draw as many labelled images as the arms with more of them ask for."""
+    pool = design.split(0).pool
+    return bool((max(MORE_LABELS.values()) * design.regime.wanted(pool) <= pool.class_counts()).all())

@@ -1,0 +1,151 @@
+"""Deployments keep what people set, schedules keep their hour, and other people's are not replaced in silence."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+import yaml
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentScheduleUpdate, DeploymentUpdate
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.deployments.runner import RunnerDeployment
+
+from data.base.errors import UsageError
+from flows.serving import (
+    ServedStudy,
+    Timetable,
+    checked_timetable,
+    deployments,
+    keep_what_people_set,
+    machine_timezone,
+    next_runs,
+    next_runs_line,
+)
+from flows.study.config import RunnerConfig, StudyConfig
+
+BERLIN = ZoneInfo("Europe/Berlin")
+NIGHTLY = Timetable(cron="0 3 * * *", interval=None, timezone="Europe/Berlin")
+
+
+def job(config: StudyConfig, runs: str = "/runs") -> ServedStudy:
+    return ServedStudy(config=config, runs_directory=runs, runner=RunnerConfig(), on_regression="fail")
+
+
+def served_again(
+    config: StudyConfig, name: str, timetable: Timetable = NIGHTLY, *, runs: str = "/runs", replace: bool = False
+) -> tuple[RunnerDeployment, list[str]]:
+    """Serve the study's deployment as `augment serve` does when it starts."""
+    study, *_ = deployments(job(config, runs), name=name, timetable=timetable)
+    notes = keep_what_people_set([study], replace=replace)
+    study.apply()
+    return study, notes
+
+
+def on_server(name: str) -> DeploymentResponse:
+    with get_client(sync_client=True) as client:
+        return client.read_deployment_by_name(f"scheduled_study/{name}")
+
+
+def change(name: str, update: DeploymentUpdate) -> None:
+    with get_client(sync_client=True) as client:
+        client.update_deployment(on_server(name).id, update)
+
+
+@pytest.mark.parametrize("changed", [datetime(2026, 3, 29, tzinfo=BERLIN), datetime(2026, 10, 25, tzinfo=BERLIN)])
+def test_nightly_run_keeps_its_hour_over_both_changes_of_time(changed: datetime) -> None:
+    schedules = [DeploymentScheduleCreate(schedule=each) for each in NIGHTLY.schedules()]
+    due = next_runs(schedules, start=changed - timedelta(days=2), count=5)
+    local = [each.astimezone(BERLIN) for each in due]
+    assert [(each.hour, each.minute) for each in local] == [(3, 0)] * 5
+    assert len({each.date() for each in local}) == 5
+    assert len({each.astimezone(UTC).hour for each in due}) == 2
+
+
+def test_next_runs_are_told_in_the_schedules_time_zone(tiny: StudyConfig) -> None:
+    study, *_ = deployments(job(tiny), name="told", timetable=NIGHTLY)
+    study.schedules = [DeploymentScheduleCreate(schedule=each) for each in NIGHTLY.schedules()]
+    line = next_runs_line(study)
+    assert line.count(" 03:00:00 CE") == 3
+
+
+def test_time_zone_is_the_machines_own_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    assert machine_timezone() == "America/New_York"
+    assert checked_timetable(cron="0 3 * * *", interval=None, timezone=None).timezone == "America/New_York"
+
+
+def test_restart_keeps_pause_and_time_zone(tiny: StudyConfig, prefect_api: str) -> None:
+    served_again(tiny, "kept")
+    zone = DeploymentScheduleUpdate(schedule=CronSchedule(cron="0 3 * * *", timezone="Asia/Tokyo"), active=True)
+    change("kept", DeploymentUpdate(schedules=[zone]))
+    change("kept", DeploymentUpdate(paused=True))
+    _, notes = served_again(tiny, "kept")
+    found = on_server("kept")
+    assert found.paused
+    assert [each.schedule.timezone for each in found.schedules] == ["Asia/Tokyo"]  # type: ignore[union-attr]
+    assert f"prefect api POST /deployments/{found.id}/resume_deployment" in "".join(notes)
+    assert "keeps the schedule" in "".join(notes)
+
+
+def test_restart_keeps_the_pause_of_a_single_schedule(tiny: StudyConfig, prefect_api: str) -> None:
+    served_again(tiny, "inactive")
+    (schedule,) = on_server("inactive").schedules
+    with get_client(sync_client=True) as client:
+        client.update_deployment_schedule(on_server("inactive").id, schedule.id, active=False)
+    study, _ = served_again(tiny, "inactive")
+    assert [each.active for each in on_server("inactive").schedules] == [False]
+    assert next_runs_line(study) == ""
+
+
+def test_restart_does_not_begin_an_interval_anew(tiny: StudyConfig, prefect_api: str) -> None:
+    daily = Timetable(cron=None, interval=86_400, timezone="UTC")
+    served_again(tiny, "daily", daily)
+    (before,) = [each.schedule.anchor_date for each in on_server("daily").schedules]  # type: ignore[union-attr]
+    served_again(tiny, "daily", daily)
+    (after,) = [each.schedule.anchor_date for each in on_server("daily").schedules]  # type: ignore[union-attr]
+    assert before == after
+
+
+@pytest.mark.parametrize("other", ["configuration", "runs directory", "schedule"])
+def test_deployment_of_another_command_is_replaced_only_when_asked(
+    other: str, tiny: StudyConfig, prefect_api: str
+) -> None:
+    name = f"taken-{other.split()[0]}"
+    served_again(tiny, name)
+    config = tiny.model_copy(update={"seed": 7}) if other == "configuration" else tiny
+    runs = "/elsewhere" if other == "runs directory" else "/runs"
+    timetable = Timetable(cron="0 4 * * *", interval=None, timezone="UTC") if other == "schedule" else NIGHTLY
+    with pytest.raises(UsageError, match="choose another --name, or replace it with --replace"):
+        served_again(config, name, timetable, runs=runs)
+    served_again(config, name, timetable, runs=runs, replace=True)
+    assert on_server(name).parameters["runs_directory"] == runs
+    assert on_server(name).parameters["config"]["seed"] == config.seed
+
+
+def test_deployment_from_another_machine_is_not_replaced(tiny: StudyConfig, prefect_api: str) -> None:
+    for machine, refused in (("one", False), ("one", False), ("other", True)):
+        study, *_ = deployments(job(tiny), name="shared", timetable=NIGHTLY, machine=machine)
+        if refused:
+            with pytest.raises(UsageError, match="from another machine"):
+                keep_what_people_set([study], replace=False)
+        else:
+            keep_what_people_set([study], replace=False)
+            study.apply()
+
+
+def test_configuration_without_a_key_that_is_new_counts_as_the_same(tiny: StudyConfig, prefect_api: str) -> None:
+    served_again(tiny, "upgraded")
+    found = on_server("upgraded")
+    older = {key: value for key, value in found.parameters["config"].items() if key != "seed"}
+    version = f"{(found.version or '').split('-')[0]}-00000000"
+    change("upgraded", DeploymentUpdate(parameters=found.parameters | {"config": older}, version=version))
+    served_again(tiny, "upgraded")
+    assert on_server("upgraded").parameters["config"]["seed"] == tiny.seed
+
+
+def test_schedule_of_prefect_yaml_names_its_time_zone() -> None:
+    content = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text(encoding="utf-8"))
+    (schedule,) = content["deployments"][0]["schedules"]
+    assert CronSchedule(**schedule).timezone
