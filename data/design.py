@@ -18,7 +18,8 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from data.base.errors import UsageError
 from data.base.randomness import child_seed, numpy_stream
 from data.config import DataConfig, ImagesPerClass
-from data.images import LabelledImages, identities
+from data.copies import kept_together
+from data.images import LabelledImages
 from data.regimes import Regime, check_regime, regime_of
 from data.sources.source import Source
 
@@ -150,7 +151,7 @@ class OneDataSet:
 
     @cached_property
     def _groups(self) -> npt.NDArray[np.int64] | None:
-        groups = joined_groups(self.images)
+        groups = kept_together(self.images)
         return groups if len(np.unique(groups)) < len(groups) else None
 
 
@@ -237,35 +238,13 @@ def _whole(source: Source) -> LabelledImages:
     return whole.take(np.argsort(whole.rows, kind="stable").astype(np.int64))
 
 
-def joined_groups(images: LabelledImages) -> npt.NDArray[np.int64]:
-    """Return a number for each image, (N,) int64: equal where images share a group or are identical, in any chain."""
-    keys: list[list[object]] = [[("pixels", identity)] for identity in identities(images)]
-    if images.groups is not None:
-        for names, group in zip(keys, images.groups.tolist(), strict=True):
-            if group >= 0:
-                names.append(("group", group))
-    parent: dict[object, object] = {}
-
-    def root(key: object) -> object:
-        while parent.setdefault(key, key) != key:
-            parent[key] = parent[parent[key]]
-            key = parent[key]
-        return key
-
-    for names in keys:
-        for other in names[1:]:
-            parent[root(other)] = root(names[0])
-    numbers: dict[object, int] = {}
-    return np.array([numbers.setdefault(root(names[0]), len(numbers)) for names in keys], np.int64)
-
-
 def _number_of_folds(images: LabelledImages, config: DataConfig) -> int:
     """Return K: as configured, or 4, or as many as the rarest class has images (or groups) for.
 
     Raises:
         UsageError: a class has too few.
     """
-    groups = joined_groups(images)
+    groups = kept_together(images)
     counts = [len(np.unique(groups[images.labels == label])) for label in range(images.num_classes)]
     rarest = int(np.argmin(counts))
     least, name = counts[rarest], images.class_names[rarest]

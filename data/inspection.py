@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from data.base.errors import UsageError
 from data.config import ImagesPerClass
-from data.copies import NearCopies, blankness, near_copies
+from data.copies import NearCopies, blankness, near_copies, num_flat
 from data.images import LabelledImages, identities
 from data.regimes import Regime, check_regime, regime_of
 from data.sources.collecting import resized
@@ -28,6 +28,7 @@ class Inspection:
         near_copies: test images that are nearly a train image, such as one saved anew.
         groups: how many there are in the train split, in the test split and in both; None where nothing is grouped.
         contradictions: images that occur with more than one label, in both splits together.
+        num_flat: images without contrast, in both splits together.
         blankness: why there is next to nothing to learn from, or "".
         values: the darkest and the brightest pixel of both splits.
         regimes: the values of `images_per_class` that the train split can fill, with their regimes.
@@ -42,6 +43,7 @@ class Inspection:
     near_copies: NearCopies
     groups: tuple[int, int, int] | None
     contradictions: int
+    num_flat: int
     blankness: str
     values: tuple[int, int]
     regimes: tuple[tuple[ImagesPerClass, Regime], ...]
@@ -65,6 +67,7 @@ def inspect_source(source: Source) -> Inspection:
         near_copies=near_copies(source.train, source.test),
         groups=_groups(source),
         contradictions=sum(len(found) > 1 for found in labels.values()),
+        num_flat=num_flat(source.train) + num_flat(source.test),
         blankness=blankness(source.train),
         values=(
             min(int(split.images.min()) for split in (source.train, source.test)),

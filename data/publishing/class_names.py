@@ -20,10 +20,6 @@ class PublishedClasses:
     names: tuple[str, ...]
     folders: tuple[str, ...]
 
-    def name_of(self, folder: str) -> str:
-        """Return the class that a folder stands for: its own name where none is published for it."""
-        return self.names[self.folders.index(folder)] if folder in self.folders else folder
-
     def with_others(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return the names, then those of `names` that are not among them, in natural order."""
         return self.names + tuple(sorted(set(names) - set(self.names), key=natural_key))

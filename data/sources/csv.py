@@ -105,7 +105,9 @@ def _table(path: Path, config: DataConfig, *, is_test: bool) -> _Table:
     if label is None and not is_test:
         raise UsageError(f"{path} has no column {config.label_column!r}; it has {_shown(names)}: {_choose('label')}")
     group = config.group_column or None
-    if group is not None and group not in names:
+    if group is not None and group not in names and is_test:
+        group = None
+    elif group is not None and group not in names:
         raise UsageError(f"{path} has no column {group!r}; it has {_shown(names)}: {_choose('group')}")
     texts = [name for name, value in zip(names, values, strict=False) if not _is_number(value)]
     candidates = [name for name in (config.image_column, *FILE_COLUMNS) if name in texts and name != label]

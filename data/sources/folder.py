@@ -102,11 +102,14 @@ def load_folder(path: Path, config: DataConfig) -> Source:
         named_test = other.get("test") or [one for of_split in other.values() for one in of_split]
         taken = {one.file.resolve() for one in named_test}
         splits = {split: [one for one in of if one.file.resolve() not in taken] for split, of in splits.items()}
-    roles = assign_roles(splits, config, where=str(path), describe=_described, named_test=named_test)
+    describe = partial(_described, root=found.root)
+    roles = assign_roles(splits, config, where=str(path), describe=describe, named_test=named_test)
     published = published_classes(path) or published_classes(found.root)
 
+    titles = dict(zip(published.folders, published.names, strict=True)) if published else {}
+
     def title(image: _Image) -> str:
-        return image.folder if published is None else published.name_of(image.folder)
+        return titles.get(image.folder, image.folder)
 
     def records(images: Sequence[_Image]) -> Iterator[Record]:
         for image in images:
@@ -257,10 +260,12 @@ def _listed(root: Path) -> _Tree:
     return _Tree(root=root, files=tuple(files), left_out=left_out, empty=empty)
 
 
-def _described(images: Sequence[_Image]) -> str:
-    """Return the folder of a split, where it has one, and how many classes and images there are."""
+def _described(images: Sequence[_Image], *, root: Path) -> str:
+    """Return the folder of a split, where it is not `root` itself, and how many classes and images there are."""
     if not images:
         return "no images"
     folders = {image.parts[0] for image in images} if images[0].class_at else set()
+    if images[0].root != root:  # named by data.test
+        folders = {images[0].root.name}
     named = f"{', '.join(sorted(folders))}/, " if folders else ""
     return f"{named}{len({image.folder for image in images}):,} classes, {len(images):,} images"

@@ -14,7 +14,7 @@ from data.base.names import natural_key
 from data.config import DataConfig
 from data.idx import read_idx
 from data.publishing.class_names import published_classes
-from data.sources.advice import suggestion
+from data.sources.advice import damage, suggestion
 from data.sources.arrays import ArrayReader
 from data.sources.reading import Found, Record, read_found
 from data.sources.source import Source
@@ -99,6 +99,9 @@ def _described(pairs: Sequence[_Pair]) -> str:
 def _records(pairs: Sequence[_Pair], config: DataConfig) -> Iterator[Record]:
     arrays = ArrayReader(ground=config.ground)
     for pair in pairs:
+        for file in (pair.images, pair.labels):
+            if damage(file):
+                raise CorruptFileError(f"{file}: {damage(file)}")
         images, labels = read_idx(pair.images), _labels(pair)
         if images.ndim not in (2, 3, 4):
             raise AugmentError(f"{pair.images} has the shape {images.shape}; (N, H, W) or (N, H, W, 3) is expected")

@@ -134,6 +134,8 @@ def _keys(
             unknown.append(name)
         else:
             found.setdefault(split, {})[role] = name
+    if not found and set(unknown) == {"arr_0", "arr_1"}:  # np.savez(file, images, labels)
+        return {None: {"images": "arr_0", "labels": "arr_1"}}, []
     return found, unknown
 
 

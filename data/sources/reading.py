@@ -92,7 +92,8 @@ def read_found(found: Found, config: DataConfig) -> Source:
         )
 
     def published(lines: Iterable[str]) -> tuple[str, ...]:
-        bases = [f"{found.base}/"] + ([f"{Path(config.test).expanduser()}/"] if config.test else [])
+        test = Path(config.test).expanduser()
+        bases = [f"{found.base}/"] + ([f"{test}/", f"{test.parent}/"] if config.test else [])
         return tuple(reduce(lambda line, base: line.replace(base, ""), bases, line) for line in lines)
 
     count = len(train.labels)
@@ -223,7 +224,7 @@ class _Reader:
 
     def layout(self) -> list[str]:
         """Return how many groups there are; call it after `group_ids`."""
-        return [f"groups: {len(self._groups):,}, never divided between train and test"] if self._groups else []
+        return [f"groups: {len(self._groups):,}"] if self._groups else []
 
     def _checked_label(self, record: Record) -> Label:
         label, names = record.label, self._found.class_names
@@ -235,7 +236,9 @@ class _Reader:
                     raise AugmentError(f"{record.where}: label {label[:50]!r} is not one of the class names")
                 self._known_texts.add(check_class_name(label, where=record.where))
         elif label < 0:
-            raise AugmentError(f"{record.where}: label {label} is negative, so the image counts as unlabelled")
+            raise AugmentError(
+                f"{record.where}: label {label} is negative, so the image counts as unlabelled; number classes from 0"
+            )
         elif names is not None and label >= len(names):
             raise AugmentError(f"{record.where}: label {label} is out of range, there are {len(names)} classes")
         return label

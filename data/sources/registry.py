@@ -82,6 +82,11 @@ KINDS: Mapping[str, Kind] = {
     "idx": Kind(description="IDX files as MNIST has them: a folder, or the beginning of their names", load=_load_idx),
 }
 
+_KEYS_OF_FILES = (
+    "group_column", "group_level", "test", "test_split", "validation", "bad_images", "resize", "colour", "alpha_ground",
+    "bits",
+)  # fmt: skip
+
 _DESCRIPTIONS = {
     "mnist": "handwritten digits, 28x28, 60,000 + 10,000",
     "fashion-mnist": "clothes, 28x28, 60,000 + 10,000",
@@ -129,9 +134,13 @@ def load_source(dataset: DataConfig | str) -> Source:
         if not path or "\0" in path + config.test:
             raise UsageError(f"{config.dataset!r} names no path; write {kind}:PATH")
         return KINDS[kind].load(Path(path).expanduser(), config)
-    if config.dataset == DEFAULT_DATASET:
-        return _mnist_or_digits()
-    return _named_loader(config.dataset)()
+    load = _mnist_or_digits if config.dataset == DEFAULT_DATASET else _named_loader(config.dataset)
+    given = [key for key in _KEYS_OF_FILES if getattr(config, key) != DataConfig.model_fields[key].default]
+    if given:
+        raise UsageError(
+            f"data.{given[0]} is for data sets given by KIND:PATH; {config.dataset} is read as it was published"
+        )
+    return load()
 
 
 def _mnist_or_digits() -> Source:

@@ -156,7 +156,11 @@ def split_source(user: UserImages, *, share: float, seed: int) -> Source:
         notes.append(f"{len(test_rows):,} of {len(train):,} images are held out for testing (seed {seed}{together})")
         train, test = train.take(train_rows), train.take(test_rows)
     if not len(test):
-        raise AugmentError(f"{user.where}: no images are left to test on; add images or a test split")
+        lone = "every class is one group, which is not divided" if train.groups is not None else "add images"
+        raise AugmentError(f"{user.where}: no images are left to test on; {lone}, or give a test split")
+    notes += _uniform_classes(train)
+    if user.test is not None and blankness(test):
+        notes.insert(0, f"THE TEST IMAGES ARE NEARLY BLANK: {blankness(test)}")
     notes += _crossing(train, test)
     untested = [repr(train.class_names[label]) for label in np.flatnonzero(test.class_counts() == 0)]
     if untested:
@@ -196,6 +200,18 @@ def _crossing(train: LabelledImages, test: LabelledImages) -> list[str]:
         if len(both):
             notes.append(f"{len(both):,} groups have images in both splits: the measured accuracy may be too high")
     return notes
+
+
+def _uniform_classes(train: LabelledImages) -> list[str]:
+    """Return a note on classes all of whose train images are one and the same."""
+    rows_of = np.split(np.argsort(train.labels, kind="stable"), np.cumsum(train.class_counts())[:-1])
+    found = [
+        repr(name)
+        for name, rows in zip(train.class_names, rows_of, strict=True)
+        if len(rows) > 1 and (train.images[rows] == train.images[rows[:1]]).all()
+    ]
+    more = f" and {len(found) - _SHOWN} others" if len(found) > _SHOWN else ""
+    return [f"all train images are one and the same in class {', '.join(found[:_SHOWN])}{more}"] if found else []
 
 
 def _alike_names(class_names: tuple[str, ...]) -> list[str]:

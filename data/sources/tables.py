@@ -128,7 +128,7 @@ def _columns(file: TableFile, config: DataConfig, *, is_test: bool) -> _Columns:
 
     single("image_column", config.image_column, may_lack=False)
     label = single("label_column", config.label_column, may_lack=is_test)
-    group = single("group_column", config.group_column, may_lack=False) if config.group_column else None
+    group = single("group_column", config.group_column, may_lack=is_test) if config.group_column else None
     class_names = _class_names(schema, config.label_column, facts)
     is_numbered = label is not None and pa.types.is_integer(schema.field(label).type)
     if class_names is None and is_numbered and pa.types.is_struct(schema.field(config.image_column).type):

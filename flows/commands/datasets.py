@@ -158,6 +158,7 @@ def _print_findings(console: Console, facts: Inspection) -> None:
         "(saved anew, brighter or darker; crops and mirrored images are not looked for)",
         highlight=False,
     )
+    console.print(f"images without contrast: {facts.num_flat:,}", highlight=False)
     if facts.groups is not None:
         train, test, both = facts.groups
         console.print(f"groups: {train:,} in train, {test:,} in test, {both:,} in both", highlight=False)

@@ -7,12 +7,12 @@ import pytest
 
 from data.base.errors import UsageError
 from data.config import DataConfig
+from data.copies import kept_together
 from data.design import (
     FreshDraws,
     OneDataSet,
     design_of,
     has_fresh_draws,
-    joined_groups,
     resolve_images_per_class,
 )
 from data.images import LabelledImages, identities
@@ -106,7 +106,7 @@ def test_groups_join_through_identical_images():
     pixels = made.images.copy()
     pixels[4] = pixels[0]  # of no group, the same picture as one of group 0
     pixels[2] = pixels[1]  # joins groups 0 and 1
-    joined = joined_groups(replace(made, images=pixels))
+    joined = kept_together(replace(made, images=pixels))
     assert len(set(joined[:5])) == 1
     assert joined[5] != joined[0]
 

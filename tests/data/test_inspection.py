@@ -39,6 +39,7 @@ def test_near_copies_groups_values_and_blankness(striped):
     assert facts.near_copies.looked_at == 30
     assert facts.groups is None
     assert facts.blankness == ""
+    assert facts.num_flat == 0
     assert facts.values == (int(striped.images.min()), int(striped.images.max()))
 
 

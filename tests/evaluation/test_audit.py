@@ -3,7 +3,8 @@ import pytest
 
 from data.base.device import Compute
 from data.base.errors import UsageError
-from data.sources.registry import Source, load_sklearn_digits
+from data.sources.digits import load_sklearn_digits
+from data.sources.source import Source
 from evaluation.audit import HONEST, GivenSamples, divide, run_audit
 from evaluation.config import FeaturesConfig, SamplesConfig
 from evaluation.features import feature_network

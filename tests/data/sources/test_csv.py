@@ -80,6 +80,12 @@ def test_floats_from_0_to_1_whose_corners_are_whole(tmp_path):
     assert np.array_equal(source.train.images.reshape(-1, 64)[:, 1:], pixels(20)[source.train.rows][:, 1:])
 
 
+def test_spaces_around_numbers(tmp_path):
+    (tmp_path / "x.csv").write_text(lines(labelled(pixels(20)), KAGGLE, ", "))
+    source = load(tmp_path / "x.csv")
+    assert np.array_equal(source.train.images.reshape(-1, 64), pixels(20)[source.train.rows])
+
+
 def test_columns_beside_the_pixels(tmp_path):
     header = ["id", *KAGGLE[1:], "patient", "diagnosis"]
     rows = [[f"{row:03d}", *values, f"p{row // 2}", "ab"[row % 2]] for row, values in enumerate(pixels(20).tolist())]

@@ -254,6 +254,7 @@ def test_test_images_elsewhere(tmp_path):
             fill(tmp_path / folder / name, count)
     source = load(tmp_path / "all", test=str(tmp_path / "other"))
     assert (len(source.train), len(source.test)) == (8, 4)
+    assert "test: other/, 2 classes, 4 images" in source.layout
 
 
 def test_test_images_inside_the_folder_are_not_trained_on(tmp_path):
@@ -325,7 +326,7 @@ def test_a_level_of_folders_names_the_group(tmp_path):
     source = load(tmp_path, group_level=2)
     assert len(set(source.train.groups) | set(source.test.groups)) == 5
     assert not set(source.train.groups) & set(source.test.groups)
-    assert "groups: 5, never divided between train and test" in source.layout
+    assert "groups: 5" in source.layout
 
 
 def test_a_level_that_is_not_there_is_refused(tmp_path):

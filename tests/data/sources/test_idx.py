@@ -88,6 +88,13 @@ def test_images_without_labels(tmp_path):
         load(tmp_path)
 
 
+def test_git_lfs_pointers_are_named(tmp_path):
+    write(tmp_path, "train-", 8)
+    (tmp_path / "train-labels-idx1-ubyte").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(CorruptFileError, match=r"train-labels-idx1-ubyte: .*git lfs pull"):
+        load(tmp_path)
+
+
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 def test_truncated_files(tmp_path, suffix):
     write(tmp_path, "train-", 8, suffix=suffix)

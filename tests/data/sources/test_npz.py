@@ -62,6 +62,11 @@ def test_one_split_is_held_out_of(tmp_path, names):
     assert load(tmp_path / "x.npz").held_out
 
 
+def test_arrays_without_names(tmp_path):
+    np.savez(tmp_path / "x.npz", images(10), labels(10))
+    assert len(load(tmp_path / "x.npz").train) == 8
+
+
 def test_files_for_splits(tmp_path):
     for name, count in (("train", 8), ("test", 4)):
         np.savez(tmp_path / f"{name}.npz", images=images(count, seed=count), labels=labels(count))

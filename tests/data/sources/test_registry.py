@@ -72,6 +72,13 @@ def test_parquet_by_name_with_configuration(tmp_path, striped):
     assert source.name == "parquet:x.parquet"
 
 
+@pytest.mark.parametrize("option", [{"resize": 32}, {"test": "x"}, {"bits": 12}, {"validation": "train"}])
+@pytest.mark.parametrize("name", ["digits", "auto"])
+def test_no_key_is_ignored_for_data_sets_with_names(name, option):
+    with pytest.raises(UsageError, match=rf"data\.{next(iter(option))} is for data sets given by KIND:PATH"):
+        load_source(DataConfig(dataset=name, **option))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_refuses_what_is_not_there_and_what_holds_nothing(tmp_path, kind):
     for path in (tmp_path / "none", tmp_path):

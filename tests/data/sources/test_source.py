@@ -117,6 +117,11 @@ def test_groups_never_cross_the_split_that_is_held_out():
     assert "each group and identical images kept together" in source.warning
 
 
+def test_classes_of_one_group_each_cannot_be_held_out_of():
+    with pytest.raises(AugmentError, match="every class is one group"):
+        split_source(user([0, 1] * 5, 2, groups=np.array([0, 1] * 5)), share=0.2, seed=0)
+
+
 def test_groups_in_both_given_splits_are_counted():
     test = replace(user([0, 1], 2).train, groups=np.array([1, 7]))
     source = split_source(user([0, 1, 1, 0], 2, test, groups=np.array([1, 1, 2, -1])), share=0.2, seed=0)
@@ -133,6 +138,19 @@ def test_nearly_blank_images_are_shouted_about_first():
     images[:7] = 3
     source = split_source(user([0, 1] * 5, 2, images=images), share=0.5, seed=0)
     assert source.warning.startswith("THE IMAGES ARE NEARLY BLANK: 7 of 10 images are one and the same")
+
+
+def test_blank_test_images_are_shouted_about():
+    test = replace(user([0, 1] * 5, 2).train, images=np.zeros((10, 1, 8, 8), np.uint8))
+    source = split_source(user([0, 1] * 5, 2, test), share=0.5, seed=0)
+    assert source.warning.startswith("THE TEST IMAGES ARE NEARLY BLANK: all 10 images are one and the same")
+
+
+def test_a_class_of_one_image_again_and_again_is_named():
+    images = user([0, 1, 1] * 5, 2).train.images.copy()
+    images[::3] = images[:1]
+    source = split_source(user([0, 1, 1] * 5, 2, user([0, 1], 2).train, images=images), share=0.5, seed=0)
+    assert "all train images are one and the same in class 'class 0'" in source.warning
 
 
 def test_names_that_differ_in_case_only_are_noted():
