@@ -16,7 +16,7 @@ from functools import partial
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.protocol import overridden, random_ensemble
@@ -43,9 +43,20 @@ class PlainPlayers:
         self.config = config
         self.generator = Generator(config, image_shape=image_shape, num_classes=num_classes).to(device)
         self.discriminator = Discriminator(config, image_shape=image_shape, num_classes=num_classes).to(device)
+        channels, width = image_shape[0], config.discriminator_width
+        self.discriminator.features[0] = nn.Conv2d(channels, width, 4, stride=2, padding=1).to(device)
         betas = (0.5, 0.999)
         self.generator_optimizer = torch.optim.Adam(self.generator.parameters(), lr=2e-4, betas=betas)
         self.discriminator_optimizer = torch.optim.Adam(self.discriminator.parameters(), lr=2e-4, betas=betas)
+
+    def images(self, latent: Tensor, labels: Tensor) -> Tensor:
+        generator = self.generator
+        conditioned = torch.cat([latent, generator.class_embedding(labels)], dim=1)
+        height, width, coarse = generator.coarse_shape
+        features = generator.norm1(generator.project(conditioned).view(-1, coarse, height, width)).relu()
+        features = generator.norm2(generator.up1(features)).relu()
+        images: Tensor = generator.up2(features).tanh()
+        return images
 
     def logits(self, images: Tensor, labels: Tensor) -> Tensor:
         features = self.discriminator.features(images).flatten(1)
@@ -59,7 +70,7 @@ class PlainPlayers:
         self.discriminator.zero_grad()
         cross_entropy(self.logits(images, labels), ones).backward()  # type: ignore[no-untyped-call]
         latent = torch.randn(len(images), self.config.latent_dim, device=images.device)
-        fake_images = self.generator(latent, labels)
+        fake_images = self.images(latent, labels)
         cross_entropy(self.logits(fake_images.detach(), labels), zeros).backward()  # type: ignore[no-untyped-call]
         self.discriminator_optimizer.step()
         self.generator.zero_grad()

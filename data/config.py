@@ -10,14 +10,25 @@ from data.base.limits import MAX_SIDE, MIN_SIDE, SIDE_STEP
 DEFAULT_DATASET = "auto"
 LONG_TAILED = re.compile(r"long-tailed:([1-9][0-9]{0,8}):([0-9]+(?:\.[0-9]+)?)")
 
+LongTailOrder = Literal["frequency", "label"]
 ImagesPerClass = int | str
 """A positive number, "all", or "long-tailed:N_MAX:RATIO"."""
 
 
-class DataConfig(BaseModel, frozen=True, extra="forbid"):
-    """The data set and the regimes: how many labelled images per class the study pretends to have."""
+GROUNDS = {"white": 255, "black": 0}
 
-    dataset: str = Field(default=DEFAULT_DATASET, min_length=1, description="a name, parquet:PATH or folder:PATH")
+
+class DataConfig(BaseModel, frozen=True, extra="forbid"):
+    """The data set, how a user's own is read, and the regimes: how many labelled images the study pretends to have.
+
+    Keys after `images_per_class` concern data sets given by KIND:PATH, not those that have names.
+    """
+
+    dataset: str = Field(
+        default=DEFAULT_DATASET,
+        min_length=1,
+        description="a name, or KIND:PATH with KIND parquet, arrow, folder, npz, csv or idx",
+    )
     images_per_class: Annotated[tuple[ImagesPerClass, ...], Field(min_length=1)] | Literal["auto"] = Field(
         default="auto",
         description='numbers, "all", or "long-tailed:500:100" (largest class, ratio); auto: 10 and 100 where there are '
@@ -29,29 +40,82 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
         "where the pool holds ten times a subset, else folds",
     )
     folds: Annotated[int, Field(ge=2, le=20)] | Literal["auto"] = Field(
-        default="auto", description="one data set: K; auto: 5, or as many as the rarest class has images"
+        default="auto", description="one data set: K; auto: 4, or as many as the rarest class has images"
     )
     judge_on: Literal["test", "validation"] = Field(
         default="test", description="validation: on train images kept apart, for choices that the test must not see"
     )
     validation_images: int = Field(default=5000, ge=1, description="kept apart where judge_on is validation")
-    image_column: str = Field(default="image", min_length=1, description="parquet: column of the images")
-    label_column: str = Field(default="label", min_length=1, description="parquet: column of the labels")
+    long_tail_order: LongTailOrder = Field(
+        default="frequency",
+        description="which classes are rare in a long tail: the ones with fewest images (ties: the later label), or "
+        "the later labels",
+    )
+    image_column: str = Field(default="image", min_length=1, description="parquet, arrow, csv: column of the images")
+    label_column: str = Field(default="label", min_length=1, description="parquet, arrow, csv: column of the labels")
+    group_column: str = Field(
+        default="",
+        description="parquet, arrow, csv, npz: column of what images belong to, such as a patient; a group is never "
+        "divided between train and test",
+    )
+    group_level: int = Field(
+        default=0, ge=0, le=8, description="folder: which level of folders inside a class names the group; 0: none"
+    )
+    test: str = Field(default="", description="path of the test images, of the same kind as the data set")
+    test_split: Literal["use", "ignore"] = Field(
+        default="use", description="ignore: leave the test split out (it may have no labels) and hold a share out"
+    )
+    validation: Literal["test-if-missing", "train", "ignore"] = Field(
+        default="test-if-missing", description="what a validation split is for, besides being left out"
+    )
+    test_share: float = Field(default=0.2, gt=0, lt=1, description="held out where the data set has no test split")
+    test_seed: int = Field(default=0, ge=0, description="draws the test split that is held out")
+    bad_images: Literal["refuse", "leave-out"] = Field(
+        default="refuse", description="images that cannot be read, and rows without a label"
+    )
     resize: int = Field(
         default=0,
         ge=0,
         le=MAX_SIDE,
         multiple_of=SIDE_STEP,
-        description="parquet, folder: side in pixels that all images get, needed where sizes differ; 0: none",
+        description="side in pixels that all images get, needed where sizes differ; 0: none",
     )
-    test_share: float = Field(default=0.2, gt=0, lt=1, description="held out where the data set has no test split")
-    test_seed: int = Field(default=0, ge=0, description="draws the test split that is held out")
+    colour: Literal["auto", "gray", "rgb"] = Field(
+        default="auto", description="auto: RGB where any image has colour, grayscale elsewhere"
+    )
+    alpha_ground: int | str = Field(
+        default="white", description="what transparent images are laid on: white, black or a grey level"
+    )
+    bits: int | str = Field(
+        default="auto",
+        description="bits a value, for all images alike; auto: 8-bit images as they are, deeper ones by the fewest of "
+        "1, 8, 10, 12, 14, 16, 24 or 32 that hold the largest value of all",
+    )
 
     @field_validator("resize")
     @classmethod
     def _size_of_networks(cls, value: int) -> int:
         if 0 < value < MIN_SIDE:
             raise ValueError(f"networks take sides from {MIN_SIDE} to {MAX_SIDE}")
+        return value
+
+    @property
+    def ground(self) -> int:
+        """Grey level that transparent images are laid on."""
+        return self.alpha_ground if isinstance(self.alpha_ground, int) else GROUNDS[self.alpha_ground]
+
+    @field_validator("alpha_ground")
+    @classmethod
+    def _known_ground(cls, value: int | str) -> int | str:
+        if value not in GROUNDS and not (isinstance(value, int) and 0 <= value <= 255):
+            raise ValueError("give white, black or a grey level from 0 to 255")
+        return value
+
+    @field_validator("bits")
+    @classmethod
+    def _known_bits(cls, value: int | str) -> int | str:
+        if value != "auto" and not (isinstance(value, int) and 1 <= value <= 32):
+            raise ValueError("give auto or a number from 1 to 32")
         return value
 
     @field_validator("images_per_class", mode="before")

@@ -22,6 +22,7 @@ from data.images import LabelledImages, identities
 from data.regimes import Regime, check_regime, regime_of
 from data.sources.source import Source
 
+USUAL_FOLDS = 4  # at equal cost fewer folds and more repeats make a narrower interval (benchmarks/TRIALS.md)
 LEAST_POOL = 10  # subsets that a pool of fresh draws could be divided into
 DesignName = Literal["fresh draws", "one data set"]
 
@@ -261,7 +262,7 @@ def joined_groups(images: LabelledImages) -> npt.NDArray[np.int64]:
 
 
 def _number_of_folds(images: LabelledImages, config: DataConfig) -> int:
-    """Return K: as configured, or 5, or as many as the rarest class has images (or groups) for.
+    """Return K: as configured, or 4, or as many as the rarest class has images (or groups) for.
 
     Raises:
         UsageError: a class has too few.
@@ -277,7 +278,7 @@ def _number_of_folds(images: LabelledImages, config: DataConfig) -> int:
             "leave the class out"
         )
     if config.folds == "auto":
-        return min(5, least)
+        return min(USUAL_FOLDS, least)
     if config.folds > least:
         raise UsageError(
             f"class {name!r} has {least} {unit}, too few for {config.folds} folds; use --set data.folds={least}"

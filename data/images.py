@@ -7,6 +7,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+LUMINANCE = np.array([0.299, 0.587, 0.114])  # of red, green and blue (ITU-R BT.601), as Pillow converts
+
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledImages:

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from data.base.errors import UsageError
 from data.config import ImagesPerClass
+from data.copies import NearCopies, blankness, near_copies
 from data.images import LabelledImages, identities
 from data.regimes import Regime, check_regime, regime_of
 from data.sources.collecting import resized
@@ -24,7 +25,11 @@ class Inspection:
     Attributes:
         duplicates_in_train: images that repeat an earlier one, pixel by pixel; likewise in the test split.
         duplicates_across: test images that occur in the train split too: they make a test too easy.
+        near_copies: test images that are nearly a train image, such as one saved anew.
+        groups: how many there are in the train split, in the test split and in both; None where nothing is grouped.
         contradictions: images that occur with more than one label, in both splits together.
+        blankness: why there is next to nothing to learn from, or "".
+        values: the darkest and the brightest pixel of both splits.
         regimes: the values of `images_per_class` that the train split can fill, with their regimes.
         largest_balanced: most images per class that a balanced regime may ask for.
     """
@@ -34,13 +39,17 @@ class Inspection:
     duplicates_in_train: int
     duplicates_in_test: int
     duplicates_across: int
+    near_copies: NearCopies
+    groups: tuple[int, int, int] | None
     contradictions: int
+    blankness: str
+    values: tuple[int, int]
     regimes: tuple[tuple[ImagesPerClass, Regime], ...]
     largest_balanced: int
 
 
 def inspect_source(source: Source) -> Inspection:
-    """Count classes and duplicates of a source, and try the usual regimes."""
+    """Count classes, copies and groups of a source, and try the usual regimes."""
     train, test = identities(source.train), identities(source.test)
     labels: dict[bytes, set[int]] = {}
     for of_split, images in ((train, source.train), (test, source.test)):
@@ -53,10 +62,25 @@ def inspect_source(source: Source) -> Inspection:
         duplicates_in_train=len(train) - len(seen_in_train),
         duplicates_in_test=len(test) - len(set(test)),
         duplicates_across=sum(identity in seen_in_train for identity in test),
+        near_copies=near_copies(source.train, source.test),
+        groups=_groups(source),
         contradictions=sum(len(found) > 1 for found in labels.values()),
+        blankness=blankness(source.train),
+        values=(
+            min(int(split.images.min()) for split in (source.train, source.test)),
+            max(int(split.images.max()) for split in (source.train, source.test)),
+        ),
         regimes=tuple((value, regime_of(value)) for value in CANDIDATES if _fills(source.train, regime_of(value))),
         largest_balanced=int(source.train.class_counts().min()),
     )
+
+
+def _groups(source: Source) -> tuple[int, int, int] | None:
+    if source.train.groups is None or source.test.groups is None:
+        return None
+    train, test = np.unique(source.train.groups), np.unique(source.test.groups)
+    train, test = train[train >= 0], test[test >= 0]
+    return len(train), len(test), len(np.intersect1d(train, test))
 
 
 def example_grid(images: LabelledImages, *, columns: int, max_classes: int, max_side: int) -> npt.NDArray[np.uint8]:

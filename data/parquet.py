@@ -60,7 +60,7 @@ def num_rows(path: Path) -> int:
 
 
 def write_subset(path: Path, subset: LabelledImages) -> None:
-    """Write the images that a cell may see: columns row, label and image (C * H * W bytes)."""
+    """Write the images that a cell may see: columns row, label, image (C * H * W bytes), and group where there are."""
     flat = subset.images.reshape(len(subset), -1)
     table = pa.table(
         {
@@ -71,6 +71,8 @@ def write_subset(path: Path, subset: LabelledImages) -> None:
             ),
         }
     )
+    if subset.groups is not None:
+        table = table.append_column("group", pa.array(subset.groups))
     facts = {"shape": subset.shape, "class_names": subset.class_names}
     write_table(path, table.replace_schema_metadata({"labelled_images": json.dumps(facts)}))
 
@@ -92,6 +94,7 @@ def read_subset(path: Path) -> LabelledImages:
             labels=table["label"].to_numpy().copy(),  # Arrow's own memory is read-only
             rows=table["row"].to_numpy().copy(),
             class_names=tuple(facts["class_names"]),
+            groups=table["group"].to_numpy().copy() if "group" in table.column_names else None,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CorruptFileError(f"{path} is not a subset file ({error}); delete it to make it again") from error
@@ -190,4 +193,7 @@ def _decoded(table: pa.Table, path: Path) -> Iterator[npt.NDArray[np.uint8]]:
     for row, content in enumerate(pa.compute.struct_field(table["image"], "bytes")):
         if not content.is_valid:
             raise CorruptFileError(f"{path}, row {row}: the image is missing")
-        yield decode_image(content.as_py(), where=f"{path}, row {row}")
+        pixels = decode_image(content.as_py(), where=f"{path}, row {row}").pixels
+        if pixels.dtype != np.uint8:
+            raise CorruptFileError(f"{path}, row {row}: the image has more than 8 bits a value")
+        yield pixels

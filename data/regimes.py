@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.base.errors import UsageError
-from data.config import LONG_TAILED, ImagesPerClass
+from data.config import LONG_TAILED, ImagesPerClass, LongTailOrder
 from data.images import LabelledImages
 
 
@@ -42,10 +42,13 @@ class LongTailedRegime:
     Attributes:
         n_max: images of the first class.
         imbalance_ratio: images of the first class per image of the last, at least 1.
+        order: which class is the first: the most frequent one (of equally frequent ones the one with the lower
+            label), or the one with the lowest label.
     """
 
     n_max: int
     imbalance_ratio: float
+    order: LongTailOrder = "label"
 
     @property
     def images_per_class(self) -> ImagesPerClass:
@@ -65,14 +68,22 @@ class LongTailedRegime:
     def wanted(self, train: LabelledImages) -> npt.NDArray[np.int64]:
         """Return how many images of each class the regime takes from `train`, (num_classes,) int64."""
         exponent = -np.arange(train.num_classes) / max(train.num_classes - 1, 1)
-        return np.maximum(1, np.rint(self.n_max * self.imbalance_ratio**exponent)).astype(np.int64)
+        profile = np.maximum(1, np.rint(self.n_max * self.imbalance_ratio**exponent)).astype(np.int64)
+        if self.order == "label":
+            return profile
+        wanted = np.empty_like(profile)
+        wanted[np.argsort(-train.class_counts(), kind="stable")] = profile
+        return wanted
 
 
 Regime = BalancedRegime | LongTailedRegime
 
 
-def regime_of(images_per_class: ImagesPerClass) -> Regime:
+def regime_of(images_per_class: ImagesPerClass, *, order: LongTailOrder = "label") -> Regime:
     """Return the regime that a configured value of `images_per_class` stands for.
+
+    Args:
+        order: `long_tail_order` as configured.
 
     Raises:
         UsageError: not a value that `DataConfig` accepts.
@@ -82,7 +93,7 @@ def regime_of(images_per_class: ImagesPerClass) -> Regime:
     match = LONG_TAILED.fullmatch(images_per_class)
     if match is None:
         raise UsageError(f"unknown regime {images_per_class!r}; give a number, 'all' or 'long-tailed:N:RATIO'")
-    return LongTailedRegime(int(match[1]), float(match[2]))
+    return LongTailedRegime(int(match[1]), float(match[2]), order)
 
 
 def check_regime(train: LabelledImages, regime: Regime) -> None:

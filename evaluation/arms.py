@@ -145,7 +145,7 @@ def _more_labels(factor: float) -> Callable[[Material], LabelledImages]:
 
     def base(material: Material) -> LabelledImages:
         pool, subset = material.pool, material.subset
-        rng = numpy_stream(material.options.seed, "more labels")
+        rng = numpy_stream(0, "more labels", subset.digest())  # the same for every factor
         chosen = np.isin(pool.rows, subset.rows)
         for label, count in enumerate(subset.class_counts()):
             others = rng.permutation(np.flatnonzero((pool.labels == label) & ~chosen))

@@ -28,6 +28,7 @@ from evaluation.training_set import TrainingSet, evened_rows
 
 PROGRESS_EVERY = 50  # steps
 PREDICTION_BATCH = 500
+ADAM_BETAS = (0.9, 0.98)  # PyTorch's 0.999 remembers more steps than a training has left; benchmarks/TRIALS.md
 
 Probabilities = npt.NDArray[np.float32]
 
@@ -72,23 +73,29 @@ def fit_classifier(training: TrainingSet, options: FitOptions) -> Classifier:
 
 
 class ConvNet(nn.Module):
-    """Five 3x3 convolutions with batch normalisation (w, 2w, 2w, 4w, 4w channels), two poolings, global average."""
+    """Four convolutions with batch normalisation (w, 2w, 4w, 4w channels), two poolings, and the global average.
+
+    The first one halves the image itself (4x4, stride 2): at full size and with few channels a processor is slow
+    (benchmarks/TRIALS.md has what was tried).
+    """
 
     def __init__(self, config: ClassifierConfig, *, channels: int, num_classes: int) -> None:
         super().__init__()
         width = config.width
 
-        def block(inputs: int, outputs: int) -> list[nn.Module]:
-            return [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+        def block(convolution: nn.Conv2d) -> list[nn.Module]:
+            return [convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU()]
+
+        def same_size(inputs: int, outputs: int) -> nn.Conv2d:
+            return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
 
         self.layers = nn.Sequential(
-            *block(channels, width),
-            nn.MaxPool2d(2),
-            *block(width, 2 * width),
-            *block(2 * width, 2 * width),
-            nn.MaxPool2d(2),
-            *block(2 * width, 4 * width),
-            *block(4 * width, 4 * width),
+            *block(nn.Conv2d(channels, width, 4, stride=2, padding=1, bias=False)),
+            *block(same_size(width, 2 * width)),
+            nn.MaxPool2d(2, ceil_mode=True),
+            *block(same_size(2 * width, 4 * width)),
+            nn.MaxPool2d(2, ceil_mode=True),
+            *block(same_size(4 * width, 4 * width)),
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
         )
@@ -143,7 +150,8 @@ def fit_convnet(training: TrainingSet, options: FitOptions) -> FittedConvNet:
         network.parameters(),
         lr=config.learning_rate,
         weight_decay=config.weight_decay,
-        fused=compute.device == "cuda",
+        betas=ADAM_BETAS,
+        fused=True,
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=max(config.steps, 2))
     parts = [training.base] if training.added is None else [training.base, training.added]

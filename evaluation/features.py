@@ -32,7 +32,7 @@ from evaluation.classifiers import PREDICTION_BATCH, ClassifierProgress, ConvNet
 from evaluation.config import ClassifierConfig, FeaturesConfig
 from evaluation.training_set import TrainingSet
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 def instrument_directory() -> Path:

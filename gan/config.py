@@ -20,11 +20,11 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
     """A class-conditional DCGAN and how it is trained on one subset."""
 
     loss: LossName = "non_saturating"
-    steps: int = Field(default=1000, ge=1, description="one step updates discriminator and generator once")
-    batch_size: int = Field(default=128, ge=2)
+    steps: int = Field(default=1500, ge=1, description="one step updates discriminator and generator once")
+    batch_size: int = Field(default=64, ge=2)
     class_balanced_batches: bool = Field(default=False, description="draw batches evenly by class, for rare classes")
-    learning_rate: float = Field(default=5e-4, gt=0, description="generator, Adam")
-    discriminator_learning_rate: float = Field(default=5e-4, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0, description="generator, Adam")
+    discriminator_learning_rate: float = Field(default=1e-3, gt=0)
     adam_beta1: float = Field(default=0.5, ge=0, lt=1)
     adam_beta2: float = Field(default=0.99, ge=0, lt=1)
     r1_gamma: float = Field(default=0.0, ge=0, description="gradient penalty on real images (R1)")
@@ -44,15 +44,15 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
     sample_spread: float = Field(
         default=2.0, ge=0, description="noise about the middle of two codes from which a sample is made, to that middle"
     )
-    ema_decay: float = Field(default=0.995, ge=0, lt=1)
+    ema_decay: float = Field(default=0.99, ge=0, lt=1)
 
     snapshots: int = Field(
         default=6, ge=1, description="averaged generators kept from the second half of training; samples come from all"
     )
 
     latent_dim: int = Field(default=64, ge=1)
-    generator_width: int = Field(default=32, ge=1, description="channels at the finest hidden resolution")
-    discriminator_width: int = Field(default=32, ge=1, description="channels after the first convolution")
+    generator_width: int = Field(default=16, ge=1, description="channels at the finest hidden resolution")
+    discriminator_width: int = Field(default=16, ge=1, description="channels after the first convolution")
     discriminator_norm: Literal["batch", "spectral", "none"] = "batch"
     initialisation: Literal["dcgan", "default"] = "dcgan"
 

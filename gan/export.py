@@ -25,10 +25,12 @@ from filelock import FileLock, Timeout
 from data.base.device import Compute
 from data.base.errors import AugmentError, CorruptFileError, UsageError
 from data.base.files import digest_file, digest_json, read_json, write_json, write_text
-from data.base.names import check_class_name
+from data.base.names import check_class_name, public_dataset_name
 from data.base.randomness import numpy_stream, torch_stream
 from data.images import LabelledImages
 from data.publishing.card import CardFacts, dataset_card
+from data.publishing.class_names import PROVENANCE_FILE as PROVENANCE_FILE  # it names the generator's own too
+from data.publishing.class_names import class_record
 from data.publishing.croissant import croissant
 from data.publishing.formats import PIECES, FileFormat, ShardRows, encode_shard, join_pieces, write_shard
 from gan.checkpoint import load_generator
@@ -44,8 +46,7 @@ from gan.sampling import (
 )
 
 GENERATOR_FILE = "generator.safetensors"
-PROVENANCE_FILE = "provenance.json"
-EXPORT_VERSION = 1  # of the bytes that a request stands for
+EXPORT_VERSION = 2  # of the bytes that a request stands for
 COLUMNS = (
     ("generator", "string"),
     ("seed", "int64"),
@@ -62,6 +63,7 @@ class ExportRequest:
     Attributes:
         class_counts: synthetic images of each class, adding up to `num_images`; None balances the classes.
         real: real images to mix in, marked by `synthetic` = false and numbered by their source rows.
+        title: of the data set; "" names it after the source.
         workers: threads; they change nothing but the time it takes.
     """
 
@@ -72,6 +74,7 @@ class ExportRequest:
     class_counts: tuple[int, ...] | None = None
     confidence: ConfidenceFilter | None = None
     real: LabelledImages | None = None
+    title: str = ""
     workers: int = 1
 
 
@@ -145,8 +148,14 @@ class _Export:
             "file_format": request.file_format,
             "confidence": confidence and {"minimum": confidence.minimum, "classifier": confidence.identity},
             "real": request.real and {"digest": request.real.digest(), "num_images": len(request.real)},
+            "title": self.title,
             "compute": self.compute.as_dict(),
+            **class_record(self.class_names),
         }
+
+    @property
+    def title(self) -> str:
+        return self.request.title or f"Synthetic {self.trained_on['source']}"
 
 
 def export_dataset(
@@ -210,12 +219,14 @@ def _prepare(generator_directory: Path, request: ExportRequest, compute: Compute
     trained_on = read_json(beside) if beside.exists() else {}
     if not isinstance(trained_on, dict):
         raise CorruptFileError(f"{beside} is not a record of provenance; delete it or restore it from a copy")
+    trained_on = {"source": "unknown: no provenance beside the generator"} | trained_on
+    trained_on["source"] = public_dataset_name(str(trained_on["source"]))
     return _Export(
         request=request,
         generator=generator.to(compute.device).eval(),
         class_names=class_names,
         generator_digest=digest_file(generator_file),
-        trained_on={"source": "unknown: no provenance beside the generator"} | trained_on,
+        trained_on=trained_on,
         labels=class_sequence(counts),
         compute=compute,
     )
@@ -355,19 +366,20 @@ def _finish(directory: Path, export: _Export) -> None:
     for shard in range(export.num_shards):
         digests |= read_json(_record_file(directory, shard))
     if request.file_format == "idx":
-        joined = join_pieces(directory, export.generator.image_shape, num_images)
+        joined = join_pieces(
+            directory, export.generator.image_shape, num_images=num_images, num_classes=len(export.class_names)
+        )
         digests |= {path.name: digest_file(path) for path in joined}
     digests = {name: digest for name, digest in digests.items() if not name.startswith(PIECES)}
-    source = str(export.trained_on["source"])
     facts = CardFacts(
-        title=f"Synthetic {source}",
+        title=export.title,
         file_format=request.file_format,
         num_images=num_images,
         num_real=export.num_real,
         num_bytes=sum((directory / name).stat().st_size for name in digests),
         image_shape=export.generator.image_shape,
         class_names=export.class_names,
-        source=source,
+        source=str(export.trained_on["source"]),
         generator_digest=export.generator_digest,
         seed=request.seed,
         extra_columns=COLUMNS,

@@ -32,8 +32,10 @@ def draws_of_step(config: GanConfig, *, rng: torch.Generator) -> StepDraws:
     latent = torch.randn(config.batch_size, config.latent_dim, generator=rng)
     # Real and fake in the discriminator's update, fake (and real, for some losses) in the generator's.
     num_views = (4 if LOSSES[config.loss].needs_real_logits else 3) if config.differentiable_augmentation else 0
-    views = [draw_deformations(config.batch_size, config=config.deformation, rng=rng) for _ in range(num_views)]
-    return StepDraws(latent, tuple(views))
+    if not num_views:
+        return StepDraws(latent, ())
+    views = draw_deformations(num_views * config.batch_size, config=config.deformation, rng=rng)
+    return StepDraws(latent, views.chunk(num_views))
 
 
 @dataclass(frozen=True)
@@ -95,9 +97,11 @@ def train_step(
 
     # Generator: fake towards 1, through the discriminator as it now is.
     state.discriminator.requires_grad_(False)
+    fake_seen = seen(fake_images)
+    real_seen = seen(images) if loss.needs_real_logits else images
     with compute.autocast():
-        fake_logits = state.discriminator(seen(fake_images), labels)
-        real_logits = state.discriminator(seen(images), labels) if loss.needs_real_logits else fake_logits
+        fake_logits = state.discriminator(fake_seen, labels)
+        real_logits = state.discriminator(real_seen, labels) if loss.needs_real_logits else fake_logits
     generator_loss = loss.generator(real_logits.float(), fake_logits.float()).mean()
     diversity_weight, reconstruction_weight = float(config.diversity_weight), float(config.reconstruction_weight)
     if diversity_weight > 0:

@@ -87,13 +87,12 @@ def new_state(subset: LabelledImages, *, config: GanConfig, seed: int, compute: 
     code_optimizer = None if codes is None else CodeOptimizer(codes, learning_rate=config.code_learning_rate)
 
     def adam(network: nn.Module, learning_rate: float) -> torch.optim.Adam:
-        on_gpu = compute.device == "cuda"  # there one kernel for all parameters, its step count on the device
         return torch.optim.Adam(
             network.parameters(),
             lr=learning_rate,
             betas=(config.adam_beta1, config.adam_beta2),
-            fused=on_gpu,
-            capturable=on_gpu,
+            fused=True,
+            capturable=compute.device == "cuda",  # its step count on the device
         )
 
     return TrainState(

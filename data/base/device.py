@@ -4,8 +4,6 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-import torch
-
 from data.base.errors import UsageError
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -23,6 +21,8 @@ class Compute:
         """Return the context in which forward passes run."""
         if self.precision == "float32":
             return nullcontext()
+        import torch
+
         return torch.autocast(self.device, dtype=torch.bfloat16)
 
     def as_dict(self) -> dict[str, str]:
@@ -45,6 +45,8 @@ def resolve_compute(*, device: DeviceChoice, precision: Precision) -> Compute:
     Raises:
         UsageError: CUDA is asked for and not there.
     """
+    import torch  # only where something is computed: a configuration names devices without it
+
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("device 'cuda' was asked for, but torch sees no GPU; use --set device=auto")
     resolved = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"

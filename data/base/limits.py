@@ -4,7 +4,7 @@ from data.base.errors import AugmentError
 
 MIN_SIDE, MAX_SIDE = 8, 64  # pixels of an image as the networks see it; sides are multiples of SIDE_STEP
 SIDE_STEP = 4
-MIN_CLASSES, MAX_CLASSES = 2, 100
+MIN_CLASSES, MAX_CLASSES = 2, 1000
 MAX_IMAGES = 2_000_000
 MAX_IMAGE_PIXELS = 4096 * 4096  # of one image before it is resized
 MAX_ENCODED_BYTES = 64 * 2**20  # of one image file or Parquet value
@@ -16,14 +16,15 @@ class LimitError(AugmentError):
     """More data than is accepted; the message names the limit."""
 
 
-def check_limit(value: int, limit: int, *, what: str) -> None:
+def check_limit(value: int, limit: int, *, what: str, advice: str = "give a smaller data set") -> None:
     """Refuse `value` above `limit`.
 
     Args:
         what: the file and the quantity, such as "x.parquet: number of rows".
+        advice: what a person can do about it.
 
     Raises:
         LimitError: value exceeds the limit.
     """
     if value > limit:
-        raise LimitError(f"{what} is {value:,}, the limit is {limit:,}; give a smaller data set")
+        raise LimitError(f"{what} is {value:,}, the limit is {limit:,}; {advice}")

@@ -60,10 +60,25 @@ tags:
 - Seed of the samples: {facts.seed}
 - Format: {facts.file_format}
 
-{facts.contents()} `provenance.json` holds the digests from the source
+{_classes(facts)}{facts.contents()} `provenance.json` holds the digests from the source
 images to these files. Whether such images help a classifier is what the study's report measures: read it before
 you use them.
 """
+
+
+def _classes(facts: CardFacts) -> str:
+    """Return the list of classes where the files themselves do not name them."""
+    if facts.file_format == "parquet":
+        return ""
+    folders = folder_names(facts.class_names)
+    if facts.file_format == "imagefolder":
+        renamed = [(folder, name) for folder, name in zip(folders, facts.class_names, strict=True) if folder != name]
+        if not renamed:
+            return ""
+        lines = [f"- `{folder}/`: {markdown_text(name)}" for folder, name in renamed]
+        return "Folders that could not have their class's name:\n\n" + "\n".join(lines) + "\n\n"
+    lines = [f"- {label}: {markdown_text(name)}" for label, name in enumerate(facts.class_names)]
+    return "Labels:\n\n" + "\n".join(lines) + "\n\n"
 
 
 def _configs(facts: CardFacts) -> str:

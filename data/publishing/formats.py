@@ -14,13 +14,19 @@ from data.base.errors import AugmentError
 from data.base.files import write_atomically, write_bytes
 from data.base.names import folder_names
 from data.decoding import encode_pngs
-from data.idx import idx_header
+from data.idx import idx_header, idx_labels, needs_wide_labels
 from data.parquet import write_published_shard, write_table
 
 FileFormat = Literal["parquet", "imagefolder", "idx"]
 
 PIECES = ".shards"  # what is needed until the data set is complete
-IDX_FILES = {"images": "train-images-idx3-ubyte", "labels": "train-labels-idx1-ubyte"}
+IDX_KINDS = ("images", "labels")
+
+
+def idx_files(num_classes: int) -> dict[str, str]:
+    """Return the names of the IDX files of images and labels, as MNIST has them; QMNIST's where labels are wide."""
+    kind = "int" if needs_wide_labels(num_classes) else "ubyte"
+    return {"images": "train-images-idx3-ubyte", "labels": f"train-labels-idx1-{kind}"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +88,9 @@ def write_shard(
     columns = {"name": pa.array(list(rows.names)), "label": pa.array(rows.labels), **rows.provenance}
     write_table(samples, pa.table(columns))
     if file_format == "idx":
-        pieces = {kind: directory / PIECES / f"{rows.number:05d}.{kind}" for kind in IDX_FILES}
+        pieces = {kind: directory / PIECES / f"{rows.number:05d}.{kind}" for kind in IDX_KINDS}
         write_bytes(pieces["images"], b"".join(contents))
-        write_bytes(pieces["labels"], rows.labels.astype(np.uint8).tobytes())
+        write_bytes(pieces["labels"], idx_labels(rows.labels, num_classes=len(class_names)).tobytes())
         return [samples, *pieces.values()]
     return [samples, *_write_images(directory / "train", rows, contents, folder_names(class_names))]
 
@@ -101,18 +107,19 @@ def _write_images(folder: Path, rows: ShardRows, contents: Sequence[bytes], fold
     return paths
 
 
-def join_pieces(directory: Path, shape: tuple[int, int, int], num_images: int) -> list[Path]:
+def join_pieces(directory: Path, shape: tuple[int, int, int], *, num_images: int, num_classes: int) -> list[Path]:
     """Join the pieces of an IDX data set to its two files, and return these.
 
     Args:
         shape: (C, H, W) of one image; RGB images become (N, H, W, 3).
     """
+    files = idx_files(num_classes)
     channels, height, width = shape
     headers = {
         "images": idx_header((num_images, height, width) if channels == 1 else (num_images, height, width, channels)),
-        "labels": idx_header((num_images,)),
+        "labels": idx_header((num_images,), wide=needs_wide_labels(num_classes)),
     }
-    for kind, name in IDX_FILES.items():
+    for kind, name in files.items():
         pieces = sorted((directory / PIECES).glob(f"*.{kind}"))
 
         def write(temporary: Path, header: bytes = headers[kind], pieces: Sequence[Path] = tuple(pieces)) -> None:
@@ -123,4 +130,4 @@ def join_pieces(directory: Path, shape: tuple[int, int, int], num_images: int) -
                         shutil.copyfileobj(content, stream)
 
         write_atomically(directory / name, write)
-    return [directory / name for name in IDX_FILES.values()]
+    return [directory / name for name in files.values()]

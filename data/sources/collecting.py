@@ -1,4 +1,7 @@
-"""From decoded images of any size to one array that networks take: the rules of size and colour."""
+"""From decoded images of any size and depth to one array that networks take: rules of size, colour and scale."""
+
+from collections import Counter
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -6,6 +9,10 @@ from PIL import Image
 
 from data.base.errors import AugmentError
 from data.base.limits import MAX_DECODED_BYTES, MAX_IMAGES, MAX_SIDE, MIN_SIDE, SIDE_STEP, check_limit
+from data.config import DataConfig
+from data.decoding import Picture, Trait
+from data.images import LUMINANCE
+from data.sources.depth import Scale, ValuesSeen, scale_of
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -23,41 +30,52 @@ def network_size(height: int, width: int) -> tuple[int, int]:
     return side, side
 
 
-def resized(image: Pixels, size: tuple[int, int]) -> Pixels:
-    """Resample (C, H, W) uint8 to (C, *size), antialiased (Lanczos); the aspect ratio follows `size`."""
+def resized(image: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
+    """Resample (C, H, W) to (C, *size), antialiased (Lanczos); the aspect ratio follows `size`.
+
+    Images of uint8 stay so, others become float32.
+    """
     if image.shape[1:] == size:
         return image
+    if image.dtype != np.uint8:
+        image = image.astype(np.float32)
     planes = [Image.fromarray(plane).resize((size[1], size[0]), Image.Resampling.LANCZOS) for plane in image]
     return np.stack([np.asarray(plane) for plane in planes])
 
 
 class ImageCollector:
-    """Takes images one by one, gives them one size, and decides at the end whether the data set has colour.
+    """Takes images one by one, gives them one size, and decides at the end on colour and on the scale of values.
 
     Args:
-        resize: side that all images get; None keeps their common size or follows `network_size`.
         name: the data set, for the messages.
+        config: how images are to be read.
     """
 
-    def __init__(self, *, name: str, resize: int | None) -> None:
-        self._name, self._resize = name, resize
-        self._images: list[Pixels] = []
+    def __init__(self, *, name: str, config: DataConfig) -> None:
+        self._name, self._resize, self._colour = name, config.resize or None, config.colour
+        self._bits = config.bits if isinstance(config.bits, int) else None
+        self._ground = config.alpha_ground
+        self._images: list[npt.NDArray[Any]] = []
         self._bytes = 0
-        self._has_colour = False
+        self._num_read, self._num_colour, self._first_colour = 0, 0, ""
         self._native: tuple[int, int] | None = None
         self._mixed = False
         self._first_where = ""
+        self._traits: Counter[Trait] = Counter()
+        self._whole, self._floats = ValuesSeen(), ValuesSeen()
+        self._scales: list[Scale] = []
 
     def __len__(self) -> int:
         return len(self._images)
 
-    def add(self, image: Pixels, *, where: str) -> None:
-        """Take one (C, H, W) uint8 image, C = 1 or 3.
+    def add(self, picture: Picture, *, where: str) -> None:
+        """Take one image.
 
         Raises:
-            AugmentError: its size differs from the first one's and no `resize` is configured.
+            AugmentError: its size differs from the first one's and no `data.resize` is configured.
             LimitError: too many images or bytes.
         """
+        image = picture.pixels
         height, width = image.shape[1:]
         if self._native is None:
             self._native, self._first_where = (height, width), where
@@ -66,32 +84,57 @@ class ImageCollector:
                 first_height, first_width = self._native
                 raise AugmentError(
                     f"{where}: the image is {height}x{width}, {self._first_where} is {first_height}x{first_width}; "
-                    "give all images one size, or choose one with data.resize (such as 32)"
+                    "give all images one size, or choose one with --set data.resize=32"
                 )
             self._mixed = True
+        if picture.traits:
+            self._traits.update(picture.traits)
+        if image.dtype != np.uint8:
+            (self._floats if image.dtype.kind == "f" else self._whole).add(image, where=where)
+        elif self._bits is not None:
+            self._whole.add(image, where=where)
+        is_float = image.dtype.kind == "f"
         image = resized(image, self._target((height, width)))
-        if len(image) == 3 and not self._has_colour:
-            if np.array_equal(image[0], image[1]) and np.array_equal(image[0], image[2]):
-                image = image[:1].copy()
-            else:
-                self._has_colour = True
+        if not is_float and image.dtype.kind == "f":  # resampled: what it was decides on its scale
+            image = np.rint(image).astype(np.int32)
+        if len(image) == 3:
+            image = self._with_fewer_channels(image, where)
         self._images.append(image)
         self._bytes += image.nbytes
         check_limit(len(self._images), MAX_IMAGES, what=f"{self._name}: number of images")
         check_limit(self._bytes, MAX_DECODED_BYTES, what=f"{self._name}: bytes of all decoded images")
 
+    def _with_fewer_channels(self, image: npt.NDArray[Any], where: str) -> npt.NDArray[Any]:
+        """Reduce an image of three equal channels to one; count the others, and turn them gray where configured."""
+        if np.array_equal(image[0], image[1]) and np.array_equal(image[0], image[2]):
+            return image[:1].copy()
+        if not self._num_colour:
+            self._first_colour = where
+        self._num_colour += 1
+        if self._colour != "gray":
+            return image
+        gray = np.tensordot(LUMINANCE, image, 1)[None]
+        return gray.astype(image.dtype) if image.dtype.kind == "f" else np.rint(gray).astype(image.dtype)
+
     def finish(self) -> Pixels:
         """Return (N, C, H, W) uint8, C = 3 where any image has colour, else 1.
 
         Raises:
-            AugmentError: there are no images.
+            AugmentError: there are no images, or values do not fit the configured bits.
         """
         if not self._images:
             raise AugmentError(f"{self._name} holds no images")
-        channels = 3 if self._has_colour else 1
+        whole = scale_of(self._whole, is_float=False, bits=self._bits) if self._whole else None
+        floats = scale_of(self._floats, is_float=True, bits=self._bits) if self._floats else None
+        self._scales = [scale for scale in (whole, floats) if scale is not None]
+        channels = 3 if self._colour == "rgb" or (self._num_colour and self._colour == "auto") else 1
         stack = np.empty((len(self._images), channels, *self._images[0].shape[1:]), np.uint8)
         for position, image in enumerate(self._images):
+            scale = floats if image.dtype.kind == "f" else whole
+            if scale is not None and (image.dtype != np.uint8 or self._bits is not None):
+                image = scale.to_bytes(image)
             stack[position] = image if len(image) == channels else image[:1]
+        self._num_read = len(self._images)
         self._images.clear()
         return stack
 
@@ -103,12 +146,45 @@ class ImageCollector:
         return self._native
 
     def facts(self) -> tuple[str, ...]:
-        """Return what the reader of a report must know about sizes."""
+        """Return what the reader of a report must know about how images were read; call it after `finish`."""
+        return (*self._facts_of_sizes(), *self._facts_of_files(), *self._facts_of_colour(), *self._facts_of_values())
+
+    def _facts_of_sizes(self) -> list[str]:
         if self.resized_from is None or self._native is None:
-            return ()
+            return []
         height, width = self._target(self._native)
         sizes = "different sizes" if self._mixed else f"{self._native[0]}x{self._native[1]}"
-        return (f"images were resized from {sizes} to {height}x{width} pixels",)
+        return [f"images were resized from {sizes} to {height}x{width} pixels"]
+
+    def _facts_of_files(self) -> list[str]:
+        ground = self._ground if isinstance(self._ground, str) else f"grey level {self._ground}"
+        texts: dict[Trait, str] = {
+            "transparent": f"are transparent in part: they were laid on {ground} (data.alpha_ground)",
+            "turned": "were turned upright, as their EXIF orientation says",
+            "frames": "come from files with several frames or pages, the first of which was taken",
+        }
+        return [f"{self._traits[trait]:,} images {text}" for trait, text in texts.items() if self._traits[trait]]
+
+    def _facts_of_colour(self) -> list[str]:
+        if self._colour == "gray":
+            return [f"{self._num_colour:,} images of colour were turned gray"] if self._num_colour else []
+        if not 0 < self._num_colour < self._num_read:
+            return []
+        return [
+            f"{self._num_colour:,} of {self._num_read:,} images have colour (the first is {self._first_colour}), so "
+            "all are RGB (data.colour=gray turns all gray)"
+        ]
+
+    def _facts_of_values(self) -> list[str]:
+        return list(dict.fromkeys(scale.fact for scale in self._scales if scale.fact))
+
+    def layout(self) -> tuple[str, ...]:
+        """Return how flat rows of numbers were taken for images of colour."""
+        orders: dict[Trait, str] = {
+            "interleaved": "pixel by pixel (red, green and blue of each)",
+            "planar": "plane by plane (all red, then green, then blue)",
+        }
+        return tuple(f"flat rows were read as RGB, {text}" for trait, text in orders.items() if self._traits[trait])
 
     def _target(self, size: tuple[int, int]) -> tuple[int, int]:
         return network_size(*size) if self._resize is None else (self._resize, self._resize)

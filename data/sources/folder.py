@@ -1,99 +1,266 @@
-"""`folder:PATH`: one folder a class, images inside; optionally below `train/` and `test/`."""
+"""`folder:PATH`: one folder a class, images inside or below; optionally in folders for splits above or below these."""
 
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from data.base.errors import AugmentError, CorruptFileError, UsageError
-from data.base.limits import MAX_CLASSES, MAX_ENCODED_BYTES, MAX_IMAGES, check_limit
-from data.base.names import check_class_name
+from data.base.limits import MAX_IMAGES, check_limit
+from data.base.names import natural_key
 from data.config import DataConfig
-from data.decoding import decode_image
-from data.images import LabelledImages
-from data.sources.collecting import ImageCollector
-from data.sources.source import Source, UserImages, split_source
+from data.publishing.class_names import published_classes
+from data.sources.advice import suggestion
+from data.sources.reading import Found, Record, read_found, read_image_file
+from data.sources.source import Source
+from data.sources.splits import Split, assign_roles, split_named
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
+IMAGE_SUFFIXES = frozenset({
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".pgm", ".ppm", ".pnm"
+})  # fmt: skip
+TAKES = "folder:PATH takes a folder with one folder a class"
+_MAX_WRAPPERS = 3
+_SHOWN = 5
+
+Parts = tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Tree:
+    """What lies below a folder.
+
+    Attributes:
+        files: images, as parts of their paths below `root`, in order.
+        left_out: other files, counted by reason.
+        empty: folders directly below `root` that hold no image.
+    """
+
+    root: Path
+    files: tuple[Parts, ...]
+    left_out: Counter[str]
+    empty: tuple[str, ...]
+
+    @property
+    def tops(self) -> tuple[str, ...]:
+        """Return the folders directly below that hold images, in natural order."""
+        return tuple(dict.fromkeys(parts[0] for parts in self.files if len(parts) > 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Image:
+    """An image file: of its path's parts below `root` one names the class, those from `inner_at` on lie inside it."""
+
+    root: Path
+    parts: Parts
+    class_at: int
+    inner_at: int
+
+    @property
+    def file(self) -> Path:
+        return self.root.joinpath(*self.parts)
+
+    @property
+    def folder(self) -> str:
+        """Return the name of the class's folder."""
+        return self.parts[self.class_at]
+
+    def group(self, level: int) -> str | None:
+        """Return the name of the folder `level` levels inside the class, where there is one."""
+        position = self.inner_at + level - 1
+        return self.parts[position] if level and position < len(self.parts) - 1 else None
+
+
+Splits = dict[Split, list[_Image]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Layout:
+    """Images by split, and how they were found to be laid out."""
+
+    root: Path
+    splits: Splits
+    lines: tuple[str, ...]
+    facts: tuple[str, ...]
 
 
 def load_folder(path: Path, config: DataConfig) -> Source:
-    """Read a folder of class folders. Files without an image's suffix are left out, and counted in the warning.
+    """Read a folder of class folders. Files that are no images are left out, and counted by reason in the warning.
 
     Raises:
         UsageError: no such folder.
-        AugmentError: no class folders, an empty one, mixed sizes, too much, or classes that differ between splits.
-        CorruptFileError: an image cannot be read.
+        AugmentError: no class folders, or folders of which some look like splits and others do not.
+        CorruptFileError: a folder cannot be listed.
+        Further ones as `read_found`.
     """
-    name = f"folder:{path}"
-    if not path.is_dir():
-        raise UsageError(f"{path} is not a folder; folder:PATH takes a folder with one folder a class")
-    has_splits = (path / "train").is_dir() and (path / "test").is_dir()
-    roots = [path / "train", path / "test"] if has_splits else [path]
-    class_names = _class_names(roots[0])
-    if has_splits:
-        unknown = sorted(set(_class_names(roots[1])) - set(class_names))
-        if unknown:
-            raise AugmentError(f"{roots[1] / unknown[0]}: class {unknown[0]!r} has no folder in {roots[0]}; add one")
+    found = _layout(path)
+    splits: Splits = dict(found.splits)
+    named_test = None
+    if config.test:
+        other = _layout(Path(config.test).expanduser()).splits
+        named_test = other.get("test") or [one for of_split in other.values() for one in of_split]
+        taken = {one.file.resolve() for one in named_test}
+        splits = {split: [one for one in of if one.file.resolve() not in taken] for split, of in splits.items()}
+    roles = assign_roles(splits, config, where=str(path), describe=_described, named_test=named_test)
+    published = published_classes(path) or published_classes(found.root)
 
-    collector = ImageCollector(name=name, resize=config.resize or None)
-    labels: list[list[int]] = []
-    num_ignored = 0
-    for root in roots:
-        of_root: list[int] = []
-        for label, class_name in enumerate(class_names):
-            files, ignored = _image_files(root / class_name)
-            num_ignored += ignored
-            if not files and root == roots[0]:
-                raise AugmentError(f"{root / class_name} holds no {', '.join(sorted(IMAGE_SUFFIXES))} file; remove it")
-            check_limit(len(collector) + len(files), MAX_IMAGES, what=f"{name}: number of images")
-            for file in files:
-                collector.add(decode_image(_content(file), where=str(file)), where=str(file))
-            of_root += [label] * len(files)
-        labels.append(of_root)
+    def title(image: _Image) -> str:
+        return image.folder if published is None else published.name_of(image.folder)
 
-    facts = collector.facts() + ((f"{num_ignored} files that are no images were left out",) if num_ignored else ())
-    resized_from = collector.resized_from
-    images = collector.finish()
-    parts = [
-        LabelledImages(
-            images=part,
-            labels=np.array(of_root, np.int64),
-            rows=np.arange(len(of_root), dtype=np.int64),
-            class_names=class_names,
-        )
-        for part, of_root in zip(np.split(images, [len(labels[0])]), labels, strict=False)
-    ]
-    user = UserImages(
-        name=name, train=parts[0], test=parts[1] if has_splits else None, facts=facts, resized_from=resized_from
+    def records(images: Sequence[_Image]) -> Iterator[Record]:
+        for image in images:
+            file = image.file
+            read = partial(read_image_file, file, ground=config.ground)
+            yield Record(str(file), read, title(image), image.group(config.group_level))
+
+    return read_found(
+        Found(
+            where=f"folder:{path}",
+            base=path,
+            train=records(roles.train),
+            test=None if roles.test is None else records(roles.test),
+            class_names=None if published is None else published.with_others(title(image) for image in roles.train),
+            layout=(*found.lines, *roles.layout),
+            facts=(*found.facts, *roles.facts),
+        ),
+        config,
     )
-    return split_source(user, share=config.test_share, seed=config.test_seed)
 
 
-def _class_names(root: Path) -> tuple[str, ...]:
-    try:
-        folders = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    except OSError as error:
-        raise CorruptFileError(f"cannot list {root}: {error.strerror or error}") from error
-    if not folders:
-        raise AugmentError(f"{root} holds no class folders; put the images of each class into a folder of its own")
-    check_limit(len(folders), MAX_CLASSES, what=f"{root}: number of class folders")
-    return tuple(check_class_name(folder, where=str(root)) for folder in folders)
+def _layout(path: Path) -> _Layout:
+    """Find out where the classes are: in `path`, below folders for splits, or above them."""
+    tree, wrappers = _unwrapped(path)
+    check_limit(len(tree.files), MAX_IMAGES, what=f"{path}: number of images")
+    tops = tree.tops
+    if not tops:
+        beside = " (its images lie in no folder)" if tree.files else ""
+        advice = suggestion(path, kind="folder") or "put the images of each class into a folder of its own"
+        raise AugmentError(f"{tree.root} holds no class folders{beside}; {advice}")
+    split_of = {top: split for top in tops if (split := split_named(top)) is not None}
+    with_folders = {parts[0] for parts in tree.files if len(parts) > 2}
+    above = {top: split for top, split in split_of.items() if top in with_folders}
+    others = [top for top in tops if top not in above]
+    if above and others and not ("train" in above.values() and len(set(above.values())) > 1):
+        raise AugmentError(
+            f"{tree.root}: {next(iter(above))!r} looks like a split with class folders, {others[0]!r} beside it does "
+            "not; move one of them elsewhere"
+        )
+    if not above and len(split_of) == len(tops) and len(set(split_of.values())) > 1:
+        raise AugmentError(
+            f"{tree.root}: {', '.join(tops)} hold images, but no class folders; put the images of each class into a "
+            "folder of its own inside them"
+        )
+    left_out = tree.left_out.copy()
+    facts: list[str] = []
+    if above:
+        line = "folders for splits, class folders below them"
+        splits = _splits_above(tree, above, left_out)
+    else:
+        splits, line = _classes_above(tree, left_out, facts)
+    empty = [name for name in tree.empty if not above or name in above]
+    if empty:
+        facts.append(f"folders without an image are no classes: {', '.join(empty[:_SHOWN])}")
+    if left_out:
+        total = sum(left_out.values())
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in left_out.most_common())
+        facts.append(f"{total:,} files were left out: {reasons}")
+    return _Layout(root=tree.root, splits=splits, lines=(*wrappers, line), facts=tuple(facts))
 
 
-def _image_files(folder: Path) -> tuple[list[Path], int]:
-    if not folder.is_dir():
-        return [], 0
-    try:
-        entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
-    except OSError as error:
-        raise CorruptFileError(f"cannot list {folder}: {error.strerror or error}") from error
-    files = sorted(entry for entry in entries if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file())
-    return files, len(entries) - len(files)
+def _splits_above(tree: _Tree, above: Mapping[str, Split], left_out: Counter[str]) -> Splits:
+    splits: Splits = {}
+    for parts in tree.files:
+        if len(parts) == 1 or (parts[0] in above and len(parts) == 2):
+            left_out["images beside the class folders"] += 1
+        elif parts[0] not in above:
+            left_out[f"images in {parts[0]}/, which names no split"] += 1
+        else:
+            image = _Image(root=tree.root, parts=parts, class_at=1, inner_at=2)
+            splits.setdefault(above[parts[0]], []).append(image)
+    return splits
 
 
-def _content(file: Path) -> bytes:
-    try:
-        check_limit(file.stat().st_size, MAX_ENCODED_BYTES, what=f"{file}: size in bytes")
-        return file.read_bytes()
-    except OSError as error:
-        raise CorruptFileError(f"cannot read {file}: {error.strerror or error}") from error
+def _classes_above(tree: _Tree, left_out: Counter[str], facts: list[str]) -> tuple[Splits, str]:
+    images = [_Image(root=tree.root, parts=parts, class_at=0, inner_at=1) for parts in tree.files if len(parts) > 1]
+    if len(images) < len(tree.files):
+        left_out["images beside the class folders"] += len(tree.files) - len(images)
+    inside = {image.parts[1] if len(image.parts) > 2 else "" for image in images}
+    split_of = {name: split_named(name) for name in inside}
+    if None not in split_of.values() and "train" in split_of.values() and len(set(split_of.values())) > 1:
+        splits: Splits = {}
+        for image in images:
+            split = split_of[image.parts[1]]
+            if split is not None:
+                splits.setdefault(split, []).append(replace(image, inner_at=2))
+        return splits, "class folders, folders for splits below them"
+    named = sorted(name for name, split in split_of.items() if split is not None)
+    if named:
+        facts.append(f"folders named {', '.join(named[:_SHOWN])} inside classes were read as parts of their class")
+    return {"train": images}, "class folders" + (", with folders inside" if inside != {""} else "")
+
+
+def _unwrapped(path: Path) -> tuple[_Tree, list[str]]:
+    """List a folder; where all it holds is one folder with folders inside, as archives unpack, list that one."""
+    if not path.is_dir():
+        advice = suggestion(path, kind="folder")
+        raise UsageError(f"{path} is not a folder; {advice or TAKES}")
+    tree = _listed(path)
+    lines = []
+    for _ in range(_MAX_WRAPPERS):
+        depths = {len(parts) for parts in tree.files}
+        if len(tree.tops) != 1 or 1 in depths or max(depths) == 2 or split_named(tree.tops[0]) is not None:
+            break
+        top = tree.tops[0]
+        lines.append(f"{top}/ is all that {tree.root.name}/ holds: it was read")
+        tree = replace(_listed(tree.root / top), left_out=tree.left_out)
+    return tree, lines
+
+
+def _listed(root: Path) -> _Tree:
+    """List what lies below a folder: folders, which are classes, in natural order, files inside them by name."""
+    files: list[Parts] = []
+    left_out: Counter[str] = Counter()
+    tops: list[str] = []
+    entered: set[Path] = set()
+    pending: list[Parts] = [()]
+    while pending:
+        parts = pending.pop()
+        folder = root.joinpath(*parts)
+        try:
+            resolved = folder.resolve()
+            if resolved in entered:
+                left_out["links to a folder that was read already"] += 1
+                continue
+            entered.add(resolved)
+            with os.scandir(folder) as entries:
+                ordered = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            raise CorruptFileError(f"cannot list {folder}: {error.strerror or error}") from error
+        folders: list[str] = []
+        for entry in ordered:
+            if entry.name.startswith(".") or entry.name == "__MACOSX":
+                continue
+            if entry.is_dir():
+                folders.append(entry.name)
+            elif not entry.is_file():
+                left_out["dangling links" if entry.is_symlink() else "special files"] += 1
+            elif Path(entry.name).suffix.lower() in IMAGE_SUFFIXES:
+                files.append((*parts, entry.name))
+            else:
+                left_out[f"{Path(entry.name).suffix.lower()} files" if "." in entry.name else "other files"] += 1
+        folders.sort(key=natural_key)
+        tops = tops if parts else folders
+        pending += [(*parts, name) for name in reversed(folders)]
+    with_images = {parts[0] for parts in files if len(parts) > 1}
+    empty = tuple(top for top in tops if top not in with_images)
+    return _Tree(root=root, files=tuple(files), left_out=left_out, empty=empty)
+
+
+def _described(images: Sequence[_Image]) -> str:
+    """Return the folder of a split, where it has one, and how many classes and images there are."""
+    if not images:
+        return "no images"
+    folders = {image.parts[0] for image in images} if images[0].class_at else set()
+    named = f"{', '.join(sorted(folders))}/, " if folders else ""
+    return f"{named}{len({image.folder for image in images}):,} classes, {len(images):,} images"

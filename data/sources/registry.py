@@ -1,8 +1,11 @@
-"""Where labelled images come from: a registry of names, and the user's own by `parquet:PATH` and `folder:PATH`."""
+"""Where labelled images come from: data sets with names, and the user's own by `KIND:PATH`.
+
+What reads them is imported when it is needed: looking at a folder takes neither torch nor torchvision nor PyArrow.
+"""
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -10,13 +13,11 @@ import platformdirs
 
 from data.base.errors import SourceUnavailableError, UsageError
 from data.config import DEFAULT_DATASET, DataConfig
-from data.sources.digits import load_sklearn_digits
-from data.sources.folder import load_folder
+from data.sources.advice import kind_of_file, suggestion
 from data.sources.mnist_family import FAMILIES, load_family, load_usps, usps_is_present
-from data.sources.parquet import load_parquet
 from data.sources.source import Source
 
-__all__ = ["KnownDataset", "Source", "cache_directory", "known_datasets", "load_source"]
+__all__ = ["KINDS", "Kind", "KnownDataset", "Source", "cache_directory", "known_datasets", "load_source"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,59 @@ class KnownDataset:
     description: str
     is_present: bool
 
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A form in which users have data sets of their own."""
+
+    description: str
+    load: Callable[[Path, DataConfig], Source]
+
+
+def _load_parquet(path: Path, config: DataConfig) -> Source:
+    from data.sources.parquet import load_parquet
+
+    return load_parquet(path, config)
+
+
+def _load_arrow(path: Path, config: DataConfig) -> Source:
+    from data.sources.arrow import load_arrow
+
+    return load_arrow(path, config)
+
+
+def _load_folder(path: Path, config: DataConfig) -> Source:
+    from data.sources.folder import load_folder
+
+    return load_folder(path, config)
+
+
+def _load_npz(path: Path, config: DataConfig) -> Source:
+    from data.sources.npz import load_npz
+
+    return load_npz(path, config)
+
+
+def _load_csv(path: Path, config: DataConfig) -> Source:
+    from data.sources.csv import load_csv
+
+    return load_csv(path, config)
+
+
+def _load_idx(path: Path, config: DataConfig) -> Source:
+    from data.sources.idx import load_idx
+
+    return load_idx(path, config)
+
+
+KINDS: Mapping[str, Kind] = {
+    "folder": Kind(description="one folder a class, image files inside; splits by folders", load=_load_folder),
+    "parquet": Kind(description="Parquet: a file, a folder in Hugging Face's layout, a pattern", load=_load_parquet),
+    "arrow": Kind(description="Arrow: what Hugging Face's save_to_disk wrote", load=_load_arrow),
+    "npz": Kind(description="a NumPy archive with MedMNIST's or Keras's names", load=_load_npz),
+    "csv": Kind(description="a table of a label and pixels (Kaggle), or a label and a file's name", load=_load_csv),
+    "idx": Kind(description="IDX files as MNIST has them: a folder, or the beginning of their names", load=_load_idx),
+}
 
 _DESCRIPTIONS = {
     "mnist": "handwritten digits, 28x28, 60,000 + 10,000",
@@ -61,7 +115,7 @@ def load_source(dataset: DataConfig | str) -> Source:
     """Load a data set; `auto` is MNIST where it can be had and scikit-learn's digits elsewhere.
 
     Args:
-        dataset: its name, `parquet:PATH` or `folder:PATH`, alone or with the configuration of how to read it.
+        dataset: its name or `KIND:PATH`, alone or with the configuration of how to read it.
 
     Raises:
         UsageError: no such data set, or not readable with these options.
@@ -71,11 +125,10 @@ def load_source(dataset: DataConfig | str) -> Source:
     """
     config = DataConfig(dataset=dataset) if isinstance(dataset, str) else dataset
     kind, separator, path = config.dataset.partition(":")
-    if separator and kind in ("parquet", "folder"):
-        if not path or "\0" in path:
+    if separator and kind in KINDS:
+        if not path or "\0" in path + config.test:
             raise UsageError(f"{config.dataset!r} names no path; write {kind}:PATH")
-        load = load_parquet if kind == "parquet" else load_folder
-        return load(Path(path).expanduser(), config)
+        return KINDS[kind].load(Path(path).expanduser(), config)
     if config.dataset == DEFAULT_DATASET:
         return _mnist_or_digits()
     return _named_loader(config.dataset)()
@@ -85,9 +138,15 @@ def _mnist_or_digits() -> Source:
     try:
         return load_family("mnist", cache_directory())
     except SourceUnavailableError as error:
-        digits = load_sklearn_digits()
+        digits = _digits()
         warning = f"MNIST is not available, so this study uses scikit-learn's digits (8x8) instead: {error}"
-        return Source(name=digits.name, train=digits.train, test=digits.test, warning=warning, held_out=True)
+        return replace(digits, warning=warning)
+
+
+def _digits() -> Source:
+    from data.sources.digits import load_sklearn_digits
+
+    return load_sklearn_digits()
 
 
 def _named_loader(name: str) -> Callable[[], Source]:
@@ -96,10 +155,15 @@ def _named_loader(name: str) -> Callable[[], Source]:
     if name == "usps":
         return lambda: load_usps(cache_directory())
     if name == "digits":
-        return load_sklearn_digits
+        return _digits
+    path = Path(name).expanduser()
+    if "\0" not in name and path.exists():
+        kind = kind_of_file(path)
+        advice = f"write {kind}:{name}" if kind else suggestion(path, kind="") or "write KIND:PATH"
+        raise UsageError(f"{name!r} is a path; {advice}")
     close = get_close_matches(name, _DESCRIPTIONS, n=1)
     meant = f"; did you mean {close[0]!r}?" if close else ""
     raise UsageError(
         f"unknown dataset {name!r}{meant}; known are {', '.join(_DESCRIPTIONS)}, {DEFAULT_DATASET}, "
-        "parquet:PATH and folder:PATH"
+        f"and {', '.join(f'{kind}:PATH' for kind in KINDS)}"
     )

@@ -1,14 +1,18 @@
 """What a source gives, and the test split that is held out where the data set has none."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from data.base.errors import AugmentError
 from data.base.limits import MAX_CLASSES, MIN_CLASSES
+from data.base.names import unified_name
 from data.base.randomness import numpy_stream
+from data.copies import blankness, kept_together, near_copies
 from data.images import LabelledImages, identities
+
+_SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,11 +20,14 @@ class Source:
     """A data set ready for a study.
 
     Attributes:
-        name: the data set that was really loaded.
+        name: the data set that was really loaded; of a path only the last part, so that it may be published.
         warning: what the reader of a report must know about how it was chosen or read, or "".
         resized_from: (height, width) of the images before they were resized by rule, or None.
         held_out: whether the test split was drawn from the data set's only split.
         verified: whether the files' digests were compared with published ones.
+        notes: what `warning` says, one by one.
+        layout: how the data set was found to be laid out, and which part went where; a line each.
+        left_out: images that were left out as bad, each with its reason.
     """
 
     name: str
@@ -30,23 +37,71 @@ class Source:
     resized_from: tuple[int, int] | None = None
     held_out: bool = False
     verified: bool = False
+    notes: tuple[str, ...] = ()
+    layout: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 def hold_out(
-    labels: npt.NDArray[np.int64], *, share: float, seed: int
+    labels: npt.NDArray[np.int64], *, share: float, seed: int, units: npt.NDArray[np.int64] | None = None
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Split row numbers into train and test, stratified by class, each ordered.
 
-    Every class keeps at least one image for training; a class with two images or more gives at least one to the test.
+    Every class keeps at least one image for training; a class with two images or more gives at least one to the test,
+    where its units allow it.
+
+    Args:
+        units: (N,) ids of what is never divided, such as a patient's images; None: each image is its own.
     """
     rng = numpy_stream(seed, "held-out test split")
+    if units is not None and len(np.unique(units)) < len(units):
+        is_test = _whole_units(labels, units, share=share, rng=rng)
+        return np.flatnonzero(~is_test).astype(np.int64), np.flatnonzero(is_test).astype(np.int64)
     test: list[npt.NDArray[np.int64]] = []
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
-        count = min(max(1, round(share * len(rows))), len(rows) - 1)
-        test.append(rng.choice(rows, count, replace=False))
+        test.append(rng.choice(rows, _wanted(len(rows), share), replace=False))
     test_rows = np.sort(np.concatenate(test)).astype(np.int64)
     return np.setdiff1d(np.arange(len(labels), dtype=np.int64), test_rows), test_rows
+
+
+def _wanted(count: int, share: float) -> int:
+    """Return how many of a class's images are tested on: at least one, and not all."""
+    return min(max(1, round(share * count)), count - 1)
+
+
+def _whole_units(
+    labels: npt.NDArray[np.int64], units: npt.NDArray[np.int64], *, share: float, rng: np.random.Generator
+) -> npt.NDArray[np.bool_]:
+    """Choose whole units in random order, each if it fits into what is still wanted of all its classes.
+
+    A class that came away empty then gives its smallest unit, if every class keeps an image for training.
+    """
+    totals = np.bincount(labels)
+    open_places = np.array([_wanted(int(total), share) if total else 0 for total in totals])
+    taken = np.zeros_like(totals)
+    _, unit_of = np.unique(units, return_inverse=True)
+    order = np.argsort(unit_of, kind="stable")
+    rows_of = np.split(order, np.flatnonzero(np.diff(unit_of[order])) + 1)
+    classes_of = [np.unique(labels[rows], return_counts=True) for rows in rows_of]
+    is_test = np.zeros(len(labels), np.bool_)
+    for unit in rng.permutation(len(rows_of)):
+        classes, counts = classes_of[unit]
+        if (taken[classes] + counts <= open_places[classes]).all():
+            taken[classes] += counts
+            is_test[rows_of[unit]] = True
+    for label in np.flatnonzero((taken == 0) & (totals > 1)):
+        fitting = [
+            unit
+            for unit, (classes, counts) in enumerate(classes_of)
+            if label in classes and not is_test[rows_of[unit][0]] and (taken[classes] + counts < totals[classes]).all()
+        ]
+        if fitting:
+            unit = min(fitting, key=lambda unit: len(rows_of[unit]))
+            classes, counts = classes_of[unit]
+            taken[classes] += counts
+            is_test[rows_of[unit]] = True
+    return is_test
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,64 +109,117 @@ class UserImages:
     """A user's data set as read, before it is split.
 
     Attributes:
+        name: as it may be published.
+        where: as it was given, for messages.
         train: all images, or those of the train split where `test` is given.
         test: the data set's own test split, or None.
         facts: what the reader of a report must know about how it was read.
         resized_from: (height, width) of the images before they were resized, or None.
+        layout, left_out: see `Source`.
     """
 
     name: str
+    where: str
     train: LabelledImages
     test: LabelledImages | None
     facts: tuple[str, ...]
     resized_from: tuple[int, int] | None
+    layout: tuple[str, ...] = field(default=())
+    left_out: tuple[str, ...] = field(default=())
 
 
 def split_source(user: UserImages, *, share: float, seed: int) -> Source:
     """Make a source of a user's images: the given test split, or a share of every class held out by `seed`.
 
+    Identical images and those of one group are never divided by it.
+
     Raises:
-        AugmentError: too few or too many classes, a class without training images, or nothing to test on.
+        AugmentError: too few or too many classes, a class without training images, nothing to test on, or all images
+            are one and the same.
     """
-    check_classes(user.name, user.train)
-    notes = list(user.facts)
+    check_classes(user.where, user.train)
+    blank = blankness(user.train)
+    if blank.startswith("all "):
+        raise AugmentError(
+            f"{user.where}: {blank}; look at the files (if they are transparent, try --set data.alpha_ground=black)"
+        )
+    notes = [f"THE IMAGES ARE NEARLY BLANK: {blank}"] if blank else []
+    notes += user.facts
     train, test = user.train, user.test
     if test is None:
-        train_rows, test_rows = hold_out(train.labels, share=share, seed=seed)
-        notes.append(f"{len(test_rows):,} of {len(train):,} images are held out for testing (seed {seed})")
+        units = kept_together(train)
+        train_rows, test_rows = hold_out(train.labels, share=share, seed=seed, units=units)
+        together = ""
+        if len(np.unique(units)) < len(units):
+            kept = "identical images" if train.groups is None else "each group and identical images"
+            together = f", {kept} kept together"
+        notes.append(f"{len(test_rows):,} of {len(train):,} images are held out for testing (seed {seed}{together})")
         train, test = train.take(train_rows), train.take(test_rows)
     if not len(test):
-        raise AugmentError(f"{user.name}: no images are left to test on; add images or a test split")
-    in_train = set(identities(train))
-    repeated = sum(identity in in_train for identity in identities(test))
-    if repeated:
-        notes.append(f"{repeated:,} test images are in the train split too: the measured accuracy is too high")
+        raise AugmentError(f"{user.where}: no images are left to test on; add images or a test split")
+    notes += _crossing(train, test)
     untested = [repr(train.class_names[label]) for label in np.flatnonzero(test.class_counts() == 0)]
     if untested:
-        others = f" and {len(untested) - 5} others" if len(untested) > 5 else ""
-        notes.append(f"there is no test image of class {', '.join(untested[:5])}{others}")
+        others = f" and {len(untested) - _SHOWN} others" if len(untested) > _SHOWN else ""
+        notes.append(f"there is no test image of class {', '.join(untested[:_SHOWN])}{others}")
+    notes += _alike_names(train.class_names)
     return Source(
         name=user.name,
         train=train,
         test=test,
         warning="; ".join(notes),
+        notes=tuple(notes),
         resized_from=user.resized_from,
         held_out=user.test is None,
+        layout=user.layout,
+        left_out=user.left_out,
     )
 
 
-def check_classes(name: str, images: LabelledImages) -> None:
+def _crossing(train: LabelledImages, test: LabelledImages) -> list[str]:
+    """Return what is in both splits and makes the test too easy."""
+    notes = []
+    in_train = set(identities(train))
+    repeated = sum(identity in in_train for identity in identities(test))
+    if repeated:
+        notes.append(f"{repeated:,} test images are in the train split too: the measured accuracy is too high")
+    near = near_copies(train, test)
+    if near.count and near.example is not None:
+        among = "" if near.looked_at == len(test) else f" of {near.looked_at:,} looked at"
+        test_row, train_row = near.example
+        notes.append(
+            f"{near.count:,} test images{among} are nearly the same as a train image, such as test row {test_row} and "
+            f"train row {train_row}: the measured accuracy may be too high"
+        )
+    if train.groups is not None and test.groups is not None:
+        both = np.intersect1d(train.groups[train.groups >= 0], test.groups[test.groups >= 0])
+        if len(both):
+            notes.append(f"{len(both):,} groups have images in both splits: the measured accuracy may be too high")
+    return notes
+
+
+def _alike_names(class_names: tuple[str, ...]) -> list[str]:
+    """Return a note on classes whose names differ in case only."""
+    first_of: dict[str, str] = {}
+    for name in class_names:
+        other = first_of.setdefault(unified_name(name).casefold(), name)
+        if other != name:
+            return [f"classes {other!r} and {name!r} differ in case only: if they are one, give them one name"]
+    return []
+
+
+def check_classes(where: str, images: LabelledImages) -> None:
     """Make sure that a study can be made of these classes.
 
     Raises:
-        AugmentError: fewer than 2 or more than 100 classes, or a class without images.
+        AugmentError: fewer than 2 or more than 1,000 classes, or a class without images.
     """
     if not MIN_CLASSES <= images.num_classes <= MAX_CLASSES:
         raise AugmentError(
-            f"{name} has {images.num_classes} classes; {MIN_CLASSES} to {MAX_CLASSES} are supported (is the label "
+            f"{where} has {images.num_classes:,} classes; {MIN_CLASSES} to {MAX_CLASSES:,} are supported (is the label "
             "column the right one?)"
         )
     counts = images.class_counts()
     if counts.min() == 0:
         missing = images.class_names[int(counts.argmin())]
-        raise AugmentError(f"{name}: class {missing!r} has no image to train on; add some or remove the class")
+        raise AugmentError(f"{where}: class {missing!r} has no image to train on; add some or leave the class out")

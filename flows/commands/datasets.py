@@ -12,15 +12,16 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from data.base.files import write_atomically
+from data.base.files import write_atomically, write_text
 from data.inspection import Inspection, example_grid, inspect_source
-from data.sources.registry import cache_directory, known_datasets, load_source
+from data.sources.registry import KINDS, cache_directory, known_datasets, load_source
 from data.sources.source import Source
 from flows.commands.console import output_console
-from flows.study.config import validate_config
+from flows.study.config import resolve_config
 
 TERMINAL_CLASSES, TERMINAL_SIDE = 10, 16
 PNG_COLUMNS, PNG_ZOOM = 12, 3
+SHOWN_CLASSES, SHOWN_LEFT_OUT = 60, 20
 _SHADES = " .:-=+*#%@"
 
 
@@ -31,25 +32,37 @@ def datasets() -> None:
     for known in known_datasets():
         here = "[green]yes[/]" if known.is_present else "[dim]fetched on first use[/]"
         table.add_row(f"[bold]{known.name}[/]", here, known.description)
-    table.add_row("[bold]parquet:PATH[/]", "", "your own: a Parquet file, or a folder in Hugging Face's layout")
-    table.add_row("[bold]folder:PATH[/]", "", "your own: one folder a class, PNG, JPEG, BMP or WEBP files inside")
+    for name, kind in KINDS.items():
+        table.add_row(f"[bold]{name}:PATH[/]", "", f"your own: {kind.description}")
     console.print(table)
     console.print(f"\nfiles are kept in {escape(str(cache_directory()))} (AUGMENT_DATA names another place)")
 
 
 def inspect(
-    dataset: Annotated[str, typer.Argument(help="a name that `augment datasets` lists, parquet:PATH or folder:PATH")],
+    dataset: Annotated[str, typer.Argument(help="a name that `augment datasets` lists, or KIND:PATH")],
     output: Annotated[Path | None, typer.Option(help="write the picture grid as PNG instead of showing it")] = None,
-    image_column: Annotated[str, typer.Option(help="parquet: column of the images")] = "image",
-    label_column: Annotated[str, typer.Option(help="parquet: column of the labels")] = "label",
-    resize: Annotated[int, typer.Option(help="parquet, folder: side in pixels that all images get; 0 keeps it")] = 0,
+    image_column: Annotated[str | None, typer.Option(help="parquet, arrow, csv: column of the images")] = None,
+    label_column: Annotated[str | None, typer.Option(help="parquet, arrow, csv: column of the labels")] = None,
+    resize: Annotated[int | None, typer.Option(help="side in pixels that all images get; 0 keeps it")] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="any key of data, as `augment run` takes it: data.bits=12; may be repeated"),
+    ] = None,
+    left_out: Annotated[Path | None, typer.Option(help="write the list of bad images that were left out")] = None,
 ) -> None:
-    """Show what a data set holds: classes, sizes, duplicates, examples, and the regimes that it supports."""
+    """Show what a data set holds and how it was read: splits, what was left out, classes, copies, examples, regimes."""
     console = output_console()
     options = {"dataset": dataset, "image_column": image_column, "label_column": label_column, "resize": resize}
-    source = load_source(validate_config({"data": options}).data)
+    config = resolve_config(
+        preset_name="quick",
+        file=None,
+        options={f"data.{key}": value for key, value in options.items()},
+        assignments=assignments or [],
+    )
+    source = load_source(config.data)
     facts = inspect_source(source)
-    _print_summary(console, source)
+    _print_summary(console, source, facts)
+    _print_left_out(console, source, left_out)
     console.print(_class_table(source, facts))
     _print_findings(console, facts)
     if output is not None:
@@ -87,26 +100,48 @@ def shades(picture: npt.NDArray[np.uint8]) -> Text:
     return Text("".join("".join(_SHADES[level] for level in line) + "\n" for line in levels.tolist()), no_wrap=True)
 
 
-def _print_summary(console: Console, source: Source) -> None:
+def _print_summary(console: Console, source: Source, facts: Inspection) -> None:
     channels, height, width = source.train.shape
     colour = "grayscale" if channels == 1 else "RGB"
     verified = ", files verified by their published digests" if source.verified else ""
     console.print(
         f"[bold]{escape(source.name)}[/]: {len(source.train):,} images to train on, {len(source.test):,} to test on, "
-        f"{height}x{width} {colour}, {source.train.num_classes} classes{verified}",
+        f"{height}x{width} {colour}, values {facts.values[0]} to {facts.values[1]}, "
+        f"{source.train.num_classes:,} classes{verified}",
         highlight=False,
     )
+    for line in source.layout:
+        console.print(f"  {escape(line)}", highlight=False)
+    if facts.blankness and not any(facts.blankness in note for note in source.notes):
+        console.print(f"[bold black on yellow] WARNING [/] [yellow]{escape(facts.blankness)}[/]", highlight=False)
+    for note in source.notes or filter(None, [source.warning]):
+        console.print(f"[yellow]note:[/] {escape(note)}", highlight=False)
     console.print(f"SHA-256 of the train split: {source.train.digest()}", highlight=False)
-    if source.warning:
-        console.print(f"[yellow]note:[/] {escape(source.warning)}", highlight=False)
+
+
+def _print_left_out(console: Console, source: Source, file: Path | None) -> None:
+    """Print the first bad images that were left out, or write all of them to `file`."""
+    if file is not None:
+        write_text(file, "".join(f"{line}\n" for line in source.left_out))
+        console.print(f"{len(source.left_out):,} bad images are listed in {escape(str(file))}", highlight=False)
+        return
+    for line in source.left_out[:SHOWN_LEFT_OUT]:
+        console.print(f"  left out: {escape(line)}", highlight=False)
+    if len(source.left_out) > SHOWN_LEFT_OUT:
+        rest = len(source.left_out) - SHOWN_LEFT_OUT
+        console.print(f"  and {rest:,} more (--left-out FILE lists all)", highlight=False)
 
 
 def _class_table(source: Source, facts: Inspection) -> Table:
     table = Table("class", box=None, pad_edge=False)
     for title in ("train", "test"):
         table.add_column(title, justify="right")
-    for name, train, test in zip(source.train.class_names, facts.train_counts, facts.test_counts, strict=True):
+    rows = list(zip(source.train.class_names, facts.train_counts, facts.test_counts, strict=True))
+    for name, train, test in rows[:SHOWN_CLASSES]:
         table.add_row(escape(name), f"{train:,}", f"{test:,}")
+    if len(rows) > SHOWN_CLASSES:
+        more_train, more_test = sum(facts.train_counts[SHOWN_CLASSES:]), sum(facts.test_counts[SHOWN_CLASSES:])
+        table.add_row(f"… {len(rows) - SHOWN_CLASSES:,} more classes", f"{more_train:,}", f"{more_test:,}")
     return table
 
 
@@ -116,6 +151,16 @@ def _print_findings(console: Console, facts: Inspection) -> None:
         f"{facts.duplicates_across:,} test images that are in train too",
         highlight=False,
     )
+    near = facts.near_copies
+    example = f", such as test row {near.example[0]} and train row {near.example[1]}" if near.example else ""
+    console.print(
+        f"near copies: {near.count:,} of {near.looked_at:,} test images looked at are nearly a train image{example} "
+        "(saved anew, brighter or darker; crops and mirrored images are not looked for)",
+        highlight=False,
+    )
+    if facts.groups is not None:
+        train, test, both = facts.groups
+        console.print(f"groups: {train:,} in train, {test:,} in test, {both:,} in both", highlight=False)
     if facts.contradictions:
         console.print(f"[yellow]note:[/] {facts.contradictions:,} images occur with different labels", highlight=False)
     regimes = ", ".join(str(value) for value, _ in facts.regimes)

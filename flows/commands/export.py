@@ -68,6 +68,7 @@ def export(
         typer.Option(min=0, max=1, help="with --run: keep samples that a classifier of the subset finds this likely"),
     ] = None,
     mix_real: Annotated[bool, typer.Option("--mix-real", help="add the real images, marked synthetic = false")] = False,
+    title: Annotated[str, typer.Option(help="of the data set, in card and metadata; default: after the source")] = "",
     seed: Annotated[int, typer.Option(min=0, help="of the samples")] = 0,
     shard_size: Annotated[int, typer.Option(min=1, help="synthetic images a shard")] = SHARD_SIZE,
     workers: Annotated[int, typer.Option(min=0, help="threads; 0 takes all cores; changes no byte")] = 0,
@@ -101,6 +102,7 @@ def export(
             class_counts=counts,
             confidence=confidence,
             real=choice.subset(needed_for="--mix-real") if mix_real else None,
+            title=title,
             workers=workers or os.cpu_count() or 1,
         )
         last: list[ExportProgress] = []

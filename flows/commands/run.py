@@ -11,7 +11,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from data.base.errors import AugmentError, UsageError
-from data.regimes import regime_of
 from evaluation.arms import HEADLINE_ARM
 from evaluation.gains import Gain
 from evaluation.reporting.history import update_history
@@ -142,8 +141,8 @@ def grown(study: StudyConfig, *, replicates: int | None, regimes: str | None) ->
             raise UsageError(f"the run has {study.num_replicates} replicates already; ask for more of them")
         tree["replicates"] = replicates
     if regimes is not None:
-        added = validate_config({"data": {"images_per_class": regimes}}).regimes
-        tree["data"]["images_per_class"] = list(dict.fromkeys([*study.regimes, *added]))
+        added = validate_config({"data": {"images_per_class": regimes}}).regime_values
+        tree["data"]["images_per_class"] = list(dict.fromkeys([*study.regime_values, *added]))
     return validate_config(tree)
 
 
@@ -184,7 +183,7 @@ def run_study(
     if source.warning:
         console.print(f"[bold black on yellow] WARNING [/] [yellow]{escape(source.warning)}[/]", highlight=False)
     study = resolve_study(study, source)
-    regimes = ", ".join(regime_of(value).title for value in study.regimes)
+    regimes = ", ".join(regime.title for regime in study.regimes)
     many = "replicates until decided" if until is not None else f"{study.replicates} replicates"
     console.print(
         f"[bold]augmentation study[/] of {escape(source.name)}: {escape(regimes)}; {many}, seed {study.seed}, in "
@@ -221,7 +220,7 @@ def print_report(report: StudyReport, store: RunStore, *, console: Console) -> N
     for regime in report.regimes:
         console.print(escape(regime.sentence), highlight=False, soft_wrap=True)
         if regime.needed is not None:
-            more = f" (augment run --resume {store.location} --until-decided)"
+            more = f" (augment run --resume {store.location} --until-decided)" if regime.needed.fewest else ""
             console.print(escape(f"  {needed_sentence(regime.needed)}{more}"), highlight=False, soft_wrap=True)
         if regime.labels_worth is not None:
             console.print(escape(f"  {worth_sentence(regime.labels_worth)}"), highlight=False, soft_wrap=True)

@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_valid
 from data.base.device import DeviceChoice, Precision
 from data.base.errors import UsageError
 from data.config import DataConfig, ImagesPerClass
+from data.regimes import Regime, regime_of
 from evaluation.config import ClassifierConfig
 from evaluation.protocol import EvaluationConfig
 from gan.config import GanConfig, SamplingConfig
@@ -75,7 +76,7 @@ class StudyConfig(BaseModel, frozen=True, extra="forbid"):
     seed: int = Field(default=0, ge=0)
     replicates: PositiveInt | Literal["auto"] = Field(
         default="auto",
-        description=f"how often each regime is repeated; auto: {FRESH_REPLICATES} fresh draws, or each fold once",
+        description=f"how often each regime is repeated; auto: {FRESH_REPLICATES} fresh draws, or each fold twice",
     )
     first_replicate: int = Field(default=0, ge=0, description="number of the first one: others are other draws")
     data: DataConfig = DataConfig()
@@ -94,7 +95,16 @@ class StudyConfig(BaseModel, frozen=True, extra="forbid"):
         return int(self.replicates)
 
     @property
-    def regimes(self) -> tuple[ImagesPerClass, ...]:
+    def regimes(self) -> tuple[Regime, ...]:
+        """How much labelled data the study is about, once "auto" is decided.
+
+        Raises:
+            ValueError: it is still "auto".
+        """
+        return tuple(regime_of(value, order=self.data.long_tail_order) for value in self.regime_values)
+
+    @property
+    def regime_values(self) -> tuple[ImagesPerClass, ...]:
         """The values of `data.images_per_class`, once "auto" is decided.
 
         Raises:
@@ -118,7 +128,7 @@ def preset(name: PresetName) -> StudyConfig:
     strong = EvaluationConfig(classifier=ClassifierConfig(steps=1200, width=32))
     if name == "standard":
         regimes = DataConfig(images_per_class=(10, 50, 100, 500))
-        return StudyConfig(replicates=10, data=regimes, gan=GanConfig(steps=1500), evaluation=strong)
+        return StudyConfig(replicates=10, data=regimes, gan=GanConfig(steps=2000), evaluation=strong)
     return StudyConfig(
         replicates=20,
         data=DataConfig(images_per_class=(10, 50, 100, 500, "all")),

@@ -5,11 +5,12 @@ from functools import lru_cache
 from data.base.errors import UsageError
 from data.config import DataConfig
 from data.design import Design, OneDataSet, design_of, resolve_images_per_class
-from data.regimes import regime_of
 from data.sources.registry import load_source
 from data.sources.source import Source
 from evaluation.arms import MORE_LABELS
 from flows.study.config import FRESH_REPLICATES, StudyConfig
+
+REPEATS = 2  # of the folds, by default: with one, nothing tells the errors of folds and of test images apart
 
 Designs = dict[str, Design]
 """Name of a regime to its design."""
@@ -27,8 +28,7 @@ def designs_of(config: StudyConfig, source: Source) -> Designs:
     Raises:
         UsageError: the data cannot fill a regime, or cannot be divided into folds.
     """
-    regimes = [regime_of(value) for value in config.regimes]
-    return {regime.name: design_of(source, regime, config.data, seed=config.seed) for regime in regimes}
+    return {regime.name: design_of(source, regime, config.data, seed=config.seed) for regime in config.regimes}
 
 
 @lru_cache(maxsize=4)
@@ -51,7 +51,7 @@ def resolve_study(config: StudyConfig, source: Source) -> StudyConfig:
     folds = [design.folds for design in designs.values() if isinstance(design, OneDataSet)]
     if config.replicates == "auto":
         fresh = len(folds) < len(regimes)
-        wanted = FRESH_REPLICATES if fresh else max(folds)
+        wanted = FRESH_REPLICATES if fresh else REPEATS * max(folds)
     else:
         wanted = config.replicates
     most = max(folds, default=1)

@@ -21,7 +21,7 @@ from data.base.errors import AugmentError, CorruptFileError, UsageError
 from data.base.files import digest_json, read_json, read_model, read_record, write_json, write_text
 from data.base.names import safe_file_name
 from data.design import Design, OneDataSet
-from data.regimes import Regime, regime_of
+from data.regimes import Regime
 from data.sources.registry import Source
 from evaluation.facts import DatasetFacts, DesignFacts, Looks
 from flows.study.config import ComputeConfig, StudyConfig, to_toml, validate_config
@@ -80,11 +80,10 @@ class Cell:
 
 def study_cells(config: StudyConfig, run_directory: Path) -> list[Cell]:
     """Return all cells of a study, in order; a regime that a look has decided gets no more."""
-    regimes = [regime_of(images_per_class) for images_per_class in config.regimes]
     looks = looks_at(run_directory)
     return [
         Cell(run_directory, regime, replicate)
-        for regime in regimes
+        for regime in config.regimes
         for replicate in range(
             config.first_replicate,
             config.first_replicate + looks.replicates_of(regime.name, wanted=config.num_replicates),
@@ -211,7 +210,7 @@ def grows_from(before: StudyConfig, now: StudyConfig) -> bool:
     """Tell whether a study is another one with more replicates, regimes or classifier seeds, and nothing else."""
     more = (
         now.num_replicates >= before.num_replicates
-        and set(now.regimes) >= set(before.regimes)
+        and set(now.regime_values) >= set(before.regime_values)
         and now.evaluation.classifier_seeds >= before.evaluation.classifier_seeds
     )
     return more and _without_size(now) == _without_size(before)

@@ -15,7 +15,6 @@ from data.base.device import Compute
 from data.base.errors import UsageError
 from data.base.files import digest_file, read_model, write_json, write_text
 from data.parquet import read_subset
-from data.regimes import regime_of
 from data.sources.source import Source
 from evaluation.arms import check_arms
 from evaluation.facts import CellFacts
@@ -123,7 +122,7 @@ def opened_study(store: RunStore, config: StudyConfig, *, keep_old_stages: bool 
     designs = study_designs(config)
     check_arms(
         config.evaluation,
-        regimes=[regime_of(value).wanted(source.train) for value in config.regimes],
+        regimes=[regime.wanted(source.train) for regime in config.regimes],
         images_per_class=config.sampling.images_per_class,
     )
     with store.owned(), store.workspace() as directory:

@@ -73,7 +73,7 @@ def test_pool_and_test_of_a_replicate_make_the_data_set_and_share_no_image():
 
 
 def test_folds_hold_as_much_of_every_class():
-    design = of("all", source((50, 25)))
+    design = of("all", source((50, 25)), folds=5)
     assert all(list(design.split(fold).test.class_counts()) == [10, 5] for fold in range(5))
 
 
@@ -155,5 +155,5 @@ def test_more_images_per_class_than_the_folds_hold_are_refused():
 
 def test_drawn_share_is_told():
     assert of(6, source()).drawn_share == pytest.approx(0.1)
-    assert of("all", source()).drawn_share == pytest.approx(0.8)
+    assert of("all", source()).drawn_share == pytest.approx(0.75)
     assert has_fresh_draws(source(), regime_of(6))

@@ -1,26 +1,11 @@
 import dataclasses
+import hashlib
 import pickle
 
 import numpy as np
 import pytest
-import torch
 
 from data.images import identities
-from data.tensors import to_pixels, to_unit_range
-
-
-def test_pixels_survive_the_range_of_tanh():
-    pixels = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
-    assert np.array_equal(to_pixels(to_unit_range(pixels)), pixels)
-
-
-def test_the_range_is_minus_one_to_one():
-    unit = to_unit_range(np.array([0, 255], np.uint8).reshape(1, 1, 1, 2))
-    assert unit.tolist() == [[[[-1.0, 1.0]]]]
-
-
-def test_values_outside_the_range_are_clamped():
-    assert to_pixels(torch.tensor([-3.0, 3.0]).view(1, 1, 1, 2)).ravel().tolist() == [0, 255]
 
 
 def test_class_counts(striped):
@@ -29,6 +14,20 @@ def test_class_counts(striped):
 
 def test_take_keeps_row_numbers(striped):
     assert striped.take(np.array([5, 3])).rows.tolist() == [5, 3]
+
+
+def test_take_keeps_groups(striped):
+    grouped = dataclasses.replace(striped, groups=np.arange(60) // 4)
+    assert grouped.take(np.array([5, 3])).groups.tolist() == [1, 0]
+    assert striped.take(np.array([5])).groups is None
+
+
+def test_the_digest_notices_groups_and_is_as_before_without(striped):
+    sha = hashlib.sha256(repr((striped.images.shape, striped.class_names)).encode())
+    for array in (striped.images, striped.labels, striped.rows):
+        sha.update(array.tobytes())
+    assert striped.digest() == sha.hexdigest()
+    assert dataclasses.replace(striped, groups=np.zeros(60, np.int64)).digest() != striped.digest()
 
 
 @pytest.mark.parametrize("field", ["images", "labels", "rows"])
@@ -57,6 +56,7 @@ def test_the_digest_is_computed_once_and_survives_a_trip_to_a_worker(striped):
         {"images": np.zeros((60, 8, 8), np.uint8)},
         {"images": np.zeros((60, 1, 8, 8), np.float32)},
         {"rows": np.arange(59)},
+        {"groups": np.arange(59)},
         {"labels": np.full(60, 3)},
         {"labels": np.full(60, -1)},
     ],

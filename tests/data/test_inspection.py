@@ -34,6 +34,19 @@ def test_one_image_with_two_labels(striped):
     assert facts.contradictions == 2
 
 
+def test_near_copies_groups_values_and_blankness(striped):
+    facts = inspect_source(source(striped, range(30), range(30, 60)))
+    assert facts.near_copies.looked_at == 30
+    assert facts.groups is None
+    assert facts.blankness == ""
+    assert facts.values == (int(striped.images.min()), int(striped.images.max()))
+
+
+def test_groups_of_both_splits(striped):
+    grouped = dataclasses.replace(striped, groups=np.where(striped.rows < 10, -1, striped.rows // 10))
+    assert inspect_source(source(grouped, range(0, 35), range(35, 60))).groups == (3, 3, 1)
+
+
 def test_regimes_that_the_train_split_fills(striped):
     facts = inspect_source(source(striped, range(45), range(45, 60)))
     assert [regime for _, regime in facts.regimes] == [BalancedRegime(10), BalancedRegime("all")]

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -26,6 +27,12 @@ def publish(path, images):
 def test_subset_round_trip(tmp_path, striped):
     write_subset(tmp_path / "subset.parquet", striped)
     assert read_subset(tmp_path / "subset.parquet").digest() == striped.digest()
+
+
+def test_groups_survive_the_round_trip(tmp_path, striped):
+    grouped = dataclasses.replace(striped, groups=np.arange(60) // 4)
+    write_subset(tmp_path / "subset.parquet", grouped)
+    assert read_subset(tmp_path / "subset.parquet").digest() == grouped.digest()
 
 
 def test_published_round_trip(tmp_path, striped):

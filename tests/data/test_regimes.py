@@ -48,6 +48,22 @@ def test_long_tail_keeps_one_image_of_the_last_class(striped):
     assert LongTailedRegime(10, 1000.0).wanted(striped).min() == 1
 
 
+def test_the_most_frequent_class_can_be_the_head(striped):
+    train = striped.take(np.flatnonzero((striped.labels != 0) | (striped.rows < 30)))  # 10, 20 and 20 images
+    assert LongTailedRegime(18, 9.0, "frequency").wanted(train).tolist() == [2, 18, 6]
+    assert LongTailedRegime(18, 9.0).wanted(train).tolist() == [18, 6, 2]
+
+
+def test_equally_frequent_classes_keep_the_order_of_their_labels(striped):
+    by_frequency, by_label = LongTailedRegime(18, 9.0, "frequency"), LongTailedRegime(18, 9.0, "label")
+    assert by_frequency.wanted(striped).tolist() == by_label.wanted(striped).tolist()
+
+
+def test_a_configured_order_reaches_the_regime():
+    assert regime_of("long-tailed:50:10", order="frequency") == LongTailedRegime(50, 10.0, "frequency")
+    assert regime_of(10, order="frequency") == BalancedRegime(10)
+
+
 def test_a_ratio_of_one_is_balanced(striped):
     assert LongTailedRegime(7, 1.0).wanted(striped).tolist() == [7, 7, 7]
 

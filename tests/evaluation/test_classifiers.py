@@ -17,7 +17,7 @@ KINDS = ["convnet", "logistic_regression", "knn"]
 
 def options(kind="convnet", seed=0, on_progress=lambda progress: None, **changes):
     return FitOptions(
-        config=ClassifierConfig(kind=kind, steps=40, batch_size=16, width=4, deformed_copies=2, **changes),
+        config=ClassifierConfig(kind=kind, steps=80, batch_size=16, width=4, deformed_copies=2, **changes),
         added_shares=(0.5, 0.5),
         seed=seed,
         compute=Compute(device="cpu", precision="float32"),
@@ -176,13 +176,13 @@ def test_every_way_of_balancing_takes_the_same_steps(tailed, balance):
     seen = []
     training = TrainingSet(base=tailed[0], added=None, deformation=DeformationConfig(), balance=balance)
     fit_classifier(training, options(on_progress=seen.append))
-    assert [progress.step for progress in seen] == [40]
+    assert [progress.step for progress in seen] == [50, 80]
 
 
 def test_progress_ends_with_the_last_step(halves):
     seen = []
     fit_classifier(TrainingSet(base=halves[0], added=None, deformation=None), options(on_progress=seen.append))
-    assert (seen[-1].step, seen[-1].num_steps) == (40, 40)
+    assert (seen[-1].step, seen[-1].num_steps) == (80, 80)
 
 
 def test_divergence_is_told(halves):

@@ -15,14 +15,15 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from data.base.device import Compute
 from data.base.errors import AugmentError, CorruptFileError
 from data.base.files import digest_file, read_json
-from data.sources.registry import load_source
+from data.config import DataConfig
+from data.regimes import regime_of
 from flows.commands.serve import serve
 from flows.runners import LOCAL_CLUSTER
 from flows.server import study_server
 from flows.study.config import StudyConfig, resolve_config
-from flows.study.engine import CellContext
 from flows.study.reporting import write_reports
-from flows.study.run_directory import load_run_config, new_run_location, study_cells
+from flows.study.run_directory import Cell, load_run_config, new_run_location, study_cells
+from flows.study.running import context_of
 from flows.study.stages.table import stages_of
 from flows.study.verification import verify
 from gan.checkpoint import load_generator
@@ -115,12 +116,11 @@ def test_configuration_cannot_name_paths_of_cells(assignment: str) -> None:
 
 
 def test_stage_record_cannot_lead_out_of_its_cell(tmp_path: Path) -> None:
-    cell = study_cells(StudyConfig(), tmp_path / "run")[0]
+    cell = Cell(tmp_path / "run", regime_of(10), 0)
     (tmp_path / "secret").write_text("")
     compute = Compute(device="cpu", precision="float32")
-    stage = stages_of(
-        CellContext(cell=cell, config=StudyConfig(), given_source=load_source("digits"), compute=compute)
-    )[0]
+    config = StudyConfig(replicates=1, data=DataConfig(dataset="digits", images_per_class=(10,)))
+    stage = stages_of(context_of(cell, config, compute))[0]
     stage.record_file.parent.mkdir(parents=True)
     empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     for name in ("../../../../../secret", str(tmp_path / "secret"), "a\0b", "a" * 5000):
@@ -149,7 +149,7 @@ def test_files_of_a_run_cannot_make_verification_or_report_read_outside(
     history = cell.generator_directory / "history.json"
     history.write_text(json.dumps([record | {"grid": name} for record in read_json(history)]))
     with pytest.raises(CorruptFileError, match="a picture outside"):
-        write_reports(run, tiny, test=None)
+        write_reports(run, tiny, designs=None)
 
 
 def test_servers_bind_to_loopback_unless_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -452,7 +452,79 @@ def test_an_export_comes_back_in_through_parquet(tmp_path, num_classes, counts, 
     assert np.array_equal(source.train.images, published.images[source.train.rows])
 
 
-def test_an_image_folder_comes_back_in(generator, tmp_path):
-    export(generator, tmp_path / "out", file_format="imagefolder", num_images=27)
-    source = load_source(f"folder:{tmp_path / 'out' / 'train'}")
-    assert len(source.train) + len(source.test) == 27
+NAMES = ("女", "男", "a, b [c]", "T-shirt/top", "Cat", "cat", "10", "9")
+
+
+def load_export(output, file_format):
+    kind = {"parquet": "parquet", "imagefolder": "folder", "idx": "idx"}[file_format]
+    return load_source(DataConfig(dataset=f"{kind}:{output}", test_share=0.5))
+
+
+@pytest.mark.parametrize("image_shape", [(1, 8, 8), (3, 8, 8)], ids=["gray", "colour"])
+@pytest.mark.parametrize("file_format", ["parquet", "imagefolder", "idx"])
+def test_every_format_comes_back_in_with_its_class_names(tmp_path, file_format, image_shape):
+    generator = write_generator(tmp_path / "generator", class_names=NAMES, image_shape=image_shape)
+    export(generator, tmp_path / "parquet", num_images=48)
+    export(generator, tmp_path / "out", num_images=48, file_format=file_format)
+    source = load_export(tmp_path / "out", file_format)
+    assert source.train.class_names == NAMES
+    expected = read_published(tmp_path / "parquet")
+    for split in (source.train, source.test):
+        for image, label in zip(split.images, split.labels, strict=True):
+            (rows,) = np.nonzero((expected.images == image).all((1, 2, 3)))
+            assert label in expected.labels[rows]
+
+
+def test_only_the_folder_that_needs_it_is_renamed_and_the_card_says_so(tmp_path):
+    generator = write_generator(tmp_path / "generator", class_names=NAMES)
+    export(generator, tmp_path / "out", num_images=8, file_format="imagefolder")
+    folders = {path.name for path in (tmp_path / "out" / "train").iterdir()}
+    assert folders == {"女", "男", "a, b [c]", "003-T-shirt-top", "Cat", "005-cat", "10", "9"}
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "- `003-T-shirt-top/`: T\\-shirt/top" in card
+    provenance = read_json(tmp_path / "out" / "provenance.json")
+    assert provenance["class_names"] == list(NAMES)
+
+
+def test_the_card_of_idx_files_names_the_labels(tmp_path):
+    generator = write_generator(tmp_path / "generator", class_names=NAMES)
+    export(generator, tmp_path / "out", num_images=8, file_format="idx")
+    assert "- 0: 女\n- 1: 男\n" in (tmp_path / "out" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("file_format", ["parquet", "imagefolder", "idx"])
+def test_three_hundred_classes_come_back_in(tmp_path, file_format):
+    names = tuple(f"class {label}" for label in range(300))
+    generator = write_generator(tmp_path / "generator", class_names=names)
+    export(generator, tmp_path / "out", num_images=600, file_format=file_format)
+    source = load_export(tmp_path / "out", file_format)
+    assert source.train.class_names == names
+    assert (source.train.class_counts() == 1).all()
+
+
+def test_datasets_opens_folders_with_any_names(tmp_path, offline):
+    generator = write_generator(tmp_path / "generator", class_names=NAMES)
+    export(generator, tmp_path / "out", file_format="imagefolder", num_images=16)
+    rows = offline.load_dataset(str(tmp_path / "out"), split="train", cache_dir=str(tmp_path / "cache"))
+    assert len(rows) == 16
+    assert "女" in rows.features["label"].names
+
+
+# --- what is published
+
+
+@pytest.mark.parametrize("file_format", ["parquet", "imagefolder", "idx"])
+def test_no_local_path_is_published(tmp_path, file_format):
+    generator = write_generator(tmp_path / "generator", source="folder:/home/jane/ward 7/surname")
+    export(generator, tmp_path / "out", file_format=file_format)
+    for file in tmp_path.joinpath("out").rglob("*"):
+        if file.is_file():
+            assert not any(secret in file.read_bytes() for secret in (b"jane", b"ward 7", str(tmp_path).encode()))
+    assert "Synthetic folder:surname" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_the_title_can_be_given(generator, tmp_path):
+    export(generator, tmp_path / "out", title="Stripes of 2026")
+    assert "# Stripes of 2026" in (tmp_path / "out" / "README.md").read_text()
+    assert read_json(tmp_path / "out" / "croissant.json")["name"] == "Stripes of 2026"
+    assert read_json(tmp_path / "out" / "provenance.json")["title"] == "Stripes of 2026"

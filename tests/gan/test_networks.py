@@ -6,7 +6,14 @@ from torch import nn
 
 from data.base.errors import UsageError
 from gan.config import GanConfig
-from gan.networks import Discriminator, Generator, GeneratorEnsemble, initialise
+from gan.networks import (
+    Discriminator,
+    FoldedConv2d,
+    Generator,
+    GeneratorEnsemble,
+    initialise,
+    transposed_by_product,
+)
 
 SMALL = GanConfig(generator_width=4, discriminator_width=4, latent_dim=8)
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 64, 64), (1, 8, 64), (3, 32, 8)]
@@ -73,6 +80,31 @@ def test_logit_is_linear_term_plus_projection():
     features = discriminator.features(images).permute(0, 2, 3, 1).flatten(1)
     expected = discriminator.linear(features).squeeze(1) + (features * discriminator.class_projection(labels)).sum(1)
     torch.testing.assert_close(discriminator(images, labels), expected)
+
+
+def gradients(outputs, inputs, weight):
+    """Of a weighted sum that treats no two outputs alike."""
+    return torch.autograd.grad(
+        (outputs * torch.linspace(0, 1, outputs.numel()).view_as(outputs)).sum(), (inputs, weight)
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_transposed_convolution_as_a_product_is_the_transposed_convolution(channels):
+    layer = nn.ConvTranspose2d(5, channels, 4, stride=2, padding=1)
+    features = torch.randn(2, 5, 3, 4, requires_grad=True)
+    ours, theirs = transposed_by_product(features, layer), layer(features)
+    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(gradients(ours, features, layer.weight), gradients(theirs, features, layer.weight))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_convolution_of_folded_pixels_is_the_convolution(channels):
+    layer = FoldedConv2d(channels, 5)
+    images = torch.randn(2, channels, 6, 8, requires_grad=True)
+    ours, theirs = layer(images), nn.Conv2d.forward(layer, images)
+    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(gradients(ours, images, layer.weight), gradients(theirs, images, layer.weight))
 
 
 @pytest.mark.parametrize("network", [0, 1])

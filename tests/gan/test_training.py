@@ -347,7 +347,8 @@ def test_samples_have_the_class_they_were_asked_for(striped, tmp_path, reconstru
 def test_the_price_on_lost_diversity_keeps_samples_of_a_class_apart(striped, tmp_path):
     distances = {}
     for weight in (0.0, 5.0):
-        options = {"diversity_weight": weight, "discriminator_learning_rate": 2e-4, "reconstruction_weight": 0}
+        options = {"diversity_weight": weight, "learning_rate": 5e-4, "discriminator_learning_rate": 2e-4}
+        options |= {"reconstruction_weight": 0}
         config = changed(steps=60, batch_size=32, generator_width=8, ema_decay=0.9, **options)
         run(striped, tmp_path / str(weight), config)
         generator, _ = load_generator(tmp_path / str(weight) / "generator.safetensors")

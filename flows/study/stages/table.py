@@ -11,7 +11,6 @@ from typing import Any
 from data.base.files import digest_file, digest_json, read_json
 from data.images import LabelledImages
 from data.parquet import read_published, read_subset
-from data.regimes import regime_of
 from evaluation.arms import ARMS
 from flows.study.config import StudyConfig
 from flows.study.engine import CellContext, Input, Stage, StageKind
@@ -113,13 +112,21 @@ def _arm_reads(variant: str) -> tuple[str, ...]:
     )
 
 
+def _classifier_stream(variant: str) -> tuple[str | int, ...]:
+    """Return the stream of one training; each arm has its own, as `evaluation.intervals` takes it to be."""
+    arm, seed = arm_of(variant)
+    return ("classifier", arm, *([seed] if seed else []))
+
+
 STAGES: tuple[StageKind[Any], ...] = (
     StageKind(
         name="subset",
         title="draw subset",
         work=draw_cell_subset,
         reads=lambda _: ("pool",),
-        settings=lambda config, cell, _: SubsetSettings(images_per_class=cell.regime.images_per_class),
+        settings=lambda config, cell, _: SubsetSettings(
+            images_per_class=cell.regime.images_per_class, long_tail_order=config.data.long_tail_order
+        ),
         stream=lambda _: ("split",),
         output=lambda cell, _: cell.subset_file,
         weight=lambda _: 1.0,
@@ -168,7 +175,7 @@ STAGES: tuple[StageKind[Any], ...] = (
             synthetic_per_class=config.sampling.images_per_class,
         ),
         resolve=lambda settings, subset: settings.for_subset(len(subset)),
-        stream=lambda variant: ("classifier", arm_of(variant)[1]),  # the arms of a pair share it: common random numbers
+        stream=_classifier_stream,
         output=lambda cell, variant: cell.predictions_file(*arm_of(variant)),
         more_output=lambda output: [path for path in [beside_file(output)] if path.exists()],
         weight=_classifier_weight,
@@ -200,5 +207,4 @@ def stage_weights(config: StudyConfig, regime: str) -> dict[str, float]:
 
 def study_weight(config: StudyConfig) -> float:
     """Return the sum of the weights of all stages of all cells."""
-    names = [regime_of(value).name for value in config.regimes]
-    return config.num_replicates * sum(sum(stage_weights(config, name).values()) for name in names)
+    return config.num_replicates * sum(sum(stage_weights(config, regime.name).values()) for regime in config.regimes)

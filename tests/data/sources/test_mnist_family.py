@@ -5,11 +5,12 @@ import zipfile
 
 import numpy as np
 import pytest
+from torchvision import datasets
 
 from data.base.errors import CorruptFileError, SourceUnavailableError
 from data.idx import idx_header
 from data.sources import fetching, mnist_family
-from data.sources.mnist_family import FAMILIES, Archive, Family, load_family, load_usps
+from data.sources.mnist_family import FAMILIES, USPS_FILES, Archive, Family, load_family, load_usps
 
 
 def image_content(count):
@@ -70,8 +71,16 @@ def test_emnist_letters_start_at_one_and_are_turned_upright(tmp_path):
     assert source.train.images[0, 0, 1, 0] == 1
 
 
-def test_emnist_balanced_has_47_classes():
-    assert len(FAMILIES["emnist-balanced"].class_names) == 47
+@pytest.mark.parametrize("name", [name for name in FAMILIES if not name.startswith("emnist")])
+def test_files_are_those_that_torchvision_fetches(name):
+    assert tuple(FAMILIES[name].archives()) == FAMILIES[name].files
+
+
+def test_class_names_and_files_are_torchvisions():
+    assert FAMILIES["fashion-mnist"].class_names == tuple(datasets.FashionMNIST.classes)
+    assert FAMILIES["kmnist"].class_names == tuple(datasets.KMNIST.classes)
+    assert FAMILIES["emnist-balanced"].class_names == tuple(datasets.EMNIST.classes_split_dict["balanced"])
+    assert [file for _, file, _ in datasets.USPS.split_list.values()] == list(USPS_FILES)
 
 
 def test_qmnist_labels_are_the_first_of_eight_columns(tmp_path):
@@ -136,7 +145,7 @@ def test_missing_files_are_fetched_and_unpacked(tmp_path, monkeypatch):
         members={name: f"gzip/{name}.gz" for name in names},
     )
     for folder, listed in (("single", archives), ("zipped", {"*": whole})):
-        family = Family(folder=folder, files=names, class_names=("0", "1"), archives=listed)
+        family = Family(folder=folder, files=names, class_names=("0", "1"), archives=lambda listed=listed: listed)
         monkeypatch.setattr(mnist_family, "FAMILIES", {"new": family})
         assert load_family("new", tmp_path / "here").test.labels.tolist() == [0, 1]
         assert sorted(path.name for path in (tmp_path / "here" / folder).iterdir()) == sorted(names)

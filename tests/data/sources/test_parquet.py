@@ -1,6 +1,7 @@
 import io
 import json
 import resource
+import zlib
 
 import numpy as np
 import pyarrow as pa
@@ -8,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from data.base.errors import AugmentError, CorruptFileError, UsageError
 from data.base.limits import LimitError
@@ -96,14 +98,16 @@ def test_raw_arrays(tmp_path, kind):
     ("labels", "names", "message"),
     [
         ([0, 1, 2, 7] * 3, ["a", "b", "c"], "row 3: label 7 is out of range"),
-        ([0, 1, -1, 0] * 3, ["a", "b"], "row 2: label -1 is out of range"),
+        ([0, 1, -1, 0] * 3, ["a", "b"], "row 2: label -1 is negative, so the image counts as unlabelled"),
+        ([-1, 0, 1] * 4, None, "row 0: label -1 is negative, so the image counts as unlabelled"),
+        ([0, 1, None, float("nan")] * 3, None, "row 2: the label is missing"),
+        ([[0], [0, 1], [1]] * 4, None, "one label an image is expected"),
         ([0, 1, 0, None] * 3, ["a", "b"], "row 3: the label is missing"),
         (["a", "b", "c", "a"] * 3, ["a", "b"], "row 2: label 'c' is not one of"),
         (["a", "b\nc"] * 6, None, r"row 1: class name 'b\\nc' holds a control character"),
         (["a", ""] * 6, None, "row 1: a class name is empty"),
         ([0.5, 1.0] * 6, None, "labels are of type double"),
         (alternating(), ["a", "a"], "two classes have the same name"),
-        (alternating(), ["a", "b", "c"], "class 'c' has no image"),
         ([0] * 12, None, "has 1 classes"),
     ],
 )
@@ -121,10 +125,12 @@ def test_bad_labels_name_file_and_row(tmp_path, labels, names, message):
         (structs([*pngs(5), None, *pngs(6)]), "row 5: the image is missing"),
         (structs([*pngs(11), *pngs(1, side=12)]), "row 11: the image is 12x12"),
         (pa.array([[[0, 1], [2]]] * 12), "row 0: the rows of the raw image differ"),
-        (pa.array([[[0, 300], [2, 3]]] * 12), "row 0: a raw image holds 0 to 300"),
-        (pa.array([[[0.5, 1.0], [0.1, 0.2]]] * 12), "row 0: a raw image must hold whole numbers"),
+        (pa.array([[[0, 2**40], [2, 3]]] * 12), "row 0: the raw image holds 1099511627776"),
+        (pa.array([[["a"], ["b"]]] * 12), "row 0: a raw image must hold numbers"),
+        (pa.array([[[0.5, None], [0.1, 0.2]]] * 12), "row 0: the raw image lacks numbers"),
+        (pa.array([[[0.5, float("nan")], [0.1, 0.2]]] * 12), "row 0: the raw image holds numbers that are not finite"),
         (pa.array([[1, 2, 3]] * 12), r"row 0: a raw image of shape \(3,\)"),
-        (pa.array(["x.png"] * 12), "row 0"),
+        (pa.array(["x.png"] * 12), r"row 0: images are of type string.*files that a table names are not opened"),
         (pa.array([{"path": "x.png"}] * 12), "a struct with 'bytes' is expected"),
     ],
 )
@@ -169,7 +175,7 @@ def test_shards_must_agree_on_class_names(tmp_path):
 def test_classes_that_occur_in_the_test_split_only(tmp_path):
     write(tmp_path / "train.parquet", structs(pngs()), ["a", "b"] * 6)
     write(tmp_path / "test.parquet", structs(pngs(2)), ["a", "z"])
-    with pytest.raises(AugmentError, match="class 'z' of the test split"):
+    with pytest.raises(AugmentError, match="class 'z' of the test split does not occur in the train split"):
         load(tmp_path)
 
 
@@ -194,10 +200,10 @@ def test_a_file_that_unpacks_to_too_much_is_refused_by_the_metadata(tmp_path, mo
 
 @pytest.mark.parametrize("as_dictionary", [False, True])
 def test_a_repeated_value_is_decoded_in_small_batches(tmp_path, as_dictionary):
-    """One 4 MiB value 2,000 times: 150 KB of file, 8 GB of rows."""
-    images = pa.DictionaryArray.from_arrays(pa.array(np.zeros(2000, np.int32)), pa.array([bytes(4 * 2**20)]))
+    """One 4 MiB value 300 times: 150 KB of file, 1.2 GB of rows."""
+    images = pa.DictionaryArray.from_arrays(pa.array(np.zeros(300, np.int32)), pa.array([bytes(4 * 2**20)]))
     path = tmp_path / "x.parquet"
-    pq.write_table(pa.table({"image": images, "label": alternating(count=2000)}), path, store_schema=as_dictionary)
+    pq.write_table(pa.table({"image": images, "label": alternating(count=300)}), path, store_schema=as_dictionary)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(CorruptFileError, match="row 0: the image cannot be decoded"):
         load(path)
@@ -236,3 +242,302 @@ def test_not_parquet_at_all(tmp_path):
     path.write_bytes(io.BytesIO(b"PAR1" + bytes(100)).getvalue())
     with pytest.raises(CorruptFileError, match="truncated or not Parquet"):
         load(path)
+
+
+def random_pngs(count, seed=0):
+    return encode_pngs(np.random.default_rng(seed).integers(0, 256, (count, 1, 8, 8), dtype=np.uint8))
+
+
+def write_split(path, count=6, **options):
+    seed = zlib.crc32(str(path).encode())
+    return write(path, structs(random_pngs(count, seed)), alternating(count=count), names=["a", "b"], **options)
+
+
+# --- where files are
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("my_train.parquet", "my_test.parquet"),
+        ("Train.parquet", "Test.parquet"),
+        ("mnist/train-00000-of-00001.parquet", "mnist/test-00000-of-00001.parquet"),
+        ("train/0000.parquet", "test/0000.parquet"),
+        ("default/train/0000.parquet", "default/test/0000.parquet"),
+        ("data/train-0.parquet", "data/test-0.parquet"),
+        ("set-Training.parquet", "set-Testing.parquet"),
+        ("unnamed.parquet", "test.parquet"),
+        ("split=train/x.parquet", "split=test/x.parquet"),
+    ],
+)
+def test_splits_are_found_in_names_of_files_and_folders(tmp_path, train, test):
+    write_split(tmp_path / train, 8)
+    write_split(tmp_path / test, 4)
+    source = load(tmp_path)
+    assert (len(source.train), len(source.test)) == (8, 4)
+    assert source.layout == (f"train: {train}", f"test: {test}")
+    assert not source.held_out
+
+
+@pytest.mark.parametrize("name", ["val", "valid-0", "validation-00000-of-00001", "dev", "my_Val"])
+def test_a_validation_file_is_never_trained_on_unasked(tmp_path, name):
+    write_split(tmp_path / "train.parquet", 8)
+    write_split(tmp_path / f"{name}.parquet", 4)
+    source = load(tmp_path)
+    assert (len(source.train), len(source.test)) == (8, 4)
+    assert f"the validation split ({name}.parquet) is tested on" in source.warning
+    assert len(load(tmp_path, validation="train", test_share=0.5).train) == 6
+
+
+def test_a_file_of_no_split_beside_named_ones_is_left_out_and_said(tmp_path):
+    write_split(tmp_path / "train.parquet", 8)
+    write_split(tmp_path / "extra.parquet", 4)
+    assert "left out, as the names say no split: extra.parquet" in load(tmp_path).warning
+
+
+def test_several_data_sets_in_one_folder_are_not_mixed(tmp_path):
+    for name in ("cats", "dogs"):
+        write_split(tmp_path / name / "train.parquet")
+    with pytest.raises(UsageError, match=r"holds several data sets \(cats, dogs\); name one"):
+        load(tmp_path)
+
+
+def test_a_pattern_chooses_files(tmp_path):
+    for name in ("a-train", "a-test", "b-train"):
+        write_split(tmp_path / f"{name}.parquet", 6)
+    source = load(tmp_path / "a-*.parquet")
+    assert (len(source.train), len(source.test)) == (6, 6)
+
+
+def test_a_folder_with_the_signs_of_a_pattern_in_its_name(tmp_path):
+    write_split(tmp_path / "set [1]" / "train.parquet", 6)
+    assert len(load(tmp_path / "set [1]").train) > 0
+
+
+def test_test_images_can_be_named(tmp_path):
+    write_split(tmp_path / "fold1.parquet", 8)
+    final = write_split(tmp_path / "final.parquet", 4)
+    source = load(tmp_path, test=str(final))
+    assert (len(source.train), len(source.test)) == (8, 4)
+    assert source.layout == ("train: fold1.parquet", "test: final.parquet")
+
+
+def test_shards_are_read_in_the_order_of_their_numbers(tmp_path):
+    for number in (10, 9):
+        write(tmp_path / f"train-{number}.parquet", structs(random_pngs(2, number)), [number] * 2)
+    source = load(tmp_path, test_share=0.5)
+    assert source.train.labels.tolist() == [0, 1]
+
+
+def test_columns_that_folders_stand_for(tmp_path):
+    for name in ("cat", "big%20dog"):
+        path = tmp_path / f"label={name}" / "part-0.parquet"
+        path.parent.mkdir()
+        pq.write_table(pa.table({"image": structs(random_pngs(5, len(name)))}), path)
+    source = load(tmp_path)
+    assert source.train.class_names == ("big dog", "cat")
+    assert source.train.class_counts().tolist() == [4, 4]
+
+
+# --- labels
+
+
+def test_labels_of_floats_that_are_whole(tmp_path):
+    assert load(write(tmp_path / "x.parquet", structs(pngs()), [9.0, 10.0] * 6)).train.class_names == ("9", "10")
+
+
+def test_labels_in_lists_of_one(tmp_path):
+    assert load(write(tmp_path / "x.parquet", structs(pngs()), [[0], [1]] * 6)).train.num_classes == 2
+
+
+def test_texts_are_classes_in_natural_order(tmp_path):
+    path = write(tmp_path / "x.parquet", structs(pngs()), ["c10", "c9", "c1"] * 4)
+    assert load(path).train.class_names == ("c1", "c9", "c10")
+
+
+@pytest.mark.parametrize("label", [-1, None])
+def test_unlabelled_rows_can_be_left_out(tmp_path, label):
+    source = load(write(tmp_path / "x.parquet", structs(pngs()), [label, 0, 1] * 4), bad_images="leave-out")
+    assert len(source.train) + len(source.test) == 8
+    assert source.train.class_names == ("0", "1")
+    assert "4 bad images were left out: x.parquet, row 0: " in source.warning
+
+
+@pytest.mark.parametrize("labels", [[-1] * 4, [None] * 4, None])
+def test_an_unlabelled_test_split_is_refused_with_the_way_to_ignore_it(tmp_path, labels):
+    write(tmp_path / "train.parquet", structs(random_pngs(12)), alternating())
+    columns = {"image": structs(random_pngs(4, 1))} | ({} if labels is None else {"label": labels})
+    pq.write_table(pa.table(columns), tmp_path / "test.parquet")
+    with pytest.raises(UsageError, match=r"none of the 4 test images has a label.*--set data\.test_split=ignore"):
+        load(tmp_path)
+    for options in ({"test_split": "ignore"}, {"bad_images": "leave-out"}):
+        source = load(tmp_path, **options)
+        assert source.held_out
+        assert "the test split" in source.warning
+
+
+# --- what Hugging Face and pandas write
+
+
+def with_features(path, features, labels):
+    table = pa.table({"image": structs(pngs()), "label": labels})
+    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})}), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        {"image": {"_type": "Image"}},
+        {},
+        {"label": None},
+        {"label": {"dtype": "int64", "_type": "Value"}},
+        {"label": []},
+    ],
+)
+def test_a_label_that_the_features_do_not_name_is_read(tmp_path, features):
+    source = load(with_features(tmp_path / "x.parquet", features, alternating()))
+    assert source.train.class_names == ("0", "1")
+
+
+@pytest.mark.parametrize(
+    "content", [b"{", b"[]", b'{"info": {}}', b'{"info": {"features": {"label": {"_type": "ClassLabel"}}}}']
+)
+def test_metadata_that_cannot_be_read_are_noted(tmp_path, content):
+    table = pa.table({"image": structs(pngs()), "label": alternating()}).replace_schema_metadata(
+        {"huggingface": content}
+    )
+    pq.write_table(table, tmp_path / "x.parquet")
+    assert "for Hugging Face cannot be read" in load(tmp_path / "x.parquet").warning
+
+
+def test_names_of_a_sequence_of_labels(tmp_path):
+    features = {"label": {"_type": "Sequence", "feature": {"_type": "ClassLabel", "names": ["x", "y"]}}}
+    source = load(with_features(tmp_path / "x.parquet", features, [[0], [1]] * 6))
+    assert source.train.class_names == ("x", "y")
+
+
+def test_names_without_an_image_are_dropped_and_said(tmp_path):
+    source = load(write(tmp_path / "x.parquet", structs(random_pngs(12)), [0, 2] * 6, names=["a", "b", "c"]))
+    assert source.train.class_names == ("a", "c")
+    assert source.train.class_counts().tolist() == [5, 5]
+    assert "class names without a training image were dropped: 'b'" in source.warning
+
+
+def test_a_class_of_the_test_split_that_names_only_is_refused(tmp_path):
+    write(tmp_path / "train.parquet", structs(pngs()), alternating(), names=["a", "b", "c"])
+    write(tmp_path / "test.parquet", structs(pngs(2)), [0, 2], names=["a", "b", "c"])
+    with pytest.raises(AugmentError, match="class 'c' of the test split does not occur"):
+        load(tmp_path)
+
+
+def test_names_lost_through_pandas_are_noted(tmp_path):
+    import pandas
+
+    path = write(tmp_path / "x.parquet", structs(pngs()), alternating(), names=["a", "b"])
+    pandas.read_parquet(path).to_parquet(path)
+    assert "classes are called by their numbers" in load(path).warning
+
+
+def test_views_of_texts_and_bytes(tmp_path):
+    images, labels = pa.array(pngs(), pa.binary_view()), pa.array(["a", "b"] * 6, pa.string_view())
+    assert load(write(tmp_path / "x.parquet", images, labels)).train.class_names == ("a", "b")
+
+
+# --- numbers for images
+
+
+def noisy(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def test_floats_from_0_to_1(tmp_path):
+    values = noisy(NUM_ROWS, 64).astype(np.float32) / 255
+    source = load(write(tmp_path / "x.parquet", pa.array(values.tolist(), pa.list_(pa.float32())), alternating()))
+    expected = noisy(NUM_ROWS, 64).reshape(-1, 1, 8, 8)
+    assert np.array_equal(source.train.images, expected[source.train.rows])
+    assert "values from 0 to 1 were scaled to 0 to 255" in source.warning
+
+
+def test_12_bits(tmp_path):
+    values = noisy(NUM_ROWS, 64).astype(np.int64) * 16
+    source = load(write(tmp_path / "x.parquet", pa.array(values.tolist()), alternating()))
+    assert "read as 12 bits" in source.warning
+    assert 250 < source.train.images.max() <= 255
+
+
+SMOOTH = np.add.outer(np.arange(16), np.arange(16)).astype(np.uint8) * 8
+
+
+@pytest.mark.parametrize("planar", [False, True])
+def test_flat_rgb_rows_are_ordered_as_the_images_are_smooth(tmp_path, planar):
+    colours = np.stack([np.stack([SMOOTH // (1 + n % 3), 255 - SMOOTH, np.roll(SMOOTH, n)]) for n in range(NUM_ROWS)])
+    flat = colours if planar else colours.transpose(0, 2, 3, 1)
+    images = pa.array(flat.reshape(NUM_ROWS, -1).tolist(), pa.list_(pa.uint8()))
+    source = load(write(tmp_path / "x.parquet", images, alternating()))
+    assert np.array_equal(source.train.images, colours[source.train.rows])
+    assert f"flat rows were read as RGB, {'plane by plane' if planar else 'pixel by pixel'}" in " ".join(source.layout)
+
+
+def test_noise_in_flat_rgb_rows_is_taken_pixel_by_pixel(tmp_path):
+    images = pa.array(noisy(NUM_ROWS, 16 * 16 * 3).tolist(), pa.list_(pa.uint8()))
+    source = load(write(tmp_path / "x.parquet", images, alternating()))
+    expected = noisy(NUM_ROWS, 16 * 16 * 3).reshape(-1, 16, 16, 3).transpose(0, 3, 1, 2)
+    assert np.array_equal(source.train.images, expected[source.train.rows])
+
+
+def test_alpha_of_raw_images(tmp_path):
+    values = noisy(NUM_ROWS, 8, 8, 4)
+    values[..., :3] = 0
+    source = load(write(tmp_path / "x.parquet", pa.array(values.tolist()), alternating()))
+    expected = np.rint(255 * (1 - values[..., 3] / 255)).astype(np.uint8)
+    assert np.array_equal(source.train.images[:, 0], expected[source.train.rows])
+
+
+# --- groups
+
+
+def test_a_column_names_the_group(tmp_path):
+    table = {"image": structs(random_pngs(24)), "label": alternating(count=24)}
+    patients = [f"p{row // 3}" for row in range(23)] + [None]
+    pq.write_table(pa.table(table | {"patient": patients}), tmp_path / "x.parquet")
+    source = load(tmp_path / "x.parquet", group_column="patient")
+    groups = [*source.train.groups, *source.test.groups]
+    assert groups.count(-1) == 1
+    assert not set(source.train.groups) & set(source.test.groups) - {-1}
+    assert "groups: 8, never divided between train and test" in source.layout
+
+
+def test_a_group_column_that_is_not_there(tmp_path):
+    path = write(tmp_path / "x.parquet", structs(pngs()), alternating())
+    with pytest.raises(UsageError, match=r"no single column 'patient'.*--set data\.group_column=NAME"):
+        load(path, group_column="patient")
+
+
+# --- what a person may have meant
+
+
+def test_a_git_lfs_pointer_is_named(tmp_path):
+    (tmp_path / "x.parquet").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    with pytest.raises(CorruptFileError, match="git lfs pull"):
+        load(tmp_path / "x.parquet")
+
+
+@pytest.mark.parametrize(("name", "advice"), [("x.npz", "write npz:"), ("x.csv", "write csv:")])
+def test_another_kind_is_recognised(tmp_path, name, advice):
+    (tmp_path / name).write_bytes(b"x")
+    for path in (tmp_path, tmp_path / name):
+        with pytest.raises(UsageError, match=advice):
+            load(path)
+
+
+def test_images_of_the_test_split_that_are_nearly_in_train_are_counted(tmp_path):
+    smooth = np.stack([np.roll(SMOOTH, n, 1) // (1 + n % 5) for n in range(NUM_ROWS)])
+    saved = []
+    for image in smooth[:3]:
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, "JPEG", quality=85)
+        saved.append(buffer.getvalue())
+    write(tmp_path / "train.parquet", structs(encode_pngs(smooth[:, None])), alternating())
+    write(tmp_path / "test.parquet", structs(saved), [0, 1, 0])
+    assert "3 test images are nearly the same as a train image" in load(tmp_path).warning

@@ -1,11 +1,11 @@
 import pytest
 
-from data.base.errors import SourceUnavailableError, UsageError
+from data.base.errors import AugmentError, SourceUnavailableError, UsageError
 from data.config import DataConfig
 from data.decoding import encode_pngs
 from data.parquet import write_published_shard
 from data.sources import fetching
-from data.sources.registry import known_datasets, load_source
+from data.sources.registry import KINDS, known_datasets, load_source
 
 
 @pytest.fixture
@@ -69,4 +69,34 @@ def test_parquet_by_name_with_configuration(tmp_path, striped):
     )
     source = load_source(DataConfig(dataset=f"parquet:{path}", test_share=0.5))
     assert len(source.test) == 30
-    assert source.name == f"parquet:{path}"
+    assert source.name == "parquet:x.parquet"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_refuses_what_is_not_there_and_what_holds_nothing(tmp_path, kind):
+    for path in (tmp_path / "none", tmp_path):
+        with pytest.raises(AugmentError) as caught:
+            load_source(f"{kind}:{path}")
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("x.npz", "write npz:"),
+        ("x.csv.gz", "write csv:"),
+        ("train.parquet", "write parquet:"),
+        ("x.zip", r"unpack x\.zip"),
+    ],
+)
+def test_a_path_without_its_kind_is_recognised(tmp_path, name, advice):
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(UsageError, match=f"is a path; {advice}"):
+        load_source(str(tmp_path / name))
+
+
+def test_a_folder_of_classes_without_its_kind_is_recognised(tmp_path):
+    (tmp_path / "cat").mkdir()
+    with pytest.raises(UsageError, match="write folder:"):
+        load_source(str(tmp_path))

@@ -1,24 +1,27 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from data.base.errors import AugmentError
-from data.images import LabelledImages
+from data.images import LabelledImages, identities
 from data.sources.source import UserImages, hold_out, split_source
 
 
 def labelled(labels, num_classes):
     return LabelledImages(
-        images=np.arange(len(labels), dtype=np.uint8)[:, None, None, None].repeat(8, 2).repeat(8, 3),
+        images=np.random.default_rng(0).integers(0, 256, (len(labels), 1, 8, 8), dtype=np.uint8),
         labels=np.array(labels, np.int64),
         rows=np.arange(len(labels), dtype=np.int64),
         class_names=tuple(f"class {label}" for label in range(num_classes)),
     )
 
 
-def user(labels, num_classes, test=None):
-    return UserImages(name="mine", train=labelled(labels, num_classes), test=test, facts=("odd",), resized_from=None)
+def user(labels, num_classes, test=None, **changes):
+    train = replace(labelled(labels, num_classes), **changes)
+    return UserImages(name="mine", where="here", train=train, test=test, facts=("odd",), resized_from=None)
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.floats(0.01, 0.99), st.integers(0, 5))
@@ -61,11 +64,90 @@ def test_test_images_that_are_in_train_too_are_counted():
     assert "2 test images are in the train split too" in source.warning
 
 
+def test_a_thousand_classes_make_a_study():
+    labels = np.repeat(np.arange(1000), 2)
+    source = split_source(user(labels.tolist(), 1000), share=0.5, seed=0)
+    assert source.test.class_counts().tolist() == [1] * 1000
+
+
+units = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 12)), min_size=1, max_size=60)  # label, unit
+
+
+@given(units, st.floats(0.01, 0.99), st.integers(0, 5))
+def test_no_unit_is_divided_and_every_class_keeps_a_train_image(rows, share, seed):
+    labels, of_unit = (np.array(column, np.int64) for column in zip(*rows, strict=True))
+    train, test = hold_out(labels, share=share, seed=seed, units=of_unit)
+    assert sorted([*train, *test]) == list(range(len(labels)))
+    assert not set(of_unit[train]) & set(of_unit[test])
+    assert set(labels[train]) == set(labels)
+
+
+def test_whole_units_make_up_the_share_of_every_class():
+    labels = np.repeat([0, 1], 100)
+    _, test = hold_out(labels, share=0.2, seed=0, units=np.arange(200) // 4)
+    assert np.bincount(labels[test]).tolist() == [20, 20]
+
+
+def test_units_of_one_image_change_nothing():
+    labels = np.repeat([0, 1], 50)
+    plain, units = hold_out(labels, share=0.2, seed=0), hold_out(labels, share=0.2, seed=0, units=np.arange(100))
+    assert np.array_equal(plain[1], units[1])
+
+
+def test_a_class_of_few_large_units_is_tested_on_its_smallest():
+    labels, of_unit = np.zeros(30, np.int64), np.repeat([0, 1, 2], [14, 10, 6])
+    _, test = hold_out(labels, share=0.1, seed=0, units=of_unit)
+    assert set(of_unit[test]) == {2}
+
+
+def test_copies_never_cross_the_split_that_is_held_out():
+    twice = user([0, 1] * 20, 2).train.take(np.arange(40).repeat(2))
+    twice = replace(twice, rows=np.arange(80))
+    source = split_source(replace(user([0, 1], 2), train=twice), share=0.2, seed=0)
+    assert not set(identities(source.train)) & set(identities(source.test))
+    assert len(source.test) == 16
+    assert "identical images kept together" in source.warning
+    assert "train split too" not in source.warning
+
+
+def test_groups_never_cross_the_split_that_is_held_out():
+    groups = np.arange(60) // 5
+    source = split_source(user([0, 1, 2] * 20, 3, groups=groups), share=0.25, seed=0)
+    assert not set(source.train.groups) & set(source.test.groups)
+    assert "each group and identical images kept together" in source.warning
+
+
+def test_groups_in_both_given_splits_are_counted():
+    test = replace(user([0, 1], 2).train, groups=np.array([1, 7]))
+    source = split_source(user([0, 1, 1, 0], 2, test, groups=np.array([1, 1, 2, -1])), share=0.2, seed=0)
+    assert "1 groups have images in both splits" in source.warning
+
+
+def test_images_that_are_one_and_the_same_are_refused():
+    with pytest.raises(AugmentError, match=r"here: all 6 images are one and the same.*data\.alpha_ground=black"):
+        split_source(user([0, 1] * 3, 2, images=np.zeros((6, 1, 8, 8), np.uint8)), share=0.5, seed=0)
+
+
+def test_nearly_blank_images_are_shouted_about_first():
+    images = user([0, 1] * 5, 2).train.images.copy()
+    images[:7] = 3
+    source = split_source(user([0, 1] * 5, 2, images=images), share=0.5, seed=0)
+    assert source.warning.startswith("THE IMAGES ARE NEARLY BLANK: 7 of 10 images are one and the same")
+
+
+def test_names_that_differ_in_case_only_are_noted():
+    train = replace(user([0, 1] * 3, 2).train, class_names=("Normal", "normal"))
+    assert (
+        "'Normal' and 'normal' differ in case only"
+        in split_source(replace(user([0, 1] * 3, 2), train=train), share=0.5, seed=0).warning
+    )
+
+
 @pytest.mark.parametrize(
     ("labels", "num_classes", "message"),
     [
         ([0, 0], 1, "has 1 classes"),
-        (list(range(101)), 101, "has 101 classes"),
+        (list(range(1001)), 1001, "has 1,001 classes"),
         ([0, 0, 2], 3, "class 'class 1' has no image"),
         ([0, 1], 2, "no images are left to test on"),
     ],

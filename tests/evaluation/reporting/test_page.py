@@ -16,6 +16,7 @@ from evaluation.reporting.palette import arm_style, css_variables
 from evaluation.reporting.rendering import count, duration, interval, memory, p_value, percent, points
 from evaluation.reporting.report import StudyCheck
 from evaluation.samples import SampleEvaluation
+from evaluation.verdicts import Needed
 from tests.evaluation.fabricated import FabricatedRun, fabricate_run
 
 MORE_RIGHT = {10: (17, 18, 17, 18), 100: (-2, 3, 0, -1)}
@@ -121,8 +122,21 @@ def test_what_the_error_is_made_of_adds_up(run: FabricatedRun, page: str) -> Non
     assert sum(shares) == pytest.approx(200, abs=4)
 
 
-def test_undecided_regime_names_the_command_that_goes_on(page: str) -> None:
-    assert page.count("--until-decided</code>") == 1
+def test_undecided_regime_says_what_it_would_take(page: str) -> None:
+    assert page.count("To decide it would take more test images") == 1
+    assert "--until-decided</code>" not in page
+
+
+def test_regime_that_more_replicates_decide_names_the_command(tmp_path: Path) -> None:
+    run = fabricate_run(tmp_path, more_right={10: (1, 2)})
+    regime = run.report.regimes[0].model_copy(update={"needed": Needed(fewest=9, most=20, bottleneck="replicates")})
+    page = FabricatedRun(
+        directory=run.directory,
+        report=run.report.model_copy(update={"regimes": (regime,)}),
+        cell_files=run.cell_files,
+        test=run.test,
+    ).write_page()
+    assert page.read_text().count("--until-decided</code>") == 1
 
 
 def test_command_is_shown(page: str) -> None:

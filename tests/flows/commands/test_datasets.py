@@ -1,12 +1,18 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from data.base.errors import UsageError
+from data.base.errors import AugmentError, UsageError
 from data.decoding import encode_pngs
 from flows.commands.datasets import datasets, half_blocks, inspect, shades
+
+ROOT = Path(__file__).parents[3]
 
 app = typer.Typer()
 app.command()(datasets)
@@ -34,14 +40,82 @@ def test_the_list_says_what_is_here(tmp_path, monkeypatch):
     assert any(line.startswith("folder:PATH") for line in lines)
 
 
-def test_inspect_shows_counts_duplicates_and_regimes(folder):
+def test_every_kind_is_listed():
+    output = invoke("datasets").output
+    assert all(f"{kind}:PATH" in output for kind in ("folder", "parquet", "arrow", "npz", "csv", "idx"))
+
+
+def test_inspect_shows_counts_copies_and_regimes(folder):
     (folder / "cat" / "again.png").write_bytes((folder / "cat" / "0.png").read_bytes())
     output = invoke("inspect", f"folder:{folder}").output
-    assert "33 images to train on, 8 to test on, 8x8 grayscale, 2 classes" in output
+    assert "33 images to train on, 8 to test on, 8x8 grayscale, values 0 to 239, 2 classes" in output
     assert "[red]dog" in output
     assert "regimes: 10, all" in output
-    assert "duplicates:" in output
+    assert "duplicates: 1 within train" in output
+    assert "near copies: 0 of 8 test images looked at" in output
     assert any("#" in line for line in output.splitlines()[-20:])
+
+
+def test_inspect_says_how_it_was_read(folder):
+    (folder / "notes.txt").write_text("x")
+    (folder / "cat" / "bad.png").write_bytes(b"x")
+    output = invoke("inspect", f"folder:{folder}", "--set", "data.bad_images=leave-out").output
+    assert "\n  class folders\n" in output
+    assert "\n  train: 2 classes, 41 images\n" in output
+    assert "note: 1 files were left out: 1 .txt files" in output
+    assert "left out: " in output.replace("\n", "")
+    assert "bad.png: the image cannot be decoded" in output
+
+
+def test_what_was_left_out_is_written_in_full(folder, tmp_path):
+    for number in range(30):
+        (folder / "cat" / f"bad{number}.png").write_bytes(b"x")
+    arguments = ("inspect", f"folder:{folder}", "--set", "data.bad_images=leave-out")
+    assert "and 10 more (--left-out FILE lists all)" in invoke(*arguments).output
+    invoke(*arguments, "--left-out", str(tmp_path / "list.txt"))
+    assert len((tmp_path / "list.txt").read_text().splitlines()) == 30
+
+
+def test_the_advice_of_a_refusal_can_be_followed(folder, striped):
+    for content in encode_pngs(np.zeros((1, 1, 12, 12), np.uint8)):
+        (folder / "cat" / "large.png").write_bytes(content)
+    with pytest.raises(AugmentError, match=r"--set data\.resize=32"):
+        invoke("inspect", f"folder:{folder}")
+    assert "32x32" in invoke("inspect", f"folder:{folder}", "--set", "data.resize=32").output
+
+
+def test_blank_data_are_shouted_about(folder):
+    for file in sorted((folder / "cat").iterdir())[1:]:
+        file.write_bytes(encode_pngs(np.zeros((1, 1, 8, 8), np.uint8))[0])
+    for file in sorted((folder / "[red]dog").iterdir())[5:]:
+        file.write_bytes(encode_pngs(np.zeros((1, 1, 8, 8), np.uint8))[0])
+    assert "THE IMAGES ARE NEARLY BLANK: 34 of 40 images" in invoke("inspect", f"folder:{folder}").output
+
+
+def test_of_many_classes_the_first_are_listed(tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(100):
+        (tmp_path / str(number)).mkdir()
+        for row, content in enumerate(encode_pngs(rng.integers(0, 256, (2, 1, 8, 8), dtype=np.uint8))):
+            (tmp_path / str(number) / f"{row}.png").write_bytes(content)
+    output = invoke("inspect", f"folder:{tmp_path}").output
+    assert "… 40 more classes" in output
+
+
+def test_looking_at_a_folder_imports_neither_torch_nor_torchvision(folder):
+    script = """
+import sys
+from data.config import DataConfig
+from data.inspection import inspect_source
+from data.sources.registry import known_datasets, load_source
+known_datasets()
+inspect_source(load_source(DataConfig(dataset=sys.argv[1])))
+print([name for name in ("torch", "torchvision", "pyarrow", "pandas", "sklearn") if name in sys.modules])
+"""
+    finished = subprocess.run(
+        [sys.executable, "-c", script, f"folder:{folder}"], capture_output=True, text=True, cwd=ROOT
+    )
+    assert finished.stdout.strip() == "[]", finished.stderr
 
 
 def test_the_picture_is_written_as_png(folder, tmp_path):

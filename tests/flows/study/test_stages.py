@@ -13,7 +13,7 @@ import flows.study.stages.table as table
 from data.base.device import Compute
 from data.images import LabelledImages, identities
 from data.parquet import read_published, read_subset
-from data.sources.registry import load_source
+from flows.study import running
 from flows.study.config import StudyConfig
 from flows.study.engine import CellContext, Stage, StageKind
 from flows.study.job import Job, unheard
@@ -40,15 +40,14 @@ def toy_kind(*reads: str) -> StageKind[Nothing]:
         work=write_something,
         reads=lambda _: reads,
         settings=lambda config, cell, _: Nothing(),
-        stream="toy",
+        stream=lambda _: ("toy",),
         output=lambda cell, _: cell.directory / "toy.txt",
         weight=lambda _: 7.0,
     )
 
 
 def context_of(config: StudyConfig, directory: Path) -> CellContext:
-    cell = study_cells(config, directory)[0]
-    return CellContext(cell=cell, config=config, given_source=load_source("digits"), compute=CPU)
+    return running.context_of(study_cells(config, directory)[0], config, CPU)
 
 
 def test_a_new_stage_is_one_entry_of_the_table(
@@ -79,7 +78,7 @@ def test_a_stage_is_made_again_when_a_declared_input_changes(
 
 def test_every_input_of_a_stage_is_in_the_table(tiny: StudyConfig) -> None:
     for kind in STAGES:
-        for variant in kind.variants(tiny):
+        for variant in kind.variants(tiny, "balanced-10"):
             assert set(kind.reads(variant)) <= INPUTS.keys()
 
 
@@ -102,7 +101,7 @@ def test_gan_and_classifiers_are_given_the_subset_and_what_was_made_of_it(
     monkeypatch.setattr("flows.study.stages.arm.fit_classifier", recording_fit)
     context = context_of(tiny, tmp_path / "run")
     for stage in stages_of(context):
-        if stage.kind.name != "samples":
+        if stage.kind.name != "samples" and stage.variant != "labels-x2":
             stage.run(unheard)
     subset = set(identities(read_subset(context.cell.subset_file)))
     synthetic = set(identities(read_published(context.cell.synthetic_directory)))
@@ -110,6 +109,15 @@ def test_gan_and_classifiers_are_given_the_subset_and_what_was_made_of_it(
     assert set(identities(gan_saw)) == subset
     assert len(seen["classifier"]) >= len(tiny.evaluation.arms)
     assert all(set(identities(images)) <= subset | synthetic for images in seen["classifier"])
+
+
+def test_arms_of_more_labels_see_the_pool_and_no_test_image(tiny: StudyConfig, tmp_path: Path) -> None:
+    context = context_of(tiny, tmp_path / "run")
+    test = set(identities(context.split.test))
+    assert not test & set(identities(context.split.pool))
+    (more,) = [kind.reads("labels-x2") for kind in STAGES if kind.name == "arm"]
+    (others,) = [kind.reads("real+classical") for kind in STAGES if kind.name == "arm"]
+    assert set(more) - set(others) == {"pool"}
 
 
 def test_arms_without_synthetic_images_do_not_depend_on_the_generator(

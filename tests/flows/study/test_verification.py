@@ -15,6 +15,7 @@ from data.sources.registry import Source
 from evaluation.config import ClassifierConfig
 from evaluation.protocol import EvaluationConfig
 from flows.study.config import ComputeConfig, StudyConfig
+from flows.study.designs import designs_of
 from flows.study.engine import CellContext, record_digest
 from flows.study.job import unheard
 from flows.study.reporting import write_reports
@@ -39,12 +40,12 @@ CONFIG = StudyConfig(
 
 def stripes():
     rng = np.random.default_rng(0)
-    labels = np.arange(60, dtype=np.int64) % 3
-    images = rng.integers(0, 60, (60, 1, 8, 8), dtype=np.uint8)
+    labels = np.arange(300, dtype=np.int64) % 3
+    images = rng.integers(0, 60, (300, 1, 8, 8), dtype=np.uint8)
     images[labels == 0, :, ::2] += 180
     images[labels == 1, :, :, ::2] += 180
-    both = LabelledImages(images=images, labels=labels, rows=np.arange(60), class_names=("rows", "columns", "none"))
-    return Source(name="stripes", train=both.take(np.arange(48)), test=both.take(np.arange(48, 60)))
+    both = LabelledImages(images=images, labels=labels, rows=np.arange(300), class_names=("rows", "columns", "none"))
+    return Source(name="stripes", train=both.take(np.arange(240)), test=both.take(np.arange(240, 300)))
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +53,13 @@ def finished(tmp_path_factory):
     directory, source = tmp_path_factory.mktemp("runs") / "run", stripes()
     with open_run(directory, CONFIG) as compute:
         (cell,) = study_cells(CONFIG, directory)
-        record_source(directory, source)
-        for stage in stages_of(CellContext(cell=cell, config=CONFIG, given_source=source, compute=compute)):
+        designs = designs_of(CONFIG, source)
+        record_source(directory, source, designs)
+        context = CellContext(cell=cell, config=CONFIG, compute=compute, given_source=source, given_designs=designs)
+        for stage in stages_of(context):
             stage.run(unheard)
         summarise_cell(cell, CONFIG)
-        write_reports(directory, CONFIG, test=source.test)
+        write_reports(directory, CONFIG, designs=designs)
     return directory
 
 
@@ -153,7 +156,7 @@ def test_other_source_is_found(run):
     names = broken(run, Source(name="stripes", train=train, test=source.test))
     assert names[:2] == [
         "balanced-8/0: subset = its source rows",
-        "balanced-8/0: stage subset ← train, settings",
+        "balanced-8/0: stage subset ← pool, settings",
     ]
 
 

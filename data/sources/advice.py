@@ -1,0 +1,60 @@
+"""What a person may have meant: the kind of data set that lies at a path."""
+
+from itertools import islice
+from pathlib import Path
+
+from data.decoding import is_git_lfs_pointer
+
+_SUFFIXES = {
+    ".parquet": "parquet", ".pq": "parquet", ".arrow": "arrow", ".npz": "npz", ".csv": "csv", ".tsv": "csv",
+    ".csv.gz": "csv", "-ubyte": "idx", "-ubyte.gz": "idx",
+}  # fmt: skip
+_PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".rar", ".7z")
+_LOOKED_AT = 1000  # entries of a folder
+
+
+def kind_of_file(path: Path) -> str:
+    """Return the kind that a file's name stands for, or ""."""
+    name = path.name.lower()
+    return next((kind for suffix, kind in _SUFFIXES.items() if name.endswith(suffix)), "")
+
+
+def suggestion(path: Path, *, kind: str) -> str:
+    """Return what to do where `path` is not of `kind`: "" where nothing better is seen."""
+    name = path.name.lower()
+    if path.is_file():
+        if name.endswith(_PACKED):
+            return f"unpack {path.name} first"
+        other = kind_of_file(path)
+        return f"write {other}:{path}" if other not in ("", kind) else ""
+    if not path.is_dir():
+        return ""
+    try:
+        entries = list(islice(path.iterdir(), _LOOKED_AT))
+        below = [entry for one in entries if one.is_dir() for entry in islice(one.iterdir(), _LOOKED_AT)]
+    except OSError:
+        return ""
+    if any(entry.name in ("dataset_dict.json", "state.json") for entry in entries) and kind != "arrow":
+        return f"write arrow:{path}"
+    for entry in (*entries, *below):
+        other = kind_of_file(entry)
+        if other not in ("", kind):
+            only = entry if entry.parent == path and other == "npz" else path
+            return f"write {other}:{only}"
+    packed = next((entry for entry in entries if entry.name.lower().endswith(_PACKED)), None)
+    if packed is not None:
+        return f"unpack {packed.name} first"
+    has_folders = any(entry.is_dir() for entry in entries)
+    return f"write folder:{path} if each class has a folder of its own" if has_folders and kind != "folder" else ""
+
+
+def damage(path: Path) -> str:
+    """Return why a file may not be what it should be, for the message: Git LFS, emptiness, or an unknown cause."""
+    try:
+        with open(path, "rb") as stream:
+            start = stream.read(64)
+    except OSError as error:
+        return f"it cannot be read: {error.strerror or error}"
+    if is_git_lfs_pointer(start):
+        return "a Git LFS pointer lies in its place; fetch it with `git lfs pull`"
+    return "it is empty (0 bytes); restore it from a copy" if not start else ""

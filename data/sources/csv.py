@@ -1,0 +1,262 @@
+"""`csv:PATH`: a row an image; its pixels in columns, as Kaggle has them, or the name of its file in one.
+
+With or without a line of column names: without, the first column is the label. Files that a table names are looked
+for below the table's own folder, and nowhere else.
+"""
+
+import csv
+import gzip
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NoReturn, TextIO, cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.csv
+
+from data.base.errors import AugmentError, CorruptFileError, UsageError
+from data.base.files import is_below
+from data.base.limits import MAX_DECODED_BYTES, MAX_IMAGE_PIXELS, check_limit
+from data.config import DataConfig
+from data.decoding import Picture
+from data.sources.advice import damage
+from data.sources.arrays import ArrayReader, is_flat_image
+from data.sources.classes import Label
+from data.sources.reading import Found, Record, read_found, read_image_file
+from data.sources.source import Source
+from data.sources.splits import FileKind, assign_files
+
+CSV = FileKind(
+    kind="csv",
+    suffixes=(".csv", ".tsv", ".csv.gz", ".tsv.gz"),
+    takes="csv:PATH takes a table with a label and pixels in each row, or a label and the name of an image file",
+)
+FILE_COLUMNS = ("file_name", "filename", "file", "image_path", "path", "filepath", "img")  # besides data.image_column
+PIXEL_COLUMN = "pixels"  # a text of numbers with spaces between
+_NUMBERING = ("", "id", "index", "unnamed: 0", "imageid", "row")  # columns that count the rows
+_BLOCK_BYTES = 16 * 2**20
+_SHOWN = 12
+_MISSING = ("", "NA", "NaN", "nan", "null", "None")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Table:
+    """How a file is to be read.
+
+    Attributes:
+        names: of all columns, in order.
+        label, group: None where there is none.
+        file: column of file names; "" where pixels are in the table.
+        pixels: columns of the pixels; a single one holds texts.
+    """
+
+    path: Path
+    delimiter: str
+    has_header: bool
+    names: tuple[str, ...]
+    label: str | None
+    group: str | None
+    file: str
+    pixels: tuple[str, ...]
+
+
+def load_csv(path: Path, config: DataConfig) -> Source:
+    """Read tables of images; files named for a test split are its test split, else one is held out.
+
+    Raises:
+        UsageError: no such file, or no such column.
+        AugmentError: as `read_found`.
+        CorruptFileError: a damaged file.
+    """
+    roles = assign_files(path, config, of=CSV)
+    arrays = ArrayReader(ground=config.ground)
+
+    def records(files: Sequence[Path], *, is_test: bool) -> Iterator[Record]:
+        for file in files:
+            yield from _records(_table(file, config, is_test=is_test), arrays, config)
+
+    return read_found(
+        Found(
+            where=f"csv:{path}",
+            base=path if path.is_dir() else path.parent,
+            train=records(roles.train, is_test=False),
+            test=None if roles.test is None else records(roles.test, is_test=True),
+            layout=roles.layout,
+            facts=roles.facts,
+        ),
+        config,
+    )
+
+
+def _table(path: Path, config: DataConfig, *, is_test: bool) -> _Table:
+    first, second = _first_lines(path)
+    delimiter = max(",;\t", key=first.count)
+    cells, values = (next(csv.reader([line], delimiter=delimiter), []) for line in (first, second or first))
+    has_header = not all(_is_number(cell) for cell in cells)
+    names = tuple(cells) if has_header else tuple(str(number) for number in range(len(cells)))
+    if len(set(names)) < len(names):
+        raise UsageError(f"{path} has two columns of one name; rename one")
+    label = config.label_column if config.label_column in names else None
+    if label is None and not has_header and not (is_test and is_flat_image(len(names))):
+        label = names[0]
+    if label is None and not is_test:
+        raise UsageError(f"{path} has no column {config.label_column!r}; it has {_shown(names)}: {_choose('label')}")
+    group = config.group_column or None
+    if group is not None and group not in names:
+        raise UsageError(f"{path} has no column {group!r}; it has {_shown(names)}: {_choose('group')}")
+    texts = [name for name, value in zip(names, values, strict=False) if not _is_number(value)]
+    candidates = [name for name in (config.image_column, *FILE_COLUMNS) if name in texts and name != label]
+    others = [name for name in names if name not in (label, group, *texts) and name.strip().lower() not in _NUMBERING]
+    numbered = [name for name in others if name.lower().startswith("pix") or _is_place(name)]
+    pixels = [PIXEL_COLUMN] if PIXEL_COLUMN in texts else numbered or others
+    if not candidates and not pixels:
+        raise UsageError(f"{path} has neither pixels nor names of files; it has {_shown(names)}: {_choose('image')}")
+    return _Table(
+        path=path,
+        delimiter=delimiter,
+        has_header=has_header,
+        names=names,
+        label=label,
+        group=group,
+        file=candidates[0] if candidates else "",
+        pixels=() if candidates else tuple(pixels),
+    )
+
+
+def _first_lines(path: Path) -> tuple[str, str]:
+    limit = 64 * MAX_IMAGE_PIXELS
+    try:
+        check_limit(path.stat().st_size, MAX_DECODED_BYTES, what=f"{path}: size in bytes")
+        with _opened(path) as stream:
+            first, second = stream.readline(limit).rstrip("\r\n"), stream.readline(limit).rstrip("\r\n")
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise CorruptFileError(f"{path} is no table of text; {damage(path) or CSV.takes}") from error
+    if not first or damage(path):
+        raise CorruptFileError(f"{path} is no table; {damage(path) or CSV.takes}")
+    return first, second
+
+
+def _opened(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return cast(TextIO, gzip.open(path, "rt", encoding="utf-8-sig"))
+    return open(path, encoding="utf-8-sig")
+
+
+def _records(table: _Table, arrays: ArrayReader, config: DataConfig) -> Iterator[Record]:
+    row = 0
+    is_first = True
+    for batch in _batches(table):
+        labels = _labels(batch, table.label)
+        groups = _labels(batch, table.group)
+        wheres = [f"{table.path}, row {number}" for number in range(row, row + len(batch))]
+        row += len(batch)
+        if table.file:
+            reads = [
+                partial(_named_file, name, table.path.parent, where, config.ground)
+                for name, where in zip(batch.column(table.file).to_pylist(), wheres, strict=True)
+            ]
+        else:
+            pixels = _pixels(batch, table)
+            if is_first and len(pixels) and len({len(one) for one in pixels}) == 1:
+                arrays.look_at(np.stack(pixels))
+                is_first = False
+            reads = [partial(arrays.picture, one, where=where) for one, where in zip(pixels, wheres, strict=True)]
+        for where, read, label, group in zip(wheres, reads, labels, groups, strict=True):
+            yield Record(where, read, label, group)
+
+
+def _batches(table: _Table) -> Iterator[pa.RecordBatch]:
+    are_texts = table.pixels == (PIXEL_COLUMN,)
+    texts = {name: pa.string() for name in (table.label, table.group, table.file) if name}
+    kinds = texts | dict.fromkeys(table.pixels, pa.string() if are_texts else pa.float32())
+    row = 0
+    try:
+        reader = pyarrow.csv.open_csv(
+            table.path,
+            read_options=pyarrow.csv.ReadOptions(
+                block_size=_BLOCK_BYTES, column_names=None if table.has_header else list(table.names), use_threads=False
+            ),
+            parse_options=pyarrow.csv.ParseOptions(delimiter=table.delimiter, newlines_in_values=False),
+            convert_options=pyarrow.csv.ConvertOptions(
+                column_types=kinds,
+                include_columns=list(kinds),
+                null_values=list(_MISSING),
+                strings_can_be_null=True,
+            ),
+        )
+        total = 0
+        for batch in reader:
+            total += batch.nbytes
+            check_limit(total, MAX_DECODED_BYTES, what=f"{table.path}: bytes of all numbers")
+            yield batch
+            row += len(batch)
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        reason = (str(error).splitlines() or ["unknown"])[0]
+        raise CorruptFileError(f"{table.path} cannot be read after row {row} ({reason})") from error
+
+
+def _labels(batch: pa.RecordBatch, column: str | None) -> list[Label | None]:
+    """Return a column's values: whole numbers where they read as such, texts elsewhere."""
+    if column is None:
+        return [None] * len(batch)
+    return [None if text is None else _label(text.strip()) for text in batch.column(column).to_pylist()]
+
+
+def _label(text: str) -> Label | None:
+    whole = text.removesuffix(".0")
+    is_number = (
+        whole.removeprefix("-").isdecimal() and whole.isascii() and (whole == "0" or whole.lstrip("-")[0] != "0")
+    )
+    return int(whole) if is_number else text or None
+
+
+def _pixels(batch: pa.RecordBatch, table: _Table) -> list[npt.NDArray[np.float32]]:
+    if table.pixels == (PIXEL_COLUMN,):
+        return [_numbers(text or "", table.path) for text in batch.column(PIXEL_COLUMN).to_pylist()]
+    columns = [batch.column(name).to_numpy(zero_copy_only=False) for name in table.pixels]
+    return list(np.stack(columns, axis=1).astype(np.float32))
+
+
+def _numbers(text: str, path: Path) -> npt.NDArray[np.float32]:
+    try:
+        return np.array(text.split(), np.float32)
+    except ValueError as error:
+        raise CorruptFileError(f"{path}: {text[:30]!r} in column {PIXEL_COLUMN} is no list of numbers") from error
+
+
+def _named_file(name: str | None, folder: Path, where: str, ground: int) -> Picture:
+    if not name:
+        _refuse(f"{where}: the name of the file is missing")
+    if Path(name).is_absolute() or "\0" in name or not is_below(folder, name):
+        _refuse(f"{where}: {name!r} leads out of the table's folder; files are looked for below it only")
+    return read_image_file(folder / name, ground=ground)
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise AugmentError(reason)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return text.strip() in _MISSING
+    return True
+
+
+def _is_place(name: str) -> bool:
+    """Tell whether a column is named by its pixel's row and column, such as `1x28`."""
+    row, separator, column = name.partition("x")
+    return bool(separator) and row.isdecimal() and column.isdecimal()
+
+
+def _shown(names: Sequence[str]) -> str:
+    more = f", … ({len(names):,} columns)" if len(names) > _SHOWN else ""
+    return ", ".join(repr(name) for name in names[:_SHOWN]) + more
+
+
+def _choose(what: str) -> str:
+    return f"choose with --set data.{what}_column=NAME"

@@ -1,0 +1,213 @@
+"""`npz:PATH`: NumPy archives, as MedMNIST and many tutorials have them: arrays of images and of labels by name.
+
+Names are read by their words: `train_images` and `train_labels` (MedMNIST; also `val_…`, `test_…`), `x_train` and
+`y_train` (Keras), or `images` and `labels` where the file is one split. `class_names` may name the classes.
+"""
+
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from data.base.errors import AugmentError, CorruptFileError, UsageError
+from data.base.limits import MAX_DECODED_BYTES, MAX_IMAGES, check_limit
+from data.config import DataConfig
+from data.sources.advice import damage
+from data.sources.arrays import ArrayReader
+from data.sources.classes import Label
+from data.sources.reading import Found, Record, read_found
+from data.sources.source import Source
+from data.sources.splits import FileKind, Split, assign_roles, list_files, split_named, words_of
+
+NPZ = FileKind(
+    kind="npz",
+    suffixes=(".npz",),
+    takes="npz:PATH takes a NumPy archive with arrays such as train_images and train_labels",
+)
+_SHOWN = 12
+Role = Literal["images", "labels", "groups", "names"]
+
+_ROLES: Mapping[str, Role] = {
+    "images": "images", "image": "images", "imgs": "images", "img": "images", "x": "images", "data": "images",
+    "pixels": "images", "labels": "labels", "label": "labels", "y": "labels", "targets": "labels", "target": "labels",
+}  # fmt: skip
+_NAMES = frozenset({"class_names", "label_names", "classes", "names"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """The images of one split of one file, with their labels and groups as they are in the file."""
+
+    file: Path
+    key: str
+    images: npt.NDArray[Any]
+    labels: Sequence[Label | None]
+    groups: Sequence[Label | None]
+
+
+def load_npz(path: Path, config: DataConfig) -> Source:
+    """Read a NumPy archive, or a folder of some.
+
+    Raises:
+        UsageError: no such file, or no arrays of images and labels in it.
+        AugmentError: arrays of shapes that no images or labels have; further ones as `read_found`.
+        CorruptFileError: a damaged file.
+    """
+    splits, names, facts = _read(path, config)
+    named_test = None
+    if config.test:
+        others = _read(Path(config.test).expanduser(), config)[0]
+        named_test = others.get("test") or [part for of_split in others.values() for part in of_split]
+    roles = assign_roles(splits, config, where=str(path), describe=_described, named_test=named_test)
+    total = sum(len(part.images) for part in (*roles.train, *(roles.test or ())))
+    check_limit(total, MAX_IMAGES, what=f"npz:{path}: number of images")
+    return read_found(
+        Found(
+            where=f"npz:{path}",
+            base=path if path.is_dir() else path.parent,
+            train=_records(roles.train, config),
+            test=None if roles.test is None else _records(roles.test, config),
+            class_names=names,
+            layout=roles.layout,
+            facts=(*facts, *roles.facts),
+        ),
+        config,
+    )
+
+
+def _read(path: Path, config: DataConfig) -> tuple[dict[Split, list[_Part]], tuple[str, ...] | None, tuple[str, ...]]:
+    """Return the parts by split, the class names where a file says them, and what was left out."""
+    listing = list_files(path, of=NPZ)
+    splits: dict[Split, list[_Part]] = {}
+    names: tuple[str, ...] | None = None
+    facts = list(listing.facts)
+    for of_file, files in listing.splits.items():
+        for file in files:
+            arrays = _arrays(file)
+            keys, unknown = _keys(arrays, config)
+            if not keys:
+                raise UsageError(f"{file} has no images and labels by name; it has {_shown(arrays)}: {NPZ.takes}")
+            if unknown:
+                facts.append(f"arrays that are neither images nor labels were left out: {', '.join(unknown)}")
+            names = names or _names(arrays, file)
+            for split, roles in keys.items():
+                part = _part(file, arrays, roles, config)
+                splits.setdefault(split or of_file, []).append(part)
+    return splits, names, tuple(facts)
+
+
+def _arrays(file: Path) -> dict[str, npt.NDArray[Any]]:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        check_limit(size, MAX_DECODED_BYTES, what=f"{file}: unpacked size in bytes")
+        with np.load(file, allow_pickle=False) as content:
+            return {name: content[name] for name in content.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        if "allow_pickle" in str(error):
+            reason = "it holds Python objects, which are never loaded; save plain arrays"
+        else:
+            reason = damage(file) or "restore it from a copy"
+        raise CorruptFileError(f"{file} is truncated or no NumPy archive of plain arrays; {reason}") from error
+
+
+def _keys(
+    arrays: Mapping[str, npt.NDArray[Any]], config: DataConfig
+) -> tuple[dict[Split | None, dict[Role, str]], list[str]]:
+    """Return the arrays' names by split and role, and names that mean nothing here."""
+    found: dict[Split | None, dict[Role, str]] = {}
+    unknown = []
+    for name in arrays:
+        if name.lower() in _NAMES:
+            continue
+        roles: set[Role] = {_ROLES[word] for word in words_of(name) if word in _ROLES}
+        if config.group_column and config.group_column.lower() in name.lower():
+            roles = {"groups"}
+        split = split_named(name)
+        if len(roles) != 1 or (role := roles.pop()) in found.get(split, {}):
+            unknown.append(name)
+        else:
+            found.setdefault(split, {})[role] = name
+    return found, unknown
+
+
+def _part(file: Path, arrays: Mapping[str, npt.NDArray[Any]], roles: Mapping[Role, str], config: DataConfig) -> _Part:
+    if "images" not in roles:
+        raise UsageError(f"{file} has no images to its {next(iter(roles.values()))}; it has {_shown(arrays)}")
+    key = roles["images"]
+    images = arrays[key]
+    if images.ndim not in (2, 3, 4) or (images.ndim == 4 and not {images.shape[1], images.shape[3]} & {1, 3, 4}):
+        raise AugmentError(
+            f"{file}: {key} has the shape {images.shape}; (N, H, W), (N, H, W, C), (N, C, H, W) or flat rows are read"
+        )
+    nothing: list[Label | None] = [None] * len(images)
+    labels = nothing if "labels" not in roles else _labels(arrays[roles["labels"]], where=f"{file}: {roles['labels']}")
+    groups = nothing if "groups" not in roles else _values(arrays[roles["groups"]].reshape(-1))
+    for what, values in (("labels", labels), (config.group_column, groups)):
+        if len(values) != len(images):
+            raise AugmentError(f"{file}: {len(values):,} {what} for the {len(images):,} images of {key}")
+    return _Part(file=file, key=key, images=images, labels=labels, groups=groups)
+
+
+def _labels(array: npt.NDArray[Any], *, where: str) -> Sequence[Label | None]:
+    """Return labels from (N,), (N, 1) or rows of which one number is 1 and the others 0."""
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if (
+        array.ndim == 2
+        and array.dtype.kind in "biuf"
+        and ((array != 0).sum(1) == 1).all()
+        and (array.max(1) == 1).all()
+    ):
+        array = array.argmax(1)
+    if array.ndim != 1:
+        raise AugmentError(f"{where} has the shape {array.shape}; one label an image is expected")
+    if array.dtype.kind not in "biufU":
+        raise AugmentError(f"{where} is of type {array.dtype}; whole numbers or texts are expected")
+    values = _values(array)
+    if any(isinstance(value, float) for value in values):
+        raise AugmentError(f"{where} holds numbers that are not whole; whole numbers or texts are expected")
+    return values
+
+
+def _values(array: npt.NDArray[Any]) -> list[Label | None]:
+    """Return whole numbers and texts; NaN and empty texts are None."""
+    values: list[Any] = array.tolist()
+    if array.dtype.kind in "biu":
+        return [int(value) for value in values]
+    if array.dtype.kind == "f":
+        return [None if value != value else int(value) if value.is_integer() else value for value in values]
+    return [str(value) or None for value in values]
+
+
+def _names(arrays: Mapping[str, npt.NDArray[Any]], file: Path) -> tuple[str, ...] | None:
+    for name, array in arrays.items():
+        if name.lower() in _NAMES:
+            if array.ndim != 1 or array.dtype.kind != "U":
+                raise AugmentError(f"{file}: {name} must be a list of texts, it is {array.shape} {array.dtype}")
+            return tuple(array.tolist())
+    return None
+
+
+def _shown(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    return ", ".join(f"{name} {array.shape}" for name, array in list(arrays.items())[:_SHOWN]) or "no arrays"
+
+
+def _described(parts: Sequence[_Part]) -> str:
+    return ", ".join(f"{part.file.name} {part.key} ({len(part.images):,})" for part in parts)
+
+
+def _records(parts: Sequence[_Part], config: DataConfig) -> Iterator[Record]:
+    arrays = ArrayReader(ground=config.ground)
+    for position, part in enumerate(parts):
+        if position == 0 and part.images.ndim == 2:
+            arrays.look_at(part.images)
+        for row, (image, label, group) in enumerate(zip(part.images, part.labels, part.groups, strict=True)):
+            where = f"{part.file}: {part.key}, row {row}"
+            yield Record(where, partial(arrays.picture, image, where=where), label, group)

@@ -1,0 +1,164 @@
+import gzip
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.base.errors import AugmentError, CorruptFileError, UsageError
+from data.config import DataConfig
+from data.sources.csv import load_csv
+
+
+def pixels(count, size=64, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, size), dtype=np.uint8)
+
+
+def lines(rows, header=None, delimiter=","):
+    texts = [delimiter.join(map(str, row)) for row in rows]
+    return "\n".join(([delimiter.join(header)] if header else []) + texts) + "\n"
+
+
+def labelled(values, labels=None):
+    labels = [row % 2 for row in range(len(values))] if labels is None else labels
+    return [[label, *row] for label, row in zip(labels, values.tolist(), strict=True)]
+
+
+KAGGLE = ["label", *(f"pixel{number}" for number in range(64))]
+
+
+def load(path, **options):
+    return load_csv(path, DataConfig(**options))
+
+
+@pytest.mark.parametrize(
+    "header", [KAGGLE, None, ["label", *(f"{row}x{column}" for row in range(8) for column in range(8))]]
+)
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_kaggles_table_of_pixels(tmp_path, header, delimiter):
+    (tmp_path / "x.csv").write_text(lines(labelled(pixels(20)), header, delimiter))
+    source = load(tmp_path / "x.csv")
+    assert source.train.class_names == ("0", "1")
+    assert np.array_equal(source.train.images.reshape(-1, 64), pixels(20)[source.train.rows])
+
+
+def test_train_and_test_tables_in_a_folder(tmp_path):
+    (tmp_path / "mnist_train.csv").write_text(lines(labelled(pixels(20))))
+    (tmp_path / "mnist_test.csv").write_text(lines(labelled(pixels(6, seed=1))))
+    source = load(tmp_path)
+    assert (len(source.train), len(source.test)) == (20, 6)
+
+
+def test_kaggles_unlabelled_test_table(tmp_path):
+    (tmp_path / "train.csv").write_text(lines(labelled(pixels(20)), KAGGLE))
+    (tmp_path / "test.csv").write_text(lines(pixels(6, seed=1).tolist(), KAGGLE[1:]))
+    (tmp_path / "sample_submission.csv").write_text("ImageId,Label\n1,0\n")
+    with pytest.raises(UsageError, match=r"none of the 6 test images has a label.*--set data\.test_split=ignore"):
+        load(tmp_path)
+    source = load(tmp_path, test_split="ignore")
+    assert len(source.train) + len(source.test) == 20
+    assert "left out, as the names say no split: sample_submission.csv" in source.warning
+
+
+def test_a_gzipped_table(tmp_path):
+    (tmp_path / "x.csv.gz").write_bytes(gzip.compress(lines(labelled(pixels(20)), KAGGLE).encode()))
+    assert len(load(tmp_path / "x.csv.gz").train) == 16
+
+
+@pytest.mark.parametrize("start", ["\ufeff", ""])
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_what_excel_writes(tmp_path, start, ending):
+    text = start + lines(labelled(pixels(20)), KAGGLE).replace("\n", ending)
+    (tmp_path / "x.csv").write_bytes(text.encode())
+    assert len(load(tmp_path / "x.csv").train) == 16
+
+
+def test_floats_from_0_to_1_whose_corners_are_whole(tmp_path):
+    values = pixels(20) / 255
+    values[:, 0] = 0
+    (tmp_path / "x.csv").write_text(lines(labelled(values), KAGGLE))
+    source = load(tmp_path / "x.csv")
+    assert np.array_equal(source.train.images.reshape(-1, 64)[:, 1:], pixels(20)[source.train.rows][:, 1:])
+
+
+def test_columns_beside_the_pixels(tmp_path):
+    header = ["id", *KAGGLE[1:], "patient", "diagnosis"]
+    rows = [[f"{row:03d}", *values, f"p{row // 2}", "ab"[row % 2]] for row, values in enumerate(pixels(20).tolist())]
+    (tmp_path / "x.csv").write_text(lines(rows, header))
+    source = load(tmp_path / "x.csv", label_column="diagnosis", group_column="patient")
+    assert source.train.class_names == ("a", "b")
+    assert not set(source.train.groups) & set(source.test.groups)
+    assert np.array_equal(source.train.images.reshape(-1, 64), pixels(20)[source.train.rows])
+
+
+def test_pixels_in_one_text(tmp_path):
+    rows = [[row % 2, f'"{" ".join(map(str, values))}"'] for row, values in enumerate(pixels(20).tolist())]
+    (tmp_path / "fer.csv").write_text(lines(rows, ["emotion", "pixels"]))
+    source = load(tmp_path / "fer.csv", label_column="emotion")
+    assert np.array_equal(source.train.images.reshape(-1, 64), pixels(20)[source.train.rows])
+
+
+def test_labels_are_numbers_where_they_read_so(tmp_path):
+    (tmp_path / "x.csv").write_text(lines(labelled(pixels(30), ["10", "9", "2.0"] * 10), KAGGLE))
+    assert load(tmp_path / "x.csv").train.class_names == ("2", "9", "10")
+
+
+def test_missing_labels_can_be_left_out(tmp_path):
+    (tmp_path / "x.csv").write_text(lines(labelled(pixels(30), ["", "0", "1"] * 10), KAGGLE))
+    with pytest.raises(AugmentError, match=r"10 of 30 images cannot be used: x\.csv, row 0: the label is missing"):
+        load(tmp_path / "x.csv")
+    assert len(load(tmp_path / "x.csv", bad_images="leave-out").train) == 16
+
+
+def with_files(root, names, column="file_name"):
+    for number, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels(1, seed=number).reshape(8, 8)).save(root / name)
+    (root / "metadata.csv").write_text(lines([[name, "ab"[n % 2]] for n, name in enumerate(names)], [column, "label"]))
+    return root / "metadata.csv"
+
+
+@pytest.mark.parametrize("column", ["file_name", "image", "path", "photo"])
+def test_files_that_a_table_names(tmp_path, column):
+    table = with_files(tmp_path, [f"images/{number}.png" for number in range(10)], column)
+    options = {"image_column": "photo"} if column == "photo" else {}
+    source = load(table, **options)
+    assert source.train.class_names == ("a", "b")
+    assert np.array_equal(source.train.images[0].ravel(), pixels(1, seed=int(source.train.rows[0]))[0])
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "link/secret.png", ""])
+def test_files_outside_of_the_tables_folder_are_not_opened(tmp_path, name):
+    folder = tmp_path / "set"
+    table = with_files(folder, [f"{number}.png" for number in range(10)])
+    Image.fromarray(pixels(1).reshape(8, 8)).save(tmp_path / "secret.png")
+    (folder / "link").symlink_to(tmp_path)
+    table.write_text(table.read_text() + f"{name},a\n")
+    with pytest.raises(AugmentError, match=r"leads out of the table's folder|the name of the file is missing"):
+        load(table)
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("", CorruptFileError, "it is empty"),
+        ("version https://git-lfs.github.com/spec/v1\n", CorruptFileError, "git lfs pull"),
+        ("a,b\n1,2\n", UsageError, r"has no column 'label'; it has 'a', 'b': choose with --set data\.label_column"),
+        ("label,name\n1,x\n", UsageError, "neither pixels nor names of files"),
+        ("label,pixel0,pixel1,pixel2\n1,2,3,4\n0,1,2,3\n", AugmentError, r"a raw image of shape \(3,\)"),
+        ("label,pixel0\n1,2\n0,x\n", CorruptFileError, "cannot be read after row 0"),
+        ("label,label\n1,2\n", UsageError, "two columns of one name"),
+        ("label,pixel0\n1,2\n0,1,5\n", CorruptFileError, "cannot be read after row 0"),
+    ],
+)
+def test_what_cannot_be_read_is_named(tmp_path, text, error, message):
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(error, match=message) as caught:
+        load(tmp_path / "x.csv")
+    assert "x.csv" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_bytes_that_are_no_text(tmp_path):
+    (tmp_path / "x.csv").write_bytes(b"\xff\xfe\x00\x81" * 10)
+    with pytest.raises(CorruptFileError, match="no table"):
+        load(tmp_path / "x.csv")
