@@ -26,6 +26,7 @@ from data.base.errors import UsageError
 from evaluation.arms import HEADLINE_ARM
 from evaluation.reporting.film import file_uri
 from evaluation.reporting.report import StudyReport
+from flows.pages import page_link
 from flows.progress import SERVER_ERRORS, PrefectProgress, PrefectStudyListener, RemoteProgress, artifact_key
 from flows.runners import run_tasks
 from flows.study.cells import CellPlace, OpenCell
@@ -203,7 +204,7 @@ def publish(report: StudyReport, store: RunStore, first_cell: Cell) -> None:
         create_markdown_artifact(
             f"# {report.verdict}\n\n{report.sentence}\n\nReport: `{place}`\n", key=f"verdict-{key}"
         )
-        create_link_artifact(store.link(REPORT_HTML), key=f"report-{key}", link_text=place)
+        create_link_artifact(page_link(store, REPORT_HTML), key=f"report-{key}", link_text=place)
         grids = sorted((first_cell.generator_directory / "epochs").glob("*.png"))
         if grids:
             create_image_artifact(

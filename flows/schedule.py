@@ -27,6 +27,7 @@ from evaluation.reporting.report import StudyReport, read_report
 from evaluation.statistics import paired_gains
 from flows.attached import end_with_serve
 from flows.augmentation_study import SEQUENTIAL, augmentation_study
+from flows.pages import page_link
 from flows.progress import artifact_key
 from flows.study.config import RunnerConfig, StudyConfig
 from flows.study.designs import resolve_study, study_source
@@ -185,7 +186,8 @@ def judge_run(run: RunStore, runs: RunStore, *, config: StudyConfig, on_regressi
         except (AugmentError, OSError) as error:  # such as a run that is somebody else's to write to
             get_run_logger().warning("%s cannot be judged, so it is no base: %s", before.name, error)
     judgement = _judge(run, report, runs, earlier)
-    outcome = judgement.model_dump(mode="json")
+    comparison = page_link(run, COMPARISON_PAGE)
+    outcome = judgement.model_dump(mode="json") | {"report": page_link(run, REPORT_HTML), "comparison": comparison}
     emit_event(
         FINISHED_EVENT,
         resource=_resource(run),
@@ -193,12 +195,14 @@ def judge_run(run: RunStore, runs: RunStore, *, config: StudyConfig, on_regressi
     )
     if judgement.not_compared:
         reasons = "\n".join(f"- {reason}" for reason in judgement.not_compared)
-        create_markdown_artifact(f"# Not compared\n\n{reasons}\n", key=artifact_key(f"not compared {run.name}"))
+        create_markdown_artifact(
+            f"# Not compared\n\n{reasons}\n\n{comparison}\n", key=artifact_key(f"not compared {run.name}")
+        )
     if not judgement.regressions:
         return
     text = "; ".join(judgement.regressions)
     emit_event(REGRESSED_EVENT, resource=_resource(run), payload=outcome)
-    create_markdown_artifact(f"# Regression\n\n{text}\n", key=artifact_key(f"regression {run.name}"))
+    create_markdown_artifact(f"# Regression\n\n{text}\n\n{comparison}\n", key=artifact_key(f"regression {run.name}"))
     if on_regression == "fail":
         raise RegressionError(text)
 
