@@ -32,6 +32,7 @@ from flows.progress import artifact_key
 from flows.study.config import RunnerConfig, StudyConfig
 from flows.study.designs import resolve_study, study_source
 from flows.study.reporting import REPORT_HTML, REPORT_JSON
+from flows.study.retention import JUDGEMENT_FILE
 from flows.study.retrying import LASTING, patiently
 from flows.study.run_directory import (
     DATASET_FILE,
@@ -47,7 +48,6 @@ OnRegression = Literal["fail", "warn"]
 Found = TypeVar("Found")
 ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)  # and not a disk or network that failed
 
-JUDGEMENT_FILE = "judgement.json"
 MOST_REASONS = 3  # of those why earlier runs are no base
 COMPARISON_PAGE = "comparison.html"
 FINISHED_EVENT = "augmentation.study.finished"

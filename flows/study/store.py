@@ -181,6 +181,22 @@ class RunStore:
                 self.child(name).pull(directory / name, names)
             yield directory
 
+    def size_bytes(self) -> int:
+        """Return how much room the files of this place take."""
+        if self.is_local:
+            return sum(path.stat().st_size for path in Path(self.location).rglob("*") if path.is_file())
+        with self._reached() as (files, root):
+            return int(files.du(root))
+
+    def remove(self) -> None:
+        """Remove everything at this place of a store.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        with self._reached() as (files, root):
+            files.rm(root, recursive=True)
+
     def pull(self, workspace: Path, names: Iterable[str]) -> None:
         """Copy the named files, as far as they exist, into the workspace.
 

@@ -59,7 +59,8 @@ def test_index_and_report_are_served_with_a_policy(url: str) -> None:
 @pytest.mark.parametrize(
     "path",
     ["/../secret.json", "/first%20run/../../secret.json", "/%2e%2e/secret.json", "/first%20run/link.json",
-     "//etc/x.txt", "/first%20run/.owner.json", "/first%20run/program.py", "/first%20run/cells", "/first%20run/", "/absent.html",
+     "//etc/x.txt", "/first%20run/.owner.json", "/first%20run/program.py", "/first%20run/cells",
+     "/first%20run/", "/absent.html",
      "/first%20run/%00.html", "/..%5csecret.json", "/" + "a/" * 5000 + "x.html"],
 )  # fmt: skip
 def test_nothing_outside_and_nothing_hidden_is_served(path: str, url: str) -> None:
