@@ -116,6 +116,9 @@ class PrefectStudyListener:
         self._clock.grow(total_weight)
         self._artifact.update(self._clock.share, "; ".join(lines))
 
+    def noted(self, line: str) -> None:
+        self._artifact.update(self._clock.share, line)
+
 
 class RemoteProgress:
     """Passes on what stages do in other processes, going by their progress artifacts on Prefect's server.

@@ -22,6 +22,7 @@ class OpenCell:
 
     store: RunStore
     cell: Cell
+    keep_old_stages: bool = False
     _unpushed: set[str] = field(default_factory=set)
 
     def push_stage(self, stage: Stage) -> None:
@@ -52,6 +53,7 @@ class CellPlace:
     store: RunStore
     regime: Regime
     replicate: int
+    keep_old_stages: bool = False
 
     @property
     def name(self) -> str:
@@ -69,7 +71,7 @@ class CellPlace:
             with _locked(cell):
                 folder = cell.directory.relative_to(directory).as_posix()
                 patiently(lambda: self.store.pull_folder(directory, folder))
-                yield OpenCell(self.store, cell)
+                yield OpenCell(self.store, cell, self.keep_old_stages)
 
 
 @contextmanager

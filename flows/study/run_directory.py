@@ -163,9 +163,20 @@ def open_run(run_directory: Path, config: StudyConfig) -> Iterator[Compute]:
         else:
             write_text(run_directory / "config.toml", to_toml(config))
         compute = _apply_compute(config.compute)
-        if not (run_directory / ENVIRONMENT_FILE).exists():
-            write_json(run_directory / ENVIRONMENT_FILE, describe_environment(config, compute))
+        write_json(run_directory / ENVIRONMENT_FILE, _environment_of(run_directory, config, compute))
         yield compute
+
+
+def _environment_of(run_directory: Path, config: StudyConfig, compute: Compute) -> dict[str, Any]:
+    """Return what the run's environment.json is to hold: where it began, and each time that it went on."""
+    now = describe_environment(config, compute)
+    if not (run_directory / ENVIRONMENT_FILE).exists():
+        return now
+    began = read_record(run_directory / ENVIRONMENT_FILE)
+    resumed = began.get("resumed")
+    before = resumed if isinstance(resumed, dict) else {}
+    facts = {name: now[name] for name in ("created", "machine", "command", "git_commit", "processor", "versions")}
+    return began | {"resumed": before | {str(len(before) + 1): facts}}
 
 
 def load_run_config(run_directory: Path) -> StudyConfig:
@@ -305,6 +316,7 @@ def describe_environment(config: StudyConfig, compute: Compute) -> dict[str, Any
     return {
         "format_version": FORMAT_VERSION,
         "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in packages},
+        "machine": platform.node(),
         "platform": platform.platform(),
         "processor": _processor_name(),
         "compute": compute.as_dict() | {"threads": torch.get_num_threads()},

@@ -24,7 +24,6 @@ from evaluation.reporting.comparison import NamedReport
 from evaluation.reporting.report import StudyReport, read_report
 from evaluation.statistics import spread
 from flows.schedule import (
-    JUDGEMENT_FILE,
     augmentation_comparison,
     last_good_run,
     scheduled_study,
@@ -33,6 +32,7 @@ from flows.schedule import (
 from flows.serving import ServedStudy, Timetable, deployments
 from flows.study.config import RunnerConfig, StudyConfig
 from flows.study.reporting import compute_report
+from flows.study.retention import JUDGEMENT_FILE
 from flows.study.retrying import StoreError, may_pass, patiently
 from flows.study.run_directory import load_run_config
 from flows.study.running import study_source
