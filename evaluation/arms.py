@@ -174,7 +174,7 @@ ARMS: dict[ArmName, Arm] = {
         every_seed=True,
     ),
     HEADLINE_REFERENCE: Arm(
-        description="the labelled images, deformed anew in every batch: classical augmentation",
+        description="the labelled images, deformed differently in every batch: classical augmentation",
         reference="real",
         role="without generator",
         base=_subset,

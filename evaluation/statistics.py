@@ -110,30 +110,30 @@ def paired_gains(
     """
     reasons = [_why_unavailable(values) for values in families]
     p_values = [None if reason else _p_value(values) for values, reason in zip(families, reasons, strict=True)]
-    judgements = holm(p_values, alpha=1 - confidence)
-    num_judged = sum(judgement.level is not None for judgement in judgements)
+    results = holm(p_values, alpha=1 - confidence)
+    num_judged = sum(result.level is not None for result in results)
     gains = []
-    for index, (values, reason, judgement) in enumerate(zip(families, reasons, judgements, strict=True)):
-        gain = _gain(values, reason=reason, p_value=p_values[index], p_holm=judgement.p_holm, alpha=judgement.level)
-        if judgement.level is not None:
-            gain = _with_bootstrap(gain, alpha=judgement.level, rng=np.random.default_rng([bootstrap_seed, index]))
+    for index, (values, reason, result) in enumerate(zip(families, reasons, results, strict=True)):
+        gain = _gain(values, reason=reason, p_value=p_values[index], p_holm=result.p_holm, alpha=result.level)
+        if result.level is not None:
+            gain = _with_bootstrap(gain, alpha=result.level, rng=np.random.default_rng([bootstrap_seed, index]))
             gain = _with_power(gain, alpha=(1 - confidence) / num_judged, wished_gain=wished_gain)
         gains.append(gain)
     return gains
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judgement:
+class HolmResult:
     """The level at which Holm judged one p-value, and that p-value corrected; None where there was none to judge."""
 
     level: float | None
     p_holm: float | None
 
 
-def holm(p_values: Sequence[float | None], *, alpha: float) -> list[Judgement]:
+def holm(p_values: Sequence[float | None], *, alpha: float) -> list[HolmResult]:
     """Judge p-values as one family by Holm's step-down procedure; absent ones (None) do not count."""
     judged = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
-    judgements = [Judgement(level=None, p_holm=None) for _ in p_values]
+    results = [HolmResult(level=None, p_holm=None) for _ in p_values]
     failed_level: float | None = None
     running = 0.0
     for rank, (p, index) in enumerate(judged):
@@ -142,8 +142,8 @@ def holm(p_values: Sequence[float | None], *, alpha: float) -> list[Judgement]:
         if failed_level is None and p > level:
             failed_level = level
         running = max(running, min(1.0, p * remaining))
-        judgements[index] = Judgement(level=level, p_holm=running)
-    return judgements
+        results[index] = HolmResult(level=level, p_holm=running)
+    return results
 
 
 def mean_interval(values: Spread, *, confidence: float) -> tuple[float, float] | None:

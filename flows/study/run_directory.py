@@ -149,7 +149,7 @@ def open_run(run_directory: Path, config: StudyConfig) -> Iterator[Compute]:
         AugmentError: it cannot be written, or another process works in it.
     """
     busy = AugmentError(
-        f"another process is working in {run_directory}; wait for it, or start a run of its own with --run-dir"
+        f"another process is working in {run_directory}; wait for it, or start another run with --run-dir"
     )
     with locked(run_directory / ".lock", busy=busy, advice="choose another place with --run-dir"):
         if (run_directory / "config.toml").exists():
@@ -189,7 +189,7 @@ def load_run_config(run_directory: Path) -> StudyConfig:
         if found != expected:
             raise UsageError(
                 f"{run_directory} was made by version {found[1]} (format {found[0]}), this is {expected[1]} "
-                f"(format {expected[0]}); go on with that version, or start a new run"
+                f"(format {expected[0]}); continue with that version, or start a new run"
             )
     try:
         return validate_config(tomllib.loads(file.read_text(encoding="utf-8")))

@@ -235,7 +235,7 @@ class RunStore:
         In a store the owner is a small object that is created on the condition that it does not exist (S3's
         `If-None-Match`, exclusive open elsewhere), so of two studies that start together one is refused. It is
         renewed every few seconds; without a sign of life for 90 seconds its owner counts as dead and is replaced.
-        What this does not guarantee: an owner that was paused for longer and wakes up goes on writing beside its
+        What this does not guarantee: an owner that was paused for longer and wakes up continues to write beside its
         successor. Results are the same bytes from either, so nothing is spoilt by that.
 
         Raises:
@@ -273,7 +273,7 @@ class RunStore:
                     if time.time() - float(owner.get("alive", 0)) <= STALE_SECONDS:
                         raise AugmentError(
                             f"another process is working in {self.location} (process {owner.get('process')} on "
-                            f"{owner.get('host')}); wait for it, or start a run of its own with --run-dir"
+                            f"{owner.get('host')}); wait for it, or start another run with --run-dir"
                         ) from None
                     files.rm_file(f"{root}/{OWNER_FILE}")
                     replaced = True
@@ -319,7 +319,7 @@ class RunStore:
                     f"cannot work with {self.location} here: {detail}; free or choose another place"
                 ) from None
             raise StoreError(f"cannot use {self.location}: {detail}") from None
-        except Exception as error:  # each file system raises errors of its own; none may reach a log unredacted
+        except Exception as error:  # each file system raises its own errors; none may reach a log unredacted
             detail = redact(" ".join(str(error).split())) or type(error).__name__
             raise StoreError(f"cannot use {self.location}: {detail}") from None
 
