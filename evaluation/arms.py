@@ -158,7 +158,12 @@ def _more_labels(factor: float) -> Callable[[Material], LabelledImages]:
 def _confident(material: Material) -> LabelledImages:
     from evaluation.filtering import confident_samples  # it trains classifiers
 
-    return confident_samples(material)
+    return confident_samples(
+        material.synthetic,
+        training_set(HEADLINE_REFERENCE, material),
+        config=material.config.filter,
+        options=material.options,
+    )
 
 
 def _evened_out(material: Material) -> LabelledImages:

@@ -1,4 +1,4 @@
-"""Studies that grow: a finished run gets more replicates, or runs on until it is decided or the budget is spent.
+"""Studies that grow: a finished run gets more replicates, or continues until it is decided or the budget is spent.
 
 The looks at which a study may stop, and the error rates that hold under that, are `evaluation.stopping`'s.
 """
