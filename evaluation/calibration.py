@@ -38,7 +38,7 @@ def calibration(predictions: Predictions) -> Calibration:
     num_classes = probabilities.shape[1]
     indicator = np.eye(num_classes)[predictions.labels]
     ece = multiclass_calibration_error(
-        torch.from_numpy(probabilities), torch.from_numpy(predictions.labels), num_classes, n_bins=BINS, norm="l1"
+        torch.from_numpy(probabilities), torch.tensor(predictions.labels), num_classes, n_bins=BINS, norm="l1"
     )
     of_true_class = np.maximum(probabilities[np.arange(len(indicator)), predictions.labels], SMALLEST_PROBABILITY)
     return Calibration(
