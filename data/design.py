@@ -159,7 +159,7 @@ Design = FreshDraws | OneDataSet
 
 
 def resolve_images_per_class(config: DataConfig, source: Source) -> tuple[ImagesPerClass, ...]:
-    """Return the regimes, "auto" decided: 10 images of each class where that leaves a pool for fresh draws, else all."""
+    """Return the regimes, "auto" decided: 10 images of each class where the pool is large enough, else all."""
     if config.images_per_class != "auto":
         return config.images_per_class
     return (FEW_LABELS,) if has_fresh_draws(source, regime_of(FEW_LABELS)) else ("all",)

@@ -159,7 +159,12 @@ def _more_labels(factor: float) -> Callable[[Material], LabelledImages]:
 def _confident(material: Material) -> LabelledImages:
     from evaluation.filtering import confident_samples  # it trains classifiers
 
-    return confident_samples(material)
+    return confident_samples(
+        material.synthetic,
+        training_set(HEADLINE_REFERENCE, material),
+        config=material.config.filter,
+        options=material.options,
+    )
 
 
 def _evened_out(material: Material) -> LabelledImages:
@@ -174,7 +179,7 @@ ARMS: dict[ArmName, Arm] = {
         base=_subset,
     ),
     HEADLINE_REFERENCE: Arm(
-        description="the labelled images, deformed anew in every batch: classical augmentation",
+        description="the labelled images, deformed differently in every batch: classical augmentation",
         reference="real",
         role="without generator",
         base=_subset,

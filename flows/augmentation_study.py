@@ -66,7 +66,7 @@ def augmentation_study(
 
     Args:
         config: the whole study; see `augment run --help` for the presets.
-        run_directory: path or fsspec URL where to work, or to go on; a new one in `runs_directory` where none is given.
+        run_directory: path or fsspec URL where to work or to continue; None: a new one in `runs_directory`.
         runner: where the cells run; no result depends on it.
         until: add replicates until every regime is decided, but no more than this; None: as many as configured.
         keep_old_stages: whether stages that other code made count as finished; otherwise they are made again.

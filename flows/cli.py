@@ -1,4 +1,4 @@
-"""The command line: `augment`. Each subcommand is a function of its own module in flows/commands, imported when used.
+"""The command line: `augment`. Each subcommand is a function in a module of flows/commands, imported when used.
 
 `COMMANDS` is the table of them, with the line that `augment --help` shows: reading it imports no torch and no Prefect.
 """

@@ -90,7 +90,7 @@ def history_frame(entries: Sequence[HistoryEntry]) -> pd.DataFrame:
 
 
 def update_history(runs_directory: Path) -> Path:
-    """Write `index.html` of the runs directory anew and return its path.
+    """Renew `index.html` of the runs directory and return its path.
 
     Raises:
         UsageError: there is no such directory, or it has an `index.html` that is not of this tool.

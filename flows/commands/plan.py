@@ -30,7 +30,7 @@ def plan(
     assignments: Annotated[
         list[str] | None, typer.Option("--set", help="Any configuration key; may be repeated.")
     ] = None,
-    run_dir: Annotated[str | None, typer.Option(help="Where the pilot works; a study can go on from there.")] = None,
+    run_dir: Annotated[str | None, typer.Option(help="Where the pilot works; a study can continue from there.")] = None,
 ) -> None:
     """Run a pilot, and say how many replicates and hours it takes to find or to rule out a wished gain.
 
@@ -51,7 +51,7 @@ def plan(
     for line in plan_lines(report, study):
         console.print(escape(line), highlight=False, soft_wrap=True)
     console.print(
-        f"go on from this pilot: augment run --resume {escape(location)} --until-decided",
+        f"continue from this pilot: augment run --resume {escape(location)} --until-decided",
         highlight=False,
         soft_wrap=True,
     )

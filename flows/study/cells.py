@@ -64,7 +64,7 @@ class CellPlace:
         """Yield the cell with all files that it has so far.
 
         Raises:
-            AugmentError: another process is working in it, and goes on to.
+            AugmentError: another process is working in it, and continues to.
         """
         with self.store.workspace() as directory:
             cell = Cell(directory, self.regime, self.replicate)
@@ -82,5 +82,5 @@ def _locked(cell: Cell) -> Iterator[None]:
             yield
     except Timeout as error:
         raise AugmentError(
-            f"another process is still working in {cell.directory}; wait for it, or end it, and go on with --resume"
+            f"another process is still working in {cell.directory}; wait for it, or end it, and continue with --resume"
         ) from error

@@ -39,7 +39,7 @@ class ComputeConfig(BaseModel, frozen=True, extra="forbid"):
 
 
 class RunnerConfig(BaseModel, frozen=True, extra="forbid"):
-    """Where the cells run. No result depends on it, so a run may go on with another runner than it began with."""
+    """Where the cells run. No result depends on it, so a run may continue with another runner than it began with."""
 
     kind: RunnerKind = Field(
         default="auto", description="auto: processes on a CPU, sequential on a GPU, which cells would share"

@@ -148,7 +148,7 @@ def open_run(run_directory: Path, config: StudyConfig) -> Iterator[Compute]:
         AugmentError: it cannot be written, or another process works in it.
     """
     busy = AugmentError(
-        f"another process is working in {run_directory}; wait for it, or start a run of its own with --run-dir"
+        f"another process is working in {run_directory}; wait for it, or start another run with --run-dir"
     )
     with locked(run_directory / ".lock", busy=busy, advice="choose another place with --run-dir"):
         if (run_directory / "config.toml").exists():
@@ -197,7 +197,7 @@ def load_run_config(run_directory: Path) -> StudyConfig:
         if facts.get("format_version") != FORMAT_VERSION:
             raise UsageError(
                 f"{run_directory} was made by version {version} (format {facts.get('format_version')}), this is "
-                f"{metadata.version('augmentation-gain')} (format {FORMAT_VERSION}); go on with that version, "
+                f"{metadata.version('augmentation-gain')} (format {FORMAT_VERSION}); continue with that version, "
                 "or start a new run"
             )
     try:

@@ -108,7 +108,7 @@ class OpenStudy:
 
 @contextmanager
 def opened_study(store: RunStore, config: StudyConfig, *, keep_old_stages: bool = False) -> Iterator[OpenStudy]:
-    """Own a run while the block runs: a new one, or one that goes on.
+    """Own a run while the block runs: a new one, or one that continues.
 
     Args:
         keep_old_stages: whether stages that other code made count as finished.
@@ -145,7 +145,7 @@ def run_study(config: StudyConfig, location: str | Path | None = None) -> str | 
     """Run a whole study in this process, one cell after the other, without Prefect; return where it lies.
 
     Args:
-        location: path or fsspec URL where to work, or to go on; a new one below `runs/` where none is given.
+        location: path or fsspec URL where to work, or to continue; a new one below `runs/` where none is given.
     """
     location = location or new_run_location(DEFAULT_RUNS_DIRECTORY, config)
     with opened_study(store_of(location), config) as study:

@@ -276,7 +276,7 @@ class RunStore:
         `If-None-Match`, exclusive open elsewhere), so of two studies that start together one is refused. It is
         renewed every few seconds; without a sign of life for 90 seconds, and while it is watched after that, its
         owner counts as dead and is replaced.
-        What this does not guarantee: an owner that was paused for longer and wakes up goes on writing beside its
+        What this does not guarantee: an owner that was paused for longer and wakes up continues to write beside its
         successor. Results are the same bytes from either, so nothing is spoilt by that.
 
         Raises:
@@ -317,7 +317,7 @@ class RunStore:
                     if self._is_alive(owner):
                         raise AugmentError(
                             f"another process is working in {self.location} (process {owner.get('process')} on "
-                            f"{owner.get('host')}); wait for it, or start a run of its own with --run-dir"
+                            f"{owner.get('host')}); wait for it, or start another run with --run-dir"
                         ) from None
                     files.rm_file(f"{root}/{OWNER_FILE}")
                     replaced = True
@@ -405,7 +405,7 @@ class RunStore:
                     f"cannot work with {self.location} here: {detail}; free or choose another place"
                 ) from None
             raise StoreError(f"cannot use {self.location}: {detail}") from None
-        except Exception as error:  # each file system raises errors of its own; none may reach a log unredacted
+        except Exception as error:  # each file system raises its own errors; none may reach a log unredacted
             detail = redact(" ".join(str(error).split())) or type(error).__name__
             raise StoreError(f"cannot use {self.location}: {detail}") from None
 

@@ -28,7 +28,7 @@ class Listener(Protocol):
     """Somebody who watches a study."""
 
     def update(self, update: StageUpdate) -> None:
-        """A stage went on."""
+        """A stage made progress."""
 
     def finished(self, update: StageUpdate, *, skipped: bool) -> None:
         """A stage ended, or was found finished."""
