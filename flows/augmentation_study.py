@@ -31,7 +31,7 @@ from flows.progress import SERVER_ERRORS, PrefectProgress, PrefectStudyListener,
 from flows.runners import run_tasks
 from flows.study.cells import CellPlace, OpenCell
 from flows.study.config import RunnerConfig, StudyConfig
-from flows.study.designs import study_source
+from flows.study.designs import study_source, study_warning
 from flows.study.engine import Stage, StageKind
 from flows.study.growing import Until, run_until_decided
 from flows.study.job import unheard
@@ -74,8 +74,8 @@ def augmentation_study(
     remember_tag_limits(unlimited_tags())
     location = run_directory or new_run_location(runs_directory, config)
     with opened_study(store_of(location), config, keep_old_stages=keep_old_stages) as study:
-        if study.source.warning:
-            get_run_logger().warning(study.source.warning)
+        if warning := study_warning(study.source, study.designs):
+            get_run_logger().warning(warning)
         other_code = study.other_code()
         if other_code:
             get_run_logger().warning(other_code)

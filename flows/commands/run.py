@@ -29,7 +29,7 @@ from flows.study.config import (
     resolve_runner,
     validate_config,
 )
-from flows.study.designs import resolve_study, study_designs, study_source
+from flows.study.designs import resolve_study, study_designs, study_source, study_warning
 from flows.study.growing import Until
 from flows.study.reporting import REPORT_HTML, REPORT_JSON
 from flows.study.run_directory import DEFAULT_RUNS_DIRECTORY, load_config_at, new_run_location
@@ -180,9 +180,9 @@ def run_study(
     """Run the flow with progress on `console`, and return its report."""
     silence_prefect_console()
     source = study_source(study.data)
-    if source.warning:
-        console.print(f"[bold black on yellow] WARNING [/] [yellow]{escape(source.warning)}[/]", highlight=False)
     study = resolve_study(study, source)
+    if warning := study_warning(source, study_designs(study)):
+        console.print(f"[bold black on yellow] WARNING [/] [yellow]{escape(warning)}[/]", highlight=False)
     regimes = ", ".join(regime.title for regime in study.regimes)
     many = "replicates until decided" if until is not None else f"{study.replicates} replicates"
     console.print(

@@ -118,10 +118,10 @@ class StudyConfig(BaseModel, frozen=True, extra="forbid"):
 def preset(name: PresetName) -> StudyConfig:
     """Return a ready configuration. Times are for MNIST on 2 CPU cores with AVX512-BF16, two cells at a time.
 
-    - `quick`, the default of every setting: 10 and 100 images per class, 3 replicates; about 5 minutes.
-    - `standard`: 10, 50, 100 and 500 images per class, 5 replicates, longer trainings;
-      about 40 minutes, by the speed of its stages.
-    - `full`: as standard with all images too, and 10 replicates; about 2 hours, by the speed of its stages.
+    - `quick`, the default of every setting: 10 images per class and 8 replicates of a large data set, all images of a
+      small one; about 8 minutes.
+    - `standard`: 10, 50, 100 and 500 images per class, 10 replicates, longer trainings and a wider classifier; hours.
+    - `full`: as standard with all images too, and 20 replicates; a day.
     """
     if name == "quick":
         return StudyConfig()

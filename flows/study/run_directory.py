@@ -25,7 +25,7 @@ from data.regimes import Regime
 from data.sources.registry import Source
 from evaluation.facts import DatasetFacts, DesignFacts, Looks
 from flows.study.config import ComputeConfig, StudyConfig, to_toml, validate_config
-from flows.study.designs import Designs
+from flows.study.designs import Designs, study_warning
 from flows.study.store import redact, store_of
 
 FORMAT_VERSION = 2
@@ -282,7 +282,7 @@ def other_data_of(run_directory: Path, source: Source) -> str:
 def _facts_of(source: Source, designs: Designs) -> DatasetFacts:
     return DatasetFacts(
         name=source.name,
-        warning=source.warning,
+        warning=study_warning(source, designs),
         num_train=len(source.train),
         num_test=len(source.test),
         image_shape=source.train.shape,
