@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check docs format lock clean bench bench-throughput bench-quality bench-studies bench-coverage bench-export bench-scale bench-cost
+.PHONY: help install run test quick check docs format lock clean bench bench-throughput bench-quality bench-studies bench-coverage bench-export bench-scale bench-cost
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -18,6 +18,9 @@ run: $(INSTALLED)  ## the main job: a quick study of MNIST (of scikit-learn's di
 
 test: check  ## the static checks, then all tests
 	$(BIN)/pytest
+
+quick: $(INSTALLED)  ## the unit tests alone, for the inner loop
+	$(BIN)/pytest -m "not slow" -x
 
 check: $(INSTALLED)  ## ruff, mypy --strict, import-linter, the links of docs/
 	$(BIN)/ruff check .

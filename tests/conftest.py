@@ -14,6 +14,17 @@ os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="augment-cache-")  # noth
 torch.set_num_threads(1)  # networks this small lose by more
 
 
+WAITING = {"prefect_api", "undisturbed", "expected", "augment", "bucket"}  # fixtures of servers and whole studies
+SLOW_FILES = {"test_browser.py", "test_coverage.py", "test_training.py", "test_augmentation_gain.py"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what waits for servers or trains for long as slow: `make quick` leaves it out."""
+    for item in items:
+        if WAITING & set(getattr(item, "fixturenames", ())) or item.path.name in SLOW_FILES:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture
 def mnist_root() -> Path:
     """The folder that `AUGMENT_DATA` names, where real MNIST lies in it; the test is skipped elsewhere."""

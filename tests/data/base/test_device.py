@@ -38,7 +38,3 @@ def test_a_missing_gpu_is_an_error(monkeypatch):
 def test_autocast_multiplies_in_the_precision(precision, kind):
     with Compute(device="cpu", precision=precision).autocast():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == kind
-
-
-def test_what_is_recorded():
-    assert Compute(device="cpu", precision="float32").as_dict() == {"device": "cpu", "precision": "float32"}
