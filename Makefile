@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format lock clean bench bench-throughput bench-quality bench-studies bench-coverage bench-export bench-scale bench-cost
+.PHONY: help install run test check docs format lock clean bench bench-throughput bench-quality bench-studies bench-coverage bench-export bench-scale bench-cost
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -19,11 +19,15 @@ run: $(INSTALLED)  ## the main job: a quick study of MNIST (of scikit-learn's di
 test: check  ## the static checks, then all tests
 	$(BIN)/pytest
 
-check: $(INSTALLED)  ## ruff, mypy --strict, import-linter
+check: $(INSTALLED)  ## ruff, mypy --strict, import-linter, the links of docs/
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+docs: $(INSTALLED)  ## the site of docs/ in build/site, without a network; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: bench-throughput bench-export bench-cost bench-quality bench-studies bench-coverage bench-scale  ## all benchmarks (hours)
 

@@ -1,1 +1,1 @@
-"""Measurements behind the claims: each command prints its figure and adds it to RESULTS.md."""
+"""Measurements for the claims: each command prints its figure and adds it to RESULTS.md."""

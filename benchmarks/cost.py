@@ -4,7 +4,7 @@
 
 Training against the subset's size (a step should cost the same whatever it is), the batch size and the images' side
 (upscaled MNIST), one of them at a time from the default configuration; export against the number of images (memory
-should stay flat). Every measurement has a process of its own, so that no memory is left from another one; the repeats
+should stay flat). Every measurement has its own process, so that no memory is left from another one; the repeats
 go through all of them in turn, so that a busy machine slows all alike. Peak memory is the process's (on CUDA also the
 device's), interpreter and libraries included: the row `nothing done` has these alone.
 """
@@ -64,7 +64,7 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A row of the results; `work` runs in a process of its own."""
+    """A row of the results; `work` runs in its own process."""
 
     title: str
     unit: str

@@ -96,7 +96,7 @@ class SimulatedDraws:
 class SimulatedDataSet:
     """Repeated K-fold on one data set with effects that are linear in the training images, the true gain 0.
 
-    Each image has an influence on the gain of the models trained on it, and, as a test image, a difference of its own;
+    Each image has an influence on the gain of the models trained on it, and, as a test image, its own difference;
     replicates share both as far as their folds make them.
     """
 

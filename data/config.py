@@ -31,7 +31,7 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
     )
     images_per_class: Annotated[tuple[ImagesPerClass, ...], Field(min_length=1)] | Literal["auto"] = Field(
         default="auto",
-        description='numbers, "all", or "long-tailed:500:100" (largest class, ratio); auto: 10 and 100 where there are '
+        description='numbers, "all", or "long-tailed:500:100" (largest class, ratio); auto: 10 where there are '
         "ten times as many, else all",
     )
     design: Literal["auto", "fresh draws", "one data set"] = Field(

@@ -24,6 +24,7 @@ from data.regimes import Regime, check_regime, regime_of
 from data.sources.source import Source
 
 USUAL_FOLDS = 4  # at equal cost fewer folds and more repeats make a narrower interval (benchmarks/TRIALS.md)
+FEW_LABELS = 10  # images of each class: where a generator may have the most to add
 LEAST_POOL = 10  # subsets that a pool of fresh draws could be divided into
 DesignName = Literal["fresh draws", "one data set"]
 
@@ -158,13 +159,10 @@ Design = FreshDraws | OneDataSet
 
 
 def resolve_images_per_class(config: DataConfig, source: Source) -> tuple[ImagesPerClass, ...]:
-    """Return the regimes, "auto" decided: 10 and 100 images of each class as far as the pool is large enough for fresh
-    draws, else all images."""
+    """Return the regimes, "auto" decided: 10 images of each class where the pool is large enough, else all."""
     if config.images_per_class != "auto":
         return config.images_per_class
-    candidates: tuple[ImagesPerClass, ...] = (10, 100)
-    fitting = tuple(value for value in candidates if has_fresh_draws(source, regime_of(value)))
-    return fitting or ("all",)
+    return (FEW_LABELS,) if has_fresh_draws(source, regime_of(FEW_LABELS)) else ("all",)
 
 
 def has_fresh_draws(source: Source, regime: Regime) -> bool:

@@ -94,7 +94,8 @@ class Arm:
         deformed: whether all images of its batches are deformed: classical augmentation.
         balance: what makes up for rare classes.
         equal_compute: whether it trains for as long as a generator and a classifier take together.
-        every_seed: whether it is trained once for each of the study's classifier seeds, or once only.
+        every_seed: whether it is trained once for each of the study's classifier seeds, or once only: arms that are far
+            from the headline arm, or dear, need no second one.
         on_request: whether a study has it only where the configuration asks for it.
     """
 
@@ -158,7 +159,12 @@ def _more_labels(factor: float) -> Callable[[Material], LabelledImages]:
 def _confident(material: Material) -> LabelledImages:
     from evaluation.filtering import confident_samples  # it trains classifiers
 
-    return confident_samples(material)
+    return confident_samples(
+        material.synthetic,
+        training_set(HEADLINE_REFERENCE, material),
+        config=material.config.filter,
+        options=material.options,
+    )
 
 
 def _evened_out(material: Material) -> LabelledImages:
@@ -171,10 +177,9 @@ ARMS: dict[ArmName, Arm] = {
         reference=None,
         role="without generator",
         base=_subset,
-        every_seed=True,
     ),
     HEADLINE_REFERENCE: Arm(
-        description="the labelled images, deformed anew in every batch: classical augmentation",
+        description="the labelled images, deformed differently in every batch: classical augmentation",
         reference="real",
         role="without generator",
         base=_subset,
@@ -188,7 +193,6 @@ ARMS: dict[ArmName, Arm] = {
         base=_subset,
         deformed=True,
         equal_compute=True,
-        every_seed=True,
     ),
     HEADLINE_ARM: Arm(
         description="the labelled images, and the GAN's at a share of each batch that fades over the training and is "

@@ -7,8 +7,8 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel
 
-from evaluation.config import AuditConfig
-from evaluation.fidelity import FidelityPair, Figure
+from evaluation.config import CheckThresholds
+from evaluation.fidelity import FidelityPair, Measurement
 from evaluation.label_fidelity import LabelFidelity
 from evaluation.memorisation import Memorisation
 
@@ -49,7 +49,7 @@ def make_checks(
     classes: tuple[FidelityPair, ...],
     memorisation: Memorisation,
     labels: LabelFidelity,
-    config: AuditConfig,
+    config: CheckThresholds,
 ) -> tuple[Check, ...]:
     """Hold the figures of one synthetic set against the thresholds, in the order of `CHECK_NAMES`.
 
@@ -104,7 +104,7 @@ def _unavailable(name: CheckName, threshold: float, reason: str) -> Check:
     return Check(name=name, passed=None, figure=None, threshold=threshold, detail=reason)
 
 
-def _surplus(name: CheckName, share: Figure, usual: Figure, *, threshold: float, what: str) -> Check:
+def _surplus(name: CheckName, share: Measurement, usual: Measurement, *, threshold: float, what: str) -> Check:
     if share.value is None or usual.value is None:
         return _unavailable(name, threshold, share.unavailable or usual.unavailable)
     surplus = share.value - usual.value
@@ -117,7 +117,7 @@ def _surplus(name: CheckName, share: Figure, usual: Figure, *, threshold: float,
     )
 
 
-def _data_copying(memorisation: Memorisation, config: AuditConfig) -> Check:
+def _data_copying(memorisation: Memorisation, config: CheckThresholds) -> Check:
     test, threshold = memorisation.pixels, config.max_nearer_probability
     if test.z is None or test.nearer_probability is None:
         return _unavailable("no data copying", threshold, test.unavailable)
@@ -133,7 +133,7 @@ def _data_copying(memorisation: Memorisation, config: AuditConfig) -> Check:
     )
 
 
-def _over_floor(name: CheckName, figure: Figure, floor: Figure, *, threshold: float, what: str) -> Check:
+def _over_floor(name: CheckName, figure: Measurement, floor: Measurement, *, threshold: float, what: str) -> Check:
     if figure.value is None or floor.value is None:
         return _unavailable(name, threshold, figure.unavailable or floor.unavailable)
     if floor.value == 0:
@@ -147,7 +147,7 @@ def _over_floor(name: CheckName, figure: Figure, floor: Figure, *, threshold: fl
     )
 
 
-def _varied(classes: tuple[FidelityPair, ...], config: AuditConfig) -> Check:
+def _varied(classes: tuple[FidelityPair, ...], config: CheckThresholds) -> Check:
     name: CheckName = "varied in every class"
     threshold = config.min_class_spread
     known = [(pair.synthetic.diversity.value, pair.name) for pair in classes]
@@ -166,7 +166,7 @@ def _varied(classes: tuple[FidelityPair, ...], config: AuditConfig) -> Check:
     )
 
 
-def _right_labels(labels: LabelFidelity, config: AuditConfig) -> Check:
+def _right_labels(labels: LabelFidelity, config: CheckThresholds) -> Check:
     name: CheckName = "labels are right"
     threshold = config.max_label_disagreement
     if labels.agreement.value is None or labels.agreement_real.value is None:
@@ -182,7 +182,7 @@ def _right_labels(labels: LabelFidelity, config: AuditConfig) -> Check:
     )
 
 
-def _test_unseen(memorisation: Memorisation, config: AuditConfig) -> Check:
+def _test_unseen(memorisation: Memorisation, config: CheckThresholds) -> Check:
     name: CheckName = "test set unseen"
     threshold, leak = config.max_test_preference, memorisation.leak
     if leak.share is None or leak.p_value is None:

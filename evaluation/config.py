@@ -50,7 +50,7 @@ class FeaturesConfig(BaseModel, frozen=True, extra="forbid"):
     seed: int = Field(default=0, ge=0, description="not the study's: figures of different studies compare")
 
 
-class AuditConfig(BaseModel, frozen=True, extra="forbid"):
+class CheckThresholds(BaseModel, frozen=True, extra="forbid"):
     """Thresholds of the named checks, fixed in advance (see `evaluation.checks`)."""
 
     max_constant_share: float = Field(default=0.01, ge=0, le=1)
@@ -84,7 +84,7 @@ class SamplesConfig(BaseModel, frozen=True, extra="forbid"):
     kid_subset_size: int = Field(default=200, ge=2)
     pictured: PositiveInt = Field(default=16, description="most suspicious pairs and worst labels to picture")
     features: FeaturesConfig = FeaturesConfig()
-    audit: AuditConfig = AuditConfig()
+    audit: CheckThresholds = CheckThresholds()
 
 
 class TrainingConfig(BaseModel, frozen=True, extra="forbid"):

@@ -21,7 +21,7 @@ EXACT = "donot_use_mm_for_euclid_dist"  # the quick way rounds the distance of e
 MANIFOLD_FIGURES = ("precision", "recall", "density", "coverage")
 
 
-class Figure(BaseModel, frozen=True, extra="forbid"):
+class Measurement(BaseModel, frozen=True, extra="forbid"):
     """A measured value with its spread where it has one, or None with the reason."""
 
     value: float | None
@@ -37,13 +37,13 @@ class FidelityFigures(BaseModel, frozen=True, extra="forbid"):
 
     num_images: int
     num_reference: int
-    fid: Figure
-    kid: Figure
-    precision: Figure
-    recall: Figure
-    density: Figure
-    coverage: Figure
-    diversity: Figure
+    fid: Measurement
+    kid: Measurement
+    precision: Measurement
+    recall: Measurement
+    density: Measurement
+    coverage: Measurement
+    diversity: Measurement
 
 
 class FidelityPair(BaseModel, frozen=True, extra="forbid"):
@@ -111,24 +111,27 @@ def fidelity_figures(
     smaller, num_features, neighbours = min(len(real), len(fake)), real.shape[1], config.neighbours
     finite = bool(np.isfinite(real).all() and np.isfinite(fake).all())
 
-    def missing(needed: int) -> Figure | None:
+    def missing(needed: int) -> Measurement | None:
         if not finite:
-            return Figure(value=None, unavailable="the features are not all finite")
+            return Measurement(value=None, unavailable="the features are not all finite")
         if smaller < needed:
-            return Figure(value=None, unavailable=f"only {smaller} images, {needed} are needed")
+            return Measurement(value=None, unavailable=f"only {smaller} images, {needed} are needed")
         return None
 
     no_manifold = missing(neighbours + 1)
     manifold = (
         dict.fromkeys(MANIFOLD_FIGURES, no_manifold)
         if no_manifold
-        else {name: Figure(value=value) for name, value in manifold_figures(real, fake, neighbours=neighbours).items()}
+        else {
+            name: Measurement(value=value)
+            for name, value in manifold_figures(real, fake, neighbours=neighbours).items()
+        }
     )
     return FidelityFigures(
         num_images=len(fake),
         num_reference=len(real),
-        fid=missing(num_features + 1) or Figure(value=frechet_distance(real, fake)),
-        kid=missing(2) or kernel_distance(real, fake, config=config, rng=rng),
+        fid=missing(num_features + 1) or Measurement(value=frechet_distance(real, fake)),
+        kid=missing(2) or kernel_inception_distance(real, fake, config=config, rng=rng),
         diversity=missing(2) or diversity(real, fake),
         **manifold,
     )
@@ -152,7 +155,9 @@ def frechet_distance(real: Features, fake: Features) -> float:
     return max(0.0, float(metric.compute()))
 
 
-def kernel_distance(real: Features, fake: Features, *, config: SamplesConfig, rng: np.random.Generator) -> Figure:
+def kernel_inception_distance(
+    real: Features, fake: Features, *, config: SamplesConfig, rng: np.random.Generator
+) -> Measurement:
     """Return the mean and standard deviation over random subsets of the unbiased cubic-kernel MMD (KID).
 
     Binkowski et al. 2018, arXiv 1801.01401, equation 4. It may fall below 0 where both sets are alike.
@@ -161,16 +166,16 @@ def kernel_distance(real: Features, fake: Features, *, config: SamplesConfig, rn
 
     size = min(config.kid_subset_size, len(real), len(fake))
     estimates = [float(poly_mmd(_drawn(real, size, rng), _drawn(fake, size, rng))) for _ in range(config.kid_subsets)]
-    return Figure(value=float(np.mean(estimates)), spread=float(np.std(estimates, ddof=1)))
+    return Measurement(value=float(np.mean(estimates)), spread=float(np.std(estimates, ddof=1)))
 
 
-def diversity(real: Features, fake: Features) -> Figure:
+def diversity(real: Features, fake: Features) -> Measurement:
     """Return the ratio of the features' total standard deviations, root of trace(cov fake) / trace(cov real)."""
     real_variance = float(real.var(0, ddof=1, dtype=np.float64).sum())
     fake_variance = float(fake.var(0, ddof=1, dtype=np.float64).sum())
     if real_variance == 0:
-        return Figure(value=None, unavailable="the real images are all alike")
-    return Figure(value=float(np.sqrt(fake_variance / real_variance)))
+        return Measurement(value=None, unavailable="the real images are all alike")
+    return Measurement(value=float(np.sqrt(fake_variance / real_variance)))
 
 
 def _drawn(features: Features, size: int, rng: np.random.Generator) -> Tensor:

@@ -12,14 +12,20 @@ import numpy.typing as npt
 
 from data.base.randomness import child_seed
 from data.images import LabelledImages
-from evaluation.arms import HEADLINE_REFERENCE, Material, training_set
-from evaluation.classifiers import fit_classifier
+from evaluation.classifiers import FitOptions, fit_classifier
+from evaluation.config import FilterConfig
+from evaluation.training_set import TrainingSet
 
 
-def confident_samples(material: Material) -> LabelledImages:
-    """Return the synthetic images that an ensemble of classifiers trained on the subset finds rightly labelled."""
-    training = training_set(HEADLINE_REFERENCE, material)
-    options, config, synthetic = material.options, material.config.filter, material.synthetic
+def confident_samples(
+    synthetic: LabelledImages, training: TrainingSet, *, config: FilterConfig, options: FitOptions
+) -> LabelledImages:
+    """Return the synthetic images that an ensemble of classifiers finds rightly labelled.
+
+    Args:
+        training: what the ensemble trains on: the subset, deformed.
+        options: of each fit; every member has its own seed below the one in them.
+    """
     members = [
         fit_classifier(training, replace(options, seed=child_seed(options.seed, "filter", index)))
         for index in range(config.members)

@@ -77,7 +77,7 @@ class Headline:
         over: which arm that is.
         rivals: the gain over each arm that needs no GAN.
         needed: what it would take to decide, where undecided.
-        next_draw: what somebody with a subset of his own may expect; None where not available.
+        next_draw: what somebody with one subset may expect; None where not available.
     """
 
     gain: Gain

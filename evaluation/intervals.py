@@ -46,7 +46,7 @@ images per class: 0.40^2 / 0.68^2 = 0.35, rounded up."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class ErrorSource:
     """One source of error: its estimated part in the variance of the mean, `added` - `subtracted`.
 
     Attributes:
@@ -66,7 +66,7 @@ class Source:
         """The estimate, 0 where it comes out negative."""
         return max(0.0, self.added - self.subtracted)
 
-    def times(self, factor: float, *, shrinks: bool) -> "Source":
+    def times(self, factor: float, *, shrinks: bool) -> "ErrorSource":
         """Return the source that is this one times a factor."""
         return replace(self, added=factor * self.added, subtracted=factor * self.subtracted, shrinks=shrinks)
 
@@ -135,9 +135,9 @@ class Estimate:
     mean: float
     values: tuple[float, ...]
     seeds: int
-    sources: tuple[Source, ...]
+    sources: tuple[ErrorSource, ...]
     parts: VarianceParts
-    one_draw: Source
+    one_draw: ErrorSource
 
     @property
     def standard_error(self) -> float:
@@ -196,7 +196,7 @@ class Estimate:
         return 1 - self.p_above(null)
 
     def next_draw(self, level: float) -> NextDraw:
-        """Say what gain somebody with a subset of his own may expect.
+        """Say what gain somebody with one subset may expect.
 
         The prediction interval carries the mean's own error and the spread between subsets and seeds. It leaves out
         the test images of that person: it is about his true gain, not about what a test would show.
@@ -276,16 +276,18 @@ class FreshDraws:
         between = float(by_replicate.var(ddof=1))
         seed_variance = float(by_seed.var(1, ddof=1).mean()) if seeds > 1 else 0.0
         repeated = residual / (replicates * images)
-        of_replicates = Source(added=between / replicates, subtracted=repeated, degrees=replicates - 1, shrinks=True)
-        of_answers = Source(added=repeated, degrees=(replicates - 1) * (images - 1), shrinks=True)
-        test_images = Source(
+        of_replicates = ErrorSource(
+            added=between / replicates, subtracted=repeated, degrees=replicates - 1, shrinks=True
+        )
+        of_answers = ErrorSource(added=repeated, degrees=(replicates - 1) * (images - 1), shrinks=True)
+        test_images = ErrorSource(
             added=(float(by_image.var(ddof=1)) + _rare_images(by_image, gains.unit)) / images,
             subtracted=repeated,
             degrees=images - 1,
             shrinks=False,
         )
         shared = self.overlap / (1 - self.overlap) * (1.0 if seeds > 1 else DRAWS_TO_FIT / (1 + DRAWS_TO_FIT))
-        overlap = Source(
+        overlap = ErrorSource(
             added=shared * between,
             subtracted=shared * seed_variance / seeds,
             trusted=1 - math.sqrt(2 / (replicates * (seeds - 1))) if seeds > 1 else 1.0,
@@ -299,7 +301,7 @@ class FreshDraws:
             seeds=seeds,
             sources=(of_replicates, of_answers, test_images, overlap),
             parts=_parts(shrinking, seed_variance / (replicates * seeds), test_images, overlap, seeds=seeds),
-            one_draw=Source(
+            one_draw=ErrorSource(
                 added=between + (1 - 1 / seeds) * seed_variance,
                 subtracted=_residual_of_one(values) / images,
                 degrees=replicates - 1,
@@ -454,7 +456,7 @@ class _Folds:
         means: FloatArray = np.stack(sums, axis=1) / self.sizes[:, None]
         return means
 
-    def variances(self, values: FloatArray) -> tuple[Source, Source]:
+    def variances(self, values: FloatArray) -> tuple[ErrorSource, ErrorSource]:
         """Return the variance between folds beyond that of the images in them, and the same with a single seed.
 
         Of what the images alone explain, a third of its standard error less is taken off than is estimated: simulation
@@ -465,7 +467,7 @@ class _Folds:
         """
         seeds = values.shape[1]
         between, within = self._mean_squares(values.mean(1))
-        of_folds = Source(
+        of_folds = ErrorSource(
             added=between,
             subtracted=within,
             trusted=1 - math.sqrt(2 / self.degrees) / 3,
@@ -478,7 +480,7 @@ class _Folds:
         seed_degrees = len(self.sizes) * (seeds - 1)
         spread = between**2 / self.degrees + of_seeds**2 / seed_degrees
         degrees = (between + of_seeds) ** 2 / spread if spread else float(self.degrees)
-        of_fits = Source(
+        of_fits = ErrorSource(
             added=between + of_seeds,
             subtracted=float(np.mean([self._mean_squares(values[:, seed])[1] for seed in range(seeds)])),
             trusted=1 - math.sqrt(2 / degrees) / 3,
@@ -499,21 +501,23 @@ class _Folds:
         return between / typical_size, within / typical_size
 
 
-def _errors_of_images(gains: ImageValues) -> tuple[Source, Source]:
+def _errors_of_images(gains: ImageValues) -> tuple[ErrorSource, ErrorSource]:
     """Return what more repeats make smaller of the images' errors, and what they leave; values (J, S, P)."""
     values = gains.values
     repeats, _, images = values.shape
     by_image = values.mean((0, 1))
     variance = (float(by_image.var(ddof=1)) + _rare_images(by_image, gains.unit)) / images
     if repeats == 1:  # which of it is which cannot be told
-        nothing = Source(added=0.0, degrees=math.inf, shrinks=True)
-        return nothing, Source(added=variance, degrees=images - 1, shrinks=None)
+        nothing = ErrorSource(added=0.0, degrees=math.inf, shrinks=True)
+        return nothing, ErrorSource(added=variance, degrees=images - 1, shrinks=None)
     within = float(values.mean(1).var(0, ddof=1).mean()) / (repeats * images)
-    repeated = Source(added=within, degrees=(repeats - 1) * (images - 1), shrinks=True)
-    return repeated, Source(added=variance, subtracted=within, degrees=images - 1, shrinks=False)
+    repeated = ErrorSource(added=within, degrees=(repeats - 1) * (images - 1), shrinks=True)
+    return repeated, ErrorSource(added=variance, subtracted=within, degrees=images - 1, shrinks=False)
 
 
-def _parts(shrinking: float, seeds_part: float, test_images: Source, overlap: Source, *, seeds: int) -> VarianceParts:
+def _parts(
+    shrinking: float, seeds_part: float, test_images: ErrorSource, overlap: ErrorSource, *, seeds: int
+) -> VarianceParts:
     """Tell the seeds' part of what shrinks with more replicates from that of the draws."""
     of_seeds = min(shrinking, seeds_part)
     return VarianceParts(
@@ -590,7 +594,7 @@ def _why_unavailable(values: FloatArray, *, clusters: IntArray | None, least: in
     return ""
 
 
-def _satterthwaite(sources: Sequence[Source]) -> float:
+def _satterthwaite(sources: Sequence[ErrorSource]) -> float:
     total = sum(source.variance for source in sources)
     spread = sum(source.variance**2 / source.degrees for source in sources)
     return float(total**2 / spread) if spread else math.inf

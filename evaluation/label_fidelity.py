@@ -9,7 +9,7 @@ import numpy.typing as npt
 from pydantic import BaseModel
 from sklearn.metrics import confusion_matrix
 
-from evaluation.fidelity import Figure
+from evaluation.fidelity import Measurement
 
 Probabilities = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -20,8 +20,8 @@ class ClassAgreement(BaseModel, frozen=True, extra="forbid"):
 
     name: str
     num_images: int
-    agreement: Figure
-    agreement_real: Figure
+    agreement: Measurement
+    agreement_real: Measurement
 
 
 class WorstLabel(BaseModel, frozen=True, extra="forbid"):
@@ -46,8 +46,8 @@ class LabelFidelity(BaseModel, frozen=True, extra="forbid"):
     """
 
     num_images: int
-    agreement: Figure
-    agreement_real: Figure
+    agreement: Measurement
+    agreement_real: Measurement
     classes: tuple[ClassAgreement, ...]
     confusion: tuple[tuple[int, ...], ...]
     worst: tuple[WorstLabel, ...]
@@ -100,9 +100,9 @@ def measure_label_fidelity(
     )
 
 
-def _agreement(judged: Labels, labels: Labels, *, of_class: int | None = None) -> Figure:
+def _agreement(judged: Labels, labels: Labels, *, of_class: int | None = None) -> Measurement:
     selected = slice(None) if of_class is None else labels == of_class
     agrees = judged[selected] == labels[selected]
     if len(agrees) == 0:
-        return Figure(value=None, unavailable="no images of this class")
-    return Figure(value=float(agrees.mean()))
+        return Measurement(value=None, unavailable="no images of this class")
+    return Measurement(value=float(agrees.mean()))

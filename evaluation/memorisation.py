@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from scipy import stats
 
 from data.images import LabelledImages
-from evaluation.fidelity import Figure
+from evaluation.fidelity import Measurement
 
 CHUNK_ELEMENTS = 20_000_000  # of one block of the distance matrix: 80 MB
 
@@ -85,10 +85,10 @@ class Memorisation(BaseModel, frozen=True, extra="forbid"):
     unseen_from: str
     pixels: CopyingTest
     features: CopyingTest
-    copied: Figure
-    copied_unseen: Figure
-    duplicated: Figure
-    duplicated_real: Figure
+    copied: Measurement
+    copied_unseen: Measurement
+    duplicated: Measurement
+    duplicated_real: Measurement
     leak: LeakTest
     pairs: tuple[SuspiciousPair, ...]
 
@@ -118,7 +118,7 @@ def nearest(queries: Vectors, base: Vectors, *, excluding_self: bool = False) ->
             scores[own, own + start] = math.inf
         indices.append(scores.argmin(1))
     found = torch.cat(indices).numpy() if indices else np.zeros(0, np.int64)
-    # The matrix product rounds: the distance to the winner is computed anew, so that an exact copy is at 0.
+    # The matrix product rounds: the distance to the winner is computed again, so that an exact copy is at 0.
     parts = [
         np.linalg.norm(queries[start : start + chunk].astype(np.float64) - base[found[start : start + chunk]], axis=1)
         for start in range(0, len(queries), chunk)
@@ -173,16 +173,16 @@ def usual_distances(distances: Distances, labels: Labels, *, num_classes: int) -
     )
 
 
-def near_share(distances: Distances, labels: Labels, *, usual: Distances, ratio: float) -> Figure:
+def near_share(distances: Distances, labels: Labels, *, usual: Distances, ratio: float) -> Measurement:
     """Return the share of images nearer than `ratio` times their class's usual distance, or exactly at 0."""
     if len(distances) == 0 or np.isnan(usual).any():
-        return Figure(value=None, unavailable="no images to compare with")
-    return Figure(value=float(((distances < ratio * usual[labels]) | (distances == 0)).mean()))
+        return Measurement(value=None, unavailable="no images to compare with")
+    return Measurement(value=float(((distances < ratio * usual[labels]) | (distances == 0)).mean()))
 
 
 def duplicate_shares(
     samples: LabelledImages, real: LabelledImages, *, ratio: float, rng: np.random.Generator
-) -> tuple[Figure, Figure]:
+) -> tuple[Measurement, Measurement]:
     """Return the shares of near-duplicates among the samples and among as many real images.
 
     An image is a duplicate where another one of its set lies nearer than `ratio` times the usual distance between
@@ -191,7 +191,7 @@ def duplicate_shares(
     count = min(len(samples), len(real))
     if count < 2:
         reason = f"only {count} images, 2 are needed"
-        return Figure(value=None, unavailable=reason), Figure(value=None, unavailable=reason)
+        return Measurement(value=None, unavailable=reason), Measurement(value=None, unavailable=reason)
     some, others = (part.take(np.sort(rng.permutation(len(part))[:count])) for part in (samples, real))
     _, between_samples = _nearest_other(some)
     _, between_real = _nearest_other(others)

@@ -1,4 +1,4 @@
-"""Looking more than once: how a study may stop when it is decided, or go on later, and still keep its promise.
+"""Looking more than once: how a study may stop when it is decided, or continue later, and still keep its promise.
 
 A study that is judged after 4, 6 and 9 replicates has three chances to be wrong. So all looks share one probability of
 error alpha, and each look is judged at its own share of it. The shares add up to less than 1, and so, by the union

@@ -26,11 +26,12 @@ from data.base.errors import UsageError
 from evaluation.arms import HEADLINE_ARM
 from evaluation.reporting.film import file_uri
 from evaluation.reporting.report import StudyReport
+from flows.pages import page_link
 from flows.progress import SERVER_ERRORS, PrefectProgress, PrefectStudyListener, RemoteProgress, artifact_key
 from flows.runners import run_tasks
 from flows.study.cells import CellPlace, OpenCell
 from flows.study.config import RunnerConfig, StudyConfig
-from flows.study.designs import study_source
+from flows.study.designs import study_source, study_warning
 from flows.study.engine import Stage, StageKind
 from flows.study.growing import Until, run_until_decided
 from flows.study.job import unheard
@@ -40,7 +41,7 @@ from flows.study.run_directory import DEFAULT_RUNS_DIRECTORY, Cell, new_run_loca
 from flows.study.running import OpenStudy, check_source, context_of, opened_study, run_cell, run_stage
 from flows.study.stages.table import STAGES, stage_of, study_weight
 from flows.study.store import RunStore, store_of
-from flows.study.watching import OutcomeListener, StageOutcome, listening
+from flows.study.watching import OutcomeListener, StageOutcome, listeners, listening
 from flows.tag_limits import remember_tag_limits, unlimited_tags
 
 SEQUENTIAL = RunnerConfig(kind="sequential")
@@ -59,20 +60,27 @@ def augmentation_study(
     runs_directory: Path | str = DEFAULT_RUNS_DIRECTORY,
     runner: RunnerConfig = SEQUENTIAL,
     until: Until | None = None,
+    keep_old_stages: bool = False,
 ) -> Path | str:
     """Measure the gain of GAN augmentation in every regime; return the place that holds the report.
 
     Args:
         config: the whole study; see `augment run --help` for the presets.
-        run_directory: path or fsspec URL where to work, or to go on; a new one in `runs_directory` where none is given.
+        run_directory: path or fsspec URL where to work or to continue; None: a new one in `runs_directory`.
         runner: where the cells run; no result depends on it.
         until: add replicates until every regime is decided, but no more than this; None: as many as configured.
+        keep_old_stages: whether stages that other code made count as finished; otherwise they are made again.
     """
     remember_tag_limits(unlimited_tags())
     location = run_directory or new_run_location(runs_directory, config)
-    with opened_study(store_of(location), config) as study:
-        if study.source.warning:
-            get_run_logger().warning(study.source.warning)
+    with opened_study(store_of(location), config, keep_old_stages=keep_old_stages) as study:
+        if warning := study_warning(study.source, study.designs):
+            get_run_logger().warning(warning)
+        other_code = study.other_code()
+        if other_code:
+            get_run_logger().warning(other_code)
+            for listener in listeners():
+                listener.noted(other_code)
         with listening(PrefectStudyListener(study.store.name, total_weight=study_weight(study.config))):
             if until is None:
                 run_cells(study, runner)
@@ -155,7 +163,8 @@ def _stage_task(kind: StageKind[Any]) -> Task[[OpenCell, str, StudyConfig, Compu
         retry_condition_fn=worth_retrying,
     )
     def stage_task(here: OpenCell, variant: str, config: StudyConfig, compute: Compute) -> None:
-        stage = stage_of(context_of(here.cell, config, compute), kind, variant)
+        context = context_of(here.cell, config, compute, keep_old_stages=here.keep_old_stages)
+        stage = stage_of(context, kind, variant)
         name = f"{stage.name} {stage.cell.name}"
         artifact = None if stage.is_finished() else PrefectProgress(name, description=name)
         line = run_stage(stage, here, artifact.update if artifact else unheard)
@@ -195,7 +204,7 @@ def publish(report: StudyReport, store: RunStore, first_cell: Cell) -> None:
         create_markdown_artifact(
             f"# {report.verdict}\n\n{report.sentence}\n\nReport: `{place}`\n", key=f"verdict-{key}"
         )
-        create_link_artifact(store.link(REPORT_HTML), key=f"report-{key}", link_text=place)
+        create_link_artifact(page_link(store, REPORT_HTML), key=f"report-{key}", link_text=place)
         grids = sorted((first_cell.generator_directory / "epochs").glob("*.png"))
         if grids:
             create_image_artifact(

@@ -1,4 +1,4 @@
-"""The command line: `augment`. Each subcommand is a function of its own module in flows/commands, imported when used.
+"""The command line: `augment`. Each subcommand is a function in a module of flows/commands, imported when used.
 
 `COMMANDS` is the table of them, with the line that `augment --help` shows: reading it imports no torch and no Prefect.
 """
@@ -45,6 +45,7 @@ COMMANDS = {
         Subcommand(name="report", module="report", line="Compute a run's report again from the stored predictions."),
         Subcommand(name="compare", module="compare", line="Compare runs: differences with intervals, best run, trend."),
         Subcommand(name="history", module="history", line="List all runs with their gains, and renew index.html."),
+        Subcommand(name="prune", module="prune", line="Say which old runs would go, or remove them."),
         Subcommand(name="export", module="export", line="Write a labelled synthetic data set that loads anywhere."),
         Subcommand(name="serve", module="serve", line="Run studies on a schedule, with Prefect's user interface."),
         Subcommand(name="audit", module="audit", line="Plant generators that cheat; every one must be caught."),

@@ -47,7 +47,7 @@ def few_retries() -> Iterator[None]:
     After one that failed all others fail at once for a minute, so that a study does not wait at every stage for a
     server that is gone.
 
-    This copies two of Prefect's settings objects. Its own `temporary_settings` reads and validates all settings anew,
+    This copies two of Prefect's settings objects. Its own `temporary_settings` reads and validates all settings again,
     20 ms of a core for a request of 5: too much several times a second beside workers that fill the cores.
     """
     global _away_until
@@ -66,7 +66,7 @@ def few_retries() -> Iterator[None]:
 class PrefectProgress:
     """A progress artifact of the current run, updated at most every few seconds.
 
-    Progress is for watching: where the server cannot be reached it is not shown, and the work goes on.
+    Progress is for watching: where the server cannot be reached it is not shown, and the work continues.
     """
 
     def __init__(self, name: str, *, description: str) -> None:
@@ -115,6 +115,9 @@ class PrefectStudyListener:
     def looked(self, lines: Sequence[str], *, total_weight: float) -> None:
         self._clock.grow(total_weight)
         self._artifact.update(self._clock.share, "; ".join(lines))
+
+    def noted(self, line: str) -> None:
+        self._artifact.update(self._clock.share, line)
 
 
 class RemoteProgress:

@@ -32,6 +32,7 @@ POLL_SECONDS = 0.5
 KILL_SECONDS = 5.0
 FORWARDING_SECONDS = 5.0  # for the last log lines of the workers to be passed on
 DASK_CONNECT_SECONDS = 20
+DASK_START_SECONDS = 120.0  # for a local worker's replacement: the imports alone take a slow machine 12 s
 DASK_WORKERLESS_SECONDS = 60.0  # for a cluster to replace its workers, or for somebody to start new ones
 DASK_WORKER = "dask worker --nthreads 1"  # a cell at a time in a process
 LOCAL_CLUSTER = {"host": "127.0.0.1", "threads_per_worker": 1, "processes": True, "dashboard_address": "127.0.0.1:0"}
@@ -63,7 +64,9 @@ def run_tasks(
         before = len(pending)
         with _started(runner, workers=workers) as tasks:
             futures = [tasks.submit(task, dict(call)) for call in pending]
-            watched = _watching_cluster(tasks, on_wait) if runner.kind == "dask" else on_wait
+            watched = on_wait
+            if runner.kind == "dask":
+                watched = _watching_cluster(tasks, on_wait, address=runner.address)
             pending = _collect(dict(zip(futures, pending, strict=True)), on_result=on_result, on_wait=watched)
         if not pending:
             return
@@ -152,11 +155,13 @@ def _task_runner(runner: RunnerConfig, *, workers: int) -> TaskRunner[Any]:
 
 def _dask_runner(address: str, *, workers: int) -> TaskRunner[Any]:
     try:
+        import dask
         import distributed
         from prefect_dask.task_runners import DaskTaskRunner
     except ImportError as error:
         raise UsageError("the dask runner needs: pip install 'augmentation-gain[dask]'") from error
     if not address:
+        dask.config.set({"distributed.deploy.lost-worker-timeout": f"{DASK_START_SECONDS:.0f}s"})
         return DaskTaskRunner(cluster_kwargs=LOCAL_CLUSTER | {"n_workers": workers})
     try:
         with distributed.Client(  # type: ignore[no-untyped-call]
@@ -171,9 +176,15 @@ def _dask_runner(address: str, *, workers: int) -> TaskRunner[Any]:
     return DaskTaskRunner(address=address)
 
 
-def _watching_cluster(tasks: TaskRunner[Any], on_wait: Callable[[], None]) -> Callable[[], None]:
-    """Return `on_wait` with a look at the Dask cluster: without scheduler or workers, cells would wait for ever."""
+def _watching_cluster(tasks: TaskRunner[Any], on_wait: Callable[[], None], *, address: str) -> Callable[[], None]:
+    """Return `on_wait` with a look at the Dask cluster: without scheduler or workers, cells would wait for ever.
+
+    Args:
+        address: of somebody's cluster; "" for one on this machine, which starts its workers anew by itself.
+    """
     seen = time.monotonic()
+    patience = DASK_WORKERLESS_SECONDS if address else DASK_START_SECONDS
+    advice = f"start some: {DASK_WORKER} {address}, and" if address else "this machine may be short of memory;"
 
     def watch() -> None:
         nonlocal seen
@@ -183,11 +194,8 @@ def _watching_cluster(tasks: TaskRunner[Any], on_wait: Callable[[], None]) -> Ca
             raise _scheduler_gone()
         if info["workers"]:
             seen = time.monotonic()
-        elif time.monotonic() - seen > DASK_WORKERLESS_SECONDS:
-            raise AugmentError(
-                f"the Dask cluster has had no worker for {DASK_WORKERLESS_SECONDS:.0f} s; start some: {DASK_WORKER} "
-                "ADDRESS, and go on with --resume"
-            )
+        elif time.monotonic() - seen > patience:
+            raise AugmentError(f"the Dask cluster has had no worker for {patience:.0f} s; {advice} go on with --resume")
 
     return watch
 

@@ -28,10 +28,12 @@ from evaluation.reporting.report import StudyReport, read_report
 from evaluation.statistics import mean_intervals
 from flows.attached import end_with_serve
 from flows.augmentation_study import SEQUENTIAL, augmentation_study
+from flows.pages import page_link
 from flows.progress import artifact_key
 from flows.study.config import RunnerConfig, StudyConfig
 from flows.study.designs import resolve_study, study_source
 from flows.study.reporting import REPORT_HTML, REPORT_JSON
+from flows.study.retention import JUDGEMENT_FILE
 from flows.study.retrying import LASTING, patiently
 from flows.study.run_directory import (
     DATASET_FILE,
@@ -47,7 +49,6 @@ OnRegression = Literal["fail", "warn"]
 Found = TypeVar("Found")
 ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)  # and not a disk or network that failed
 
-JUDGEMENT_FILE = "judgement.json"
 MOST_REASONS = 3  # of those why earlier runs are no base
 COMPARISON_PAGE = "comparison.html"
 FINISHED_EVENT = "augmentation.study.finished"
@@ -186,7 +187,8 @@ def judge_run(run: RunStore, runs: RunStore, *, config: StudyConfig, on_regressi
         except (AugmentError, OSError) as error:  # such as a run that is somebody else's to write to
             get_run_logger().warning("%s cannot be judged, so it is no base: %s", before.name, error)
     judgement = _judge(run, report, runs, earlier)
-    outcome = judgement.model_dump(mode="json")
+    comparison = page_link(run, COMPARISON_PAGE)
+    outcome = judgement.model_dump(mode="json") | {"report": page_link(run, REPORT_HTML), "comparison": comparison}
     emit_event(
         FINISHED_EVENT,
         resource=_resource(run),
@@ -194,12 +196,14 @@ def judge_run(run: RunStore, runs: RunStore, *, config: StudyConfig, on_regressi
     )
     if judgement.not_compared:
         reasons = "\n".join(f"- {reason}" for reason in judgement.not_compared)
-        create_markdown_artifact(f"# Not compared\n\n{reasons}\n", key=artifact_key(f"not compared {run.name}"))
+        create_markdown_artifact(
+            f"# Not compared\n\n{reasons}\n\n{comparison}\n", key=artifact_key(f"not compared {run.name}")
+        )
     if not judgement.regressions:
         return
     text = "; ".join(judgement.regressions)
     emit_event(REGRESSED_EVENT, resource=_resource(run), payload=outcome)
-    create_markdown_artifact(f"# Regression\n\n{text}\n", key=artifact_key(f"regression {run.name}"))
+    create_markdown_artifact(f"# Regression\n\n{text}\n\n{comparison}\n", key=artifact_key(f"regression {run.name}"))
     if on_regression == "fail":
         raise RegressionError(text)
 

@@ -75,7 +75,7 @@ def _optimizers(state: TrainState) -> dict[str, torch.optim.Adam]:
 
 
 def save_checkpoint(path: Path, state: TrainState, *, identity: str) -> None:
-    """Write everything that training needs to go on as if it had never stopped.
+    """Write everything that training needs to continue as if it had never stopped.
 
     Args:
         identity: digest of configuration, subset and seed; `load_checkpoint` accepts no other.

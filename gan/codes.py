@@ -1,4 +1,4 @@
-"""Codes: a latent vector of its own for every training image, learnt together with the generator.
+"""Codes: a latent vector for every training image, learnt together with the generator.
 
 A GAN with few images leaves most of what they show out of its samples. Here the generator must also be able to make
 each training image from that image's code, a free vector that is trained by the same gradient (generative latent

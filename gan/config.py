@@ -36,7 +36,7 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
     )
     reconstruction_weight: WeightOrAuto = Field(
         default="auto",
-        description="cost to the generator of images it cannot make, each from a code of its own; "
+        description="cost to the generator of training images that it cannot make from their codes; "
         f"auto: {RECONSTRUCTION_WEIGHT:g}, and 0 from {MANY_IMAGES:,} images on or for uneven classes",
     )
     code_learning_rate: float = Field(default=0.05, gt=0, description="of the codes that it makes them from")

@@ -2,7 +2,7 @@
 
 Each worker draws whole shards: while one encodes, another keeps the network busy. A shard depends on the request
 and its own number alone (its random stream, one thread of arithmetic), so any number of workers gives the same bytes.
-Finished shards survive a kill in a hidden folder beside the output, and the same request goes on from them.
+Finished shards survive a kill in a hidden folder beside the output, and the same request continues from them.
 """
 
 import shutil
@@ -169,7 +169,7 @@ def export_dataset(
     """Publish samples in `output`, which appears when it is complete.
 
     Columns: `image`, `label`, and provenance: `generator` digest, `seed`, `index` in the whole set, `confidence`,
-    `synthetic`. Interrupted, the same call goes on behind the last finished shard.
+    `synthetic`. Interrupted, the same call continues after the last finished shard.
 
     Raises:
         UsageError: the request does not fit the generator, or `output` is already there.

@@ -1,4 +1,4 @@
-"""Everything that training changes: what a checkpoint holds and a resumed run goes on from."""
+"""Everything that training changes: what a checkpoint holds and a resumed run continues from."""
 
 from dataclasses import dataclass
 

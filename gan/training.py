@@ -171,12 +171,12 @@ def train(
     compute: Compute,
     on_progress: Callable[[TrainingProgress], None],
     code: str = "",
-) -> None:
+) -> bool:
     """Train a GAN on `subset` and leave `generator.safetensors`, `history.json` and `epochs/*.png` in `directory`.
 
     Goes on from `directory/state.safetensors` where a training of the same configuration, subset and seed was
     interrupted, and ends with the same bytes as an uninterrupted one (CPU, same thread count). Where the checkpoint
-    there is another training's, this one starts anew and replaces it and its pictures.
+    there is another training's, this one starts anew and replaces it and its pictures; it returns whether that was so.
 
     Args:
         code: digest of the code that trains; a training that other code began is another one.
@@ -191,7 +191,9 @@ def train(
     identity = digest_json([config.model_dump(mode="json"), subset.digest(), seed, compute.as_dict(), code])
     training = Training(subset, config=config, seed=seed, compute=compute)
     state = training.state
-    if not (checkpoint.exists() and load_checkpoint(checkpoint, state, identity=identity)):
+    interrupted = checkpoint.exists()
+    resumed = interrupted and load_checkpoint(checkpoint, state, identity=identity)
+    if not resumed:
         shutil.rmtree(directory / "epochs", ignore_errors=True)
     look_every = max(config.grid_every, math.ceil(len(subset) / config.batch_size))
     due_snapshots = snapshot_steps(config)
@@ -241,6 +243,7 @@ def train(
         class_names=subset.class_names,
     )
     checkpoint.unlink(missing_ok=True)
+    return interrupted and not resumed
 
 
 def read_losses(unread: Sequence[StepMetrics], *, last_step: int, checkpoint: Path) -> Losses:

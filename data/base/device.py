@@ -48,7 +48,7 @@ def resolve_compute(*, device: DeviceChoice, precision: Precision) -> Compute:
     import torch  # only where something is computed: a configuration names devices without it
 
     if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("device 'cuda' was asked for, but torch sees no GPU; use --set device=auto")
+        raise UsageError("device 'cuda' was asked for, but torch sees no GPU; leave the device to auto")
     resolved = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
     if precision == "auto":
         fast = torch.cuda.is_bf16_supported() if resolved == "cuda" else cpu_has_fast_bfloat16()

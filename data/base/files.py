@@ -21,7 +21,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, flush it to disk, then rename it to `path`.
 
     Raises:
-        AugmentError: the place cannot be written (permission, full disk); nothing is left behind.
+        AugmentError: the place cannot be written (permission, full disk); no partial file stays.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
@@ -30,7 +30,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         with open(temporary, "rb") as stream:
             os.fsync(stream.fileno())
         temporary.replace(path)
-    except (OSError, SafetensorError) as error:  # safetensors wraps the system's errors in one of its own
+    except (OSError, SafetensorError) as error:  # safetensors wraps the system's errors in its own
         reason = getattr(error, "strerror", None) or error
         raise AugmentError(f"cannot write {path}: {reason}; free or choose another place") from error
     finally:

@@ -9,7 +9,7 @@ _CLEAR_REFS, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
 def forget_peak_memory() -> None:
-    """Start measuring anew, where the system can (Linux)."""
+    """Start measuring again from now, where the system can (Linux)."""
     with suppress(OSError):
         _CLEAR_REFS.write_text("5")
 

@@ -26,6 +26,7 @@ class Source:
         held_out: whether the test split was drawn from the data set's only split.
         verified: whether the files' digests were compared with published ones.
         notes: what `warning` says, one by one.
+        split_notes: those of them that are about a test split that was held out; where it is not used they are void.
         layout: how the data set was found to be laid out, and which part went where; a line each.
         left_out: images that were left out as bad, each with its reason.
     """
@@ -38,8 +39,16 @@ class Source:
     held_out: bool = False
     verified: bool = False
     notes: tuple[str, ...] = ()
+    split_notes: tuple[str, ...] = ()
     layout: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+
+    @property
+    def warning_without_split(self) -> str:
+        """What `warning` says where no test split is held out."""
+        if not self.split_notes:
+            return self.warning
+        return "; ".join(note for note in self.notes if note not in self.split_notes)
 
 
 def hold_out(
@@ -144,6 +153,7 @@ def split_source(user: UserImages, *, share: float, seed: int) -> Source:
             f"{user.where}: {blank}; look at the files (if they are transparent, try --set data.alpha_ground=black)"
         )
     notes = [f"THE IMAGES ARE NEARLY BLANK: {blank}"] if blank else []
+    of_split: list[str] = []
     notes += user.facts
     train, test = user.train, user.test
     if test is None:
@@ -153,7 +163,9 @@ def split_source(user: UserImages, *, share: float, seed: int) -> Source:
         if len(np.unique(units)) < len(units):
             kept = "identical images" if train.groups is None else "each group and identical images"
             together = f", {kept} kept together"
-        notes.append(f"{len(test_rows):,} of {len(train):,} images are held out for testing (seed {seed}{together})")
+        held = f"{len(test_rows):,} of {len(train):,} images are held out for testing (seed {seed}{together})"
+        notes.append(held)
+        of_split.append(held)
         train, test = train.take(train_rows), train.take(test_rows)
     if not len(test):
         lone = "every class is one group, which is not divided" if train.groups is not None else "add images"
@@ -161,11 +173,15 @@ def split_source(user: UserImages, *, share: float, seed: int) -> Source:
     notes += _uniform_classes(train)
     if user.test is not None and blankness(test):
         notes.insert(0, f"THE TEST IMAGES ARE NEARLY BLANK: {blankness(test)}")
-    notes += _crossing(train, test)
+    crossing = _crossing(train, test)
+    notes += crossing
+    of_split += crossing if user.test is None else []
     untested = [repr(train.class_names[label]) for label in np.flatnonzero(test.class_counts() == 0)]
     if untested:
         others = f" and {len(untested) - _SHOWN} others" if len(untested) > _SHOWN else ""
-        notes.append(f"there is no test image of class {', '.join(untested[:_SHOWN])}{others}")
+        lacking = f"there is no test image of class {', '.join(untested[:_SHOWN])}{others}"
+        notes.append(lacking)
+        of_split += [lacking] if user.test is None else []
     notes += _alike_names(train.class_names)
     return Source(
         name=user.name,
@@ -173,6 +189,7 @@ def split_source(user: UserImages, *, share: float, seed: int) -> Source:
         test=test,
         warning="; ".join(notes),
         notes=tuple(notes),
+        split_notes=tuple(of_split),
         resized_from=user.resized_from,
         held_out=user.test is None,
         layout=user.layout,

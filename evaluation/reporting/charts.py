@@ -284,7 +284,7 @@ def _shorten(label: str, limit: int) -> str:
 
 
 def _inline(figure: Figure, *, name: str, description: str) -> Markup:
-    """Return `figure` as an `<svg>` element for a page, with ids of its own (`name`) and an alternative text."""
+    """Return `figure` as an `<svg>` element for a page, with ids that start with `name` and an alternative text."""
     stream = io.StringIO()
     figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
     ET.register_namespace("", SVG)

@@ -31,7 +31,7 @@ class Frame:
 
 @dataclass(frozen=True, kw_only=True)
 class Film:
-    """Real images, and beside them the generated ones of the same classes as training went on."""
+    """Real images, and beside them the generated ones of the same classes at each stage of training."""
 
     real: str
     frames: tuple[Frame, ...]

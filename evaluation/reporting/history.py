@@ -90,16 +90,27 @@ def history_frame(entries: Sequence[HistoryEntry]) -> pd.DataFrame:
 
 
 def update_history(runs_directory: Path) -> Path:
-    """Write `index.html` of the runs directory anew and return its path.
+    """Renew `index.html` of the runs directory and return its path.
 
     Raises:
         UsageError: there is no such directory, or it has an `index.html` that is not of this tool.
         AugmentError: the page cannot be written.
     """
     path = runs_directory / INDEX_FILE
-    entries = read_history(runs_directory)
+    page = history_page(runs_directory)
     if not _is_ours(path):
         raise UsageError(f"{path} is not of this tool and stays as it is; give runs a folder of their own")
+    write_text(path, page)
+    return path
+
+
+def history_page(runs_directory: Path) -> str:
+    """Return the page that lists the runs of a directory.
+
+    Raises:
+        UsageError: there is no such directory.
+    """
+    entries = read_history(runs_directory)
     titles = list(dict.fromkeys(title for entry in entries for title in entry.gains))
     content = {
         "entries": list(reversed(entries)),
@@ -109,8 +120,7 @@ def update_history(runs_directory: Path) -> Path:
         "reference_arm": HEADLINE_REFERENCE,
         "num_finished": sum(entry.status == "finished" for entry in entries),
     }
-    write_text(path, render_page("history.html", content))
-    return path
+    return render_page("history.html", content)
 
 
 def _is_ours(path: Path) -> bool:

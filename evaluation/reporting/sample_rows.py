@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.fidelity import Figure
+from evaluation.fidelity import Measurement
 from evaluation.reporting.report import RegimeReport, StudyCheck, StudyReport
 from evaluation.samples import SampleEvaluation
 
@@ -113,6 +113,6 @@ def _evaluated(report: StudyReport) -> list[tuple[str, list[SampleEvaluation]]]:
     return [(title, cells) for title, cells in groups if cells]
 
 
-def _mean(figures: Sequence[Figure]) -> float | None:
+def _mean(figures: Sequence[Measurement]) -> float | None:
     known = [figure.value for figure in figures if figure.value is not None]
     return float(np.mean(known)) if known else None

@@ -12,7 +12,7 @@ from evaluation.reporting.report import RegimeReport, StudyReport, is_decided, n
 from evaluation.worth import best_seeds
 from flows.commands.console import output_console
 from flows.commands.run import PRESET_HELP, Preset, run_study
-from flows.study.config import StudyConfig, resolve_config, resolve_runner
+from flows.study.config import RunnerKind, StudyConfig, resolve_config, resolve_runner
 from flows.study.run_directory import DEFAULT_RUNS_DIRECTORY, new_run_location
 
 PILOT_REPLICATES = 4
@@ -27,10 +27,13 @@ def plan(
         float | None, typer.Option(min=0.01, max=50, help="The gain worth having, in points of accuracy.")
     ] = None,
     replicates: Annotated[int, typer.Option(min=2, help="Of the pilot.")] = PILOT_REPLICATES,
+    seed: Annotated[int | None, typer.Option(help="Root seed of everything random.")] = None,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", help="Any configuration key; may be repeated.")
     ] = None,
-    run_dir: Annotated[str | None, typer.Option(help="Where the pilot works; a study can go on from there.")] = None,
+    runner: Annotated[RunnerKind | None, typer.Option(help="Where the cells run; changes no result.")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Cells at a time; 0 fills the cores.")] = None,
+    run_dir: Annotated[str | None, typer.Option(help="Where the pilot works; a study can continue from there.")] = None,
 ) -> None:
     """Run a pilot, and say how many replicates and hours it takes to find or to rule out a wished gain.
 
@@ -43,15 +46,17 @@ def plan(
         if images_per_class is None
         else [part.strip() for part in images_per_class.split(",")],
         "replicates": replicates,
+        "seed": seed,
         "evaluation.wished_gain": None if wished_gain is None else wished_gain / 100,
     }
     study = resolve_config(preset_name=preset_name.value, file=config, options=options, assignments=assignments or [])
+    chosen_runner = resolve_runner(file=config, kind=runner, workers=workers)
     location = run_dir or new_run_location(DEFAULT_RUNS_DIRECTORY, study)
-    report = run_study(study, location, runner=resolve_runner(file=config), console=console)
+    report = run_study(study, location, runner=chosen_runner, console=console)
     for line in plan_lines(report, study):
         console.print(escape(line), highlight=False, soft_wrap=True)
     console.print(
-        f"go on from this pilot: augment run --resume {escape(location)} --until-decided",
+        f"continue from this pilot: augment run --resume {escape(location)} --until-decided",
         highlight=False,
         soft_wrap=True,
     )

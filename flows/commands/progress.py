@@ -45,6 +45,9 @@ class ConsoleListener:
         for line in lines:
             self._console.print(f"[bold]{escape(line)}[/]", highlight=False, soft_wrap=True)
 
+    def noted(self, line: str) -> None:
+        self._console.print(f"[yellow]{escape(line)}[/]", highlight=False, soft_wrap=True)
+
     def _show_study(self) -> None:
         self._progress.update(self._study, completed=self._clock.share, detail=self._clock.remaining())
 

@@ -29,7 +29,7 @@ from flows.study.config import (
     resolve_runner,
     validate_config,
 )
-from flows.study.designs import resolve_study, study_designs, study_source
+from flows.study.designs import resolve_study, study_designs, study_source, study_warning
 from flows.study.growing import Until
 from flows.study.reporting import REPORT_HTML, REPORT_JSON
 from flows.study.run_directory import DEFAULT_RUNS_DIRECTORY, load_config_at, new_run_location
@@ -46,7 +46,7 @@ class Preset(StrEnum):
 
 
 PRESET_HELP = (
-    "quick: 10 and 100 images per class of a large data set, all images of a small one. "
+    "quick: 10 images per class of a large data set, all images of a small one. "
     "standard: 10, 50, 100 and 500, longer trainings, 10 replicates. full: all images too, 20 replicates."
 )
 DURATION = re.compile(r"(\d+(?:\.\d+)?)([smh]?)")
@@ -94,6 +94,10 @@ def run(
     ] = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Cells at a time; 0 fills the cores.")] = None,
     address: Annotated[str | None, typer.Option(help="Of a Dask scheduler: tcp://host:port.")] = None,
+    keep_old_stages: Annotated[
+        bool,
+        typer.Option("--keep-old-stages", help="With --resume: keep finished stages that other code made."),
+    ] = False,
 ) -> None:
     """Measure how much GAN augmentation helps: train, sample, compare, report."""
     console = output_console()
@@ -119,7 +123,9 @@ def run(
             preset_name=preset_name.value, file=config, options=options, assignments=assignments or []
         )
         run_directory = run_dir or new_run_location(DEFAULT_RUNS_DIRECTORY, study)
-    report = run_study(study, run_directory, runner=chosen_runner, console=console, until=until)
+    report = run_study(
+        study, run_directory, runner=chosen_runner, console=console, until=until, keep_old_stages=keep_old_stages
+    )
     print_report(report, store_of(run_directory), console=console)
 
 
@@ -169,13 +175,14 @@ def run_study(
     runner: RunnerConfig,
     console: Console,
     until: Until | None = None,
+    keep_old_stages: bool = False,
 ) -> StudyReport:
     """Run the flow with progress on `console`, and return its report."""
     silence_prefect_console()
     source = study_source(study.data)
-    if source.warning:
-        console.print(f"[bold black on yellow] WARNING [/] [yellow]{escape(source.warning)}[/]", highlight=False)
     study = resolve_study(study, source)
+    if warning := study_warning(source, study_designs(study)):
+        console.print(f"[bold black on yellow] WARNING [/] [yellow]{escape(warning)}[/]", highlight=False)
     regimes = ", ".join(regime.title for regime in study.regimes)
     many = "replicates until decided" if until is not None else f"{study.replicates} replicates"
     console.print(
@@ -188,7 +195,7 @@ def run_study(
         console.print(f"{escape(name)}: {escape(design.sentence)}", highlight=False, soft_wrap=True)
     try:
         with study_server(), console_progress(console, total_weight=study_weight(study)):
-            augmentation_study(study, run_directory, runner=runner, until=until)
+            augmentation_study(study, run_directory, runner=runner, until=until, keep_old_stages=keep_old_stages)
     except KeyboardInterrupt:
         console.print(f"interrupted; continue with: augment run --resume {escape(run_directory)}", highlight=False)
         raise typer.Exit(130) from None

@@ -17,6 +17,7 @@ from data.base.errors import AugmentError, UsageError
 from data.base.names import safe_file_name
 from flows.commands.console import output_console
 from flows.commands.run import PRESET_HELP, Preset
+from flows.pages import served_pages
 from flows.progress import SERVER_ERRORS
 from flows.schedule import OnRegression
 from flows.server import (
@@ -69,6 +70,10 @@ def serve(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port of the server and its user interface; 0 takes a free one.")
     ] = 4200,
+    pages_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port of the runs' pages.", show_default="4201, or a free one"),
+    ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace a deployment of this name that another command made.")
     ] = False,
@@ -92,13 +97,17 @@ def serve(
 
     if study.replicates == 1:
         tell("note: with one replicate there is no interval, so no run can be told to be worse than the one before it")
-    with ended_by_signals(), _server_for(checked_name(name), host=host, port=port, console=console) as server:
+    with (
+        ended_by_signals(),
+        served_pages(store_of(job.runs_directory), host=host, port=pages_port) as pages,
+        _server_for(checked_name(name), host=host, port=port, console=console) as server,
+    ):
         served = deployments(job, name=name, timetable=timetable, machine=served_from(shared_server=server.own is None))
         notes = keep_what_people_set(served, replace=replace)
         tell(
             f"serving scheduled_study/{name} ({timetable}); runs go to {job.runs_directory}\n"
             f"on request: augmentation_export/{name}, augmentation_comparison/{name}\n"
-            f"user interface: {server.url.removesuffix('/api')}\n"
+            f"user interface: {server.url.removesuffix('/api')}; pages of the runs: {pages}\n"
             f"run it now: PREFECT_API_URL={server.url} prefect deployment run scheduled_study/{name}"
         )
         for line in [next_runs_line(served[0]), *notes]:

@@ -22,6 +22,7 @@ class OpenCell:
 
     store: RunStore
     cell: Cell
+    keep_old_stages: bool = False
     _unpushed: set[str] = field(default_factory=set)
 
     def push_stage(self, stage: Stage) -> None:
@@ -52,6 +53,7 @@ class CellPlace:
     store: RunStore
     regime: Regime
     replicate: int
+    keep_old_stages: bool = False
 
     @property
     def name(self) -> str:
@@ -62,14 +64,14 @@ class CellPlace:
         """Yield the cell with all files that it has so far.
 
         Raises:
-            AugmentError: another process is working in it, and goes on to.
+            AugmentError: another process is working in it, and continues to.
         """
         with self.store.workspace() as directory:
             cell = Cell(directory, self.regime, self.replicate)
             with _locked(cell):
                 folder = cell.directory.relative_to(directory).as_posix()
                 patiently(lambda: self.store.pull_folder(directory, folder))
-                yield OpenCell(self.store, cell)
+                yield OpenCell(self.store, cell, self.keep_old_stages)
 
 
 @contextmanager
@@ -80,5 +82,5 @@ def _locked(cell: Cell) -> Iterator[None]:
             yield
     except Timeout as error:
         raise AugmentError(
-            f"another process is still working in {cell.directory}; wait for it, or end it, and go on with --resume"
+            f"another process is still working in {cell.directory}; wait for it, or end it, and continue with --resume"
         ) from error

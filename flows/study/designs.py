@@ -37,6 +37,12 @@ def study_designs(config: StudyConfig) -> Designs:
     return designs_of(config, study_source(config.data))
 
 
+def study_warning(source: Source, designs: Designs) -> str:
+    """Return what the reader must know about the data; nothing of a held-out split where all images go into folds."""
+    folded = source.held_out and all(isinstance(design, OneDataSet) for design in designs.values())
+    return source.warning_without_split if folded else source.warning
+
+
 def resolve_study(config: StudyConfig, source: Source) -> StudyConfig:
     """Return the configuration with the regimes and the number of replicates decided; what was set stays as it is.
 

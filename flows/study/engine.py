@@ -30,17 +30,23 @@ from flows.study.job import Job, OnUpdate
 from flows.study.run_directory import Cell
 
 Settings = TypeVar("Settings", bound=BaseModel)
+MADE_BY = ("code", "libraries")  # of a stage's record: what made it
 
 
 @dataclass(frozen=True, kw_only=True)
 class CellContext:
-    """A cell with everything that its stages may declare as an input, or take from the configuration."""
+    """A cell with everything that its stages may declare as an input, or take from the configuration.
+
+    Attributes:
+        keep_old_stages: whether a stage of other code or other versions of libraries counts as finished too.
+    """
 
     cell: Cell
     config: StudyConfig
     compute: Compute
     given_source: Source | None
     given_designs: Designs | None
+    keep_old_stages: bool = False
 
     @property
     def source(self) -> Source:
@@ -166,8 +172,7 @@ class Stage:
             "settings": self._settings.model_dump(mode="json"),
             "seed": self.seed,
             "compute": self.context.compute.as_dict(),
-            "code": code_digest(self.kind.module),
-            "libraries": library_versions(self.kind.module),
+            **self._made_by(),
         }
 
     def digest(self) -> str:
@@ -187,7 +192,7 @@ class Stage:
         try:
             record = read_json(self.record_file)
             files: dict[str, str] = record["outputs"]
-            return bool(record["digest"] == self.digest()) and all(
+            return self._is_of(record) and all(
                 is_below(self.cell.directory, name)
                 and (self.cell.directory / name).is_file()
                 and digest_file(self.cell.directory / name) == digest
@@ -199,6 +204,23 @@ class Stage:
             if error.errno == errno.ENAMETOOLONG:
                 return False
             raise  # it may pass, and what is finished must not be made again for it
+
+    def _is_of(self, record: Mapping[str, Any]) -> bool:
+        depends_on = self.depends_on()
+        if self.context.keep_old_stages:
+            depends_on |= {name: record[name] for name in MADE_BY}
+        return bool(record["digest"] == record_digest(self.name, depends_on))
+
+    def is_of_other_code(self) -> bool:
+        """Tell whether it was made, and by other code or other versions of libraries than those at hand."""
+        try:
+            record = read_record(self.record_file)
+        except CorruptFileError:
+            return False
+        return any(record.get(name) != value for name, value in self._made_by().items())
+
+    def _made_by(self) -> dict[str, Any]:
+        return {"code": code_digest(self.kind.module), "libraries": library_versions(self.kind.module)}
 
     def run(self, on_update: OnUpdate) -> str:
         """Read the inputs, do the work and record it; return the work's line."""

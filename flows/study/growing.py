@@ -1,4 +1,4 @@
-"""Studies that grow: a finished run gets more replicates, or one goes on until it is decided or its budget is spent.
+"""Studies that grow: a finished run gets more replicates, or continues until it is decided or the budget is spent.
 
 The looks at which a study may stop, and the error rates that hold under that, are `evaluation.stopping`'s.
 """
@@ -21,7 +21,7 @@ LEAST_REPLICATES = 2  # that an interval can be made of
 
 
 class Until(BaseModel, frozen=True, extra="forbid"):
-    """When a study that goes on until it is decided stops all the same."""
+    """When a study that runs until it is decided stops all the same."""
 
     max_replicates: PositiveInt = Field(default=200, description="of each regime")
     budget_seconds: float | None = Field(default=None, gt=0, description="None: none")
@@ -91,8 +91,8 @@ def _check_budget(study: OpenStudy, until: Until, *, pace: _Pace, replicates: in
     if until.budget_seconds is not None and needed > until.budget_seconds:
         raise UsageError(
             f"a budget of {until.budget_seconds:.0f} s is too short for {replicates} replicates, which take about "
-            f"{needed:.0f} s here; what is finished is kept: go on with --resume {study.store.location} and a longer "
-            "--budget"
+            f"{needed:.0f} s here; what is finished is kept: continue with --resume {study.store.location} and a "
+            "longer --budget"
         )
 
 

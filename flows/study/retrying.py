@@ -33,7 +33,7 @@ def may_pass(error: BaseException | None) -> bool:
 
 
 def patiently(work: Callable[[], Result]) -> Result:
-    """Do `work`, and again after failures that may pass, as Prefect does for tasks: for what is no task of its own."""
+    """Do `work`, and again after failures that may pass, as Prefect does for tasks: for work that is not a task."""
     for seconds in RETRY_SECONDS:
         try:
             return work()

@@ -25,7 +25,7 @@ from data.regimes import Regime
 from data.sources.registry import Source
 from evaluation.facts import DatasetFacts, DesignFacts, Looks
 from flows.study.config import ComputeConfig, StudyConfig, to_toml, validate_config
-from flows.study.designs import Designs
+from flows.study.designs import Designs, study_warning
 from flows.study.store import redact, store_of
 
 FORMAT_VERSION = 2
@@ -148,7 +148,7 @@ def open_run(run_directory: Path, config: StudyConfig) -> Iterator[Compute]:
         AugmentError: it cannot be written, or another process works in it.
     """
     busy = AugmentError(
-        f"another process is working in {run_directory}; wait for it, or start a run of its own with --run-dir"
+        f"another process is working in {run_directory}; wait for it, or start another run with --run-dir"
     )
     with locked(run_directory / ".lock", busy=busy, advice="choose another place with --run-dir"):
         if (run_directory / "config.toml").exists():
@@ -163,9 +163,20 @@ def open_run(run_directory: Path, config: StudyConfig) -> Iterator[Compute]:
         else:
             write_text(run_directory / "config.toml", to_toml(config))
         compute = _apply_compute(config.compute)
-        if not (run_directory / ENVIRONMENT_FILE).exists():
-            write_json(run_directory / ENVIRONMENT_FILE, describe_environment(config, compute))
+        write_json(run_directory / ENVIRONMENT_FILE, _environment_of(run_directory, config, compute))
         yield compute
+
+
+def _environment_of(run_directory: Path, config: StudyConfig, compute: Compute) -> dict[str, Any]:
+    """Return what the run's environment.json is to hold: where it began, and each time that it went on."""
+    now = describe_environment(config, compute)
+    if not (run_directory / ENVIRONMENT_FILE).exists():
+        return now
+    began = read_record(run_directory / ENVIRONMENT_FILE)
+    resumed = began.get("resumed")
+    before = resumed if isinstance(resumed, dict) else {}
+    facts = {name: now[name] for name in ("created", "machine", "command", "git_commit", "processor", "versions")}
+    return began | {"resumed": before | {str(len(before) + 1): facts}}
 
 
 def load_run_config(run_directory: Path) -> StudyConfig:
@@ -186,7 +197,7 @@ def load_run_config(run_directory: Path) -> StudyConfig:
         if facts.get("format_version") != FORMAT_VERSION:
             raise UsageError(
                 f"{run_directory} was made by version {version} (format {facts.get('format_version')}), this is "
-                f"{metadata.version('augmentation-gain')} (format {FORMAT_VERSION}); go on with that version, "
+                f"{metadata.version('augmentation-gain')} (format {FORMAT_VERSION}); continue with that version, "
                 "or start a new run"
             )
     try:
@@ -271,7 +282,7 @@ def other_data_of(run_directory: Path, source: Source) -> str:
 def _facts_of(source: Source, designs: Designs) -> DatasetFacts:
     return DatasetFacts(
         name=source.name,
-        warning=source.warning,
+        warning=study_warning(source, designs),
         num_train=len(source.train),
         num_test=len(source.test),
         image_shape=source.train.shape,
@@ -305,6 +316,7 @@ def describe_environment(config: StudyConfig, compute: Compute) -> dict[str, Any
     return {
         "format_version": FORMAT_VERSION,
         "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in packages},
+        "machine": platform.node(),
         "platform": platform.platform(),
         "processor": _processor_name(),
         "compute": compute.as_dict() | {"threads": torch.get_num_threads()},

@@ -47,6 +47,7 @@ from flows.study.watching import StageUpdate, listeners
 from gan.export import GENERATOR_FILE
 
 LOGGER = logging.getLogger(__name__)
+STAGE_RECORDS = "/stages/"  # in the path of each
 RunStage = Callable[[Stage, OpenCell], object]
 
 
@@ -60,10 +61,28 @@ class OpenStudy:
     compute: Compute
     source: Source
     designs: Designs
+    keep_old_stages: bool
 
     def places(self) -> list[CellPlace]:
         """Return all cells, in order."""
-        return [CellPlace(self.store, cell.regime, cell.replicate) for cell in study_cells(self.config, self.directory)]
+        return [
+            CellPlace(self.store, cell.regime, cell.replicate, self.keep_old_stages)
+            for cell in study_cells(self.config, self.directory)
+        ]
+
+    def other_code(self) -> str:
+        """Say how many finished stages were made by other code, and what becomes of them; "" where none was."""
+        patiently(lambda: self.store.pull_folder(self.directory, "cells", only=STAGE_RECORDS))
+        made, old = 0, 0
+        for cell in study_cells(self.config, self.directory):
+            for stage in stages_of(context_of(cell, self.config, self.compute)):
+                if stage.record_file.exists():
+                    made, old = made + 1, old + stage.is_of_other_code()
+        fate = "are kept (--keep-old-stages)" if self.keep_old_stages else "are made again"
+        were = "was" if old == 1 else "were"
+        return (
+            f"{old} of {made} stages {were} made by other code or other versions of libraries and {fate}" if old else ""
+        )
 
     def grown(self, replicates: int) -> "OpenStudy":
         """Return the study with at least so many replicates, which its run then has for good."""
@@ -88,8 +107,11 @@ class OpenStudy:
 
 
 @contextmanager
-def opened_study(store: RunStore, config: StudyConfig) -> Iterator[OpenStudy]:
-    """Own a run while the block runs: a new one, or one that goes on.
+def opened_study(store: RunStore, config: StudyConfig, *, keep_old_stages: bool = False) -> Iterator[OpenStudy]:
+    """Own a run while the block runs: a new one, or one that continues.
+
+    Args:
+        keep_old_stages: whether stages that other code made count as finished.
 
     Raises:
         UsageError: the data cannot fill a regime, or the run began with other data or another configuration.
@@ -109,7 +131,13 @@ def opened_study(store: RunStore, config: StudyConfig) -> Iterator[OpenStudy]:
             record_source(directory, source, designs)
             patiently(lambda: store.push(directory, [directory / name for name in RUN_FILES]))
             yield OpenStudy(
-                store=store, directory=directory, config=config, compute=compute, source=source, designs=designs
+                store=store,
+                directory=directory,
+                config=config,
+                compute=compute,
+                source=source,
+                designs=designs,
+                keep_old_stages=keep_old_stages,
             )
 
 
@@ -117,17 +145,20 @@ def run_study(config: StudyConfig, location: str | Path | None = None) -> str | 
     """Run a whole study in this process, one cell after the other, without Prefect; return where it lies.
 
     Args:
-        location: path or fsspec URL where to work, or to go on; a new one below `runs/` where none is given.
+        location: path or fsspec URL where to work, or to continue; a new one below `runs/` where none is given.
     """
     location = location or new_run_location(DEFAULT_RUNS_DIRECTORY, config)
     with opened_study(store_of(location), config) as study:
+        other_code = study.other_code()
+        if other_code:
+            LOGGER.warning(other_code)
         for place in study.places():
             run_cell(place, study.config, study.compute, run=run_stage)
         study.report()
     return location
 
 
-def context_of(cell: Cell, config: StudyConfig, compute: Compute) -> CellContext:
+def context_of(cell: Cell, config: StudyConfig, compute: Compute, *, keep_old_stages: bool = False) -> CellContext:
     """Return a cell of a study of `study_source` with all that its stages may read."""
     return CellContext(
         cell=cell,
@@ -135,6 +166,7 @@ def context_of(cell: Cell, config: StudyConfig, compute: Compute) -> CellContext
         compute=compute,
         given_source=study_source(config.data),
         given_designs=study_designs(config),
+        keep_old_stages=keep_old_stages,
     )
 
 
@@ -147,7 +179,7 @@ def run_cell(place: CellPlace, config: StudyConfig, compute: Compute, *, run: Ru
     """
     torch.set_num_threads(config.compute.threads or os.cpu_count() or 1)  # per thread of the process
     with place.opened() as here:
-        for stage in stages_of(context_of(here.cell, config, compute)):
+        for stage in stages_of(context_of(here.cell, config, compute, keep_old_stages=place.keep_old_stages)):
             run(stage, here)
         summarise_cell(here.cell, config)
         here.push_summary()

@@ -32,7 +32,8 @@ from flows.study.scratch import scratch_folder, sweep_scratch
 OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "obs", "cos", "b2")
 OWNER_FILE = ".owner.json"
 HEARTBEAT_SECONDS = 15.0
-STALE_SECONDS = 90.0  # without a sign of life for so long, an owner counts as dead
+STALE_SECONDS = 90.0  # without a sign of life for so long, an owner may be dead
+WATCH_SECONDS, LOOK_SECONDS = 40.0, 2.0  # and is, if it gives none while it is watched for two heartbeats and more
 SECRET_VARIABLE = re.compile(r"SECRET|PASSWORD|ACCESS_KEY|CONNECTION_STRING|TOKEN(?!IZER)|_KEY$|APIKEY$", re.IGNORECASE)
 SECRET_NAME = re.compile(r"secret|token|password|key|signature", re.IGNORECASE)  # of a part of such a variable
 URL_PASSWORD = re.compile(r"(?<=://)[^/@\s]+(?=@)")  # user:password of a URL
@@ -180,6 +181,22 @@ class RunStore:
                 self.child(name).pull(directory / name, names)
             yield directory
 
+    def size_bytes(self) -> int:
+        """Return how much room the files of this place take."""
+        if self.is_local:
+            return sum(path.stat().st_size for path in Path(self.location).rglob("*") if path.is_file())
+        with self._reached() as (files, root):
+            return int(files.du(root))
+
+    def remove(self) -> None:
+        """Remove everything at this place of a store.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        with self._reached() as (files, root):
+            files.rm(root, recursive=True)
+
     def pull(self, workspace: Path, names: Iterable[str]) -> None:
         """Copy the named files, as far as they exist, into the workspace.
 
@@ -193,8 +210,8 @@ class RunStore:
                 with suppress(FileNotFoundError):
                     self._download(files, f"{root}/{name}", _inside(workspace, name))
 
-    def pull_folder(self, workspace: Path, folder: str) -> None:
-        """Copy everything below `folder` into the workspace.
+    def pull_folder(self, workspace: Path, folder: str, *, only: str = "") -> None:
+        """Copy everything below `folder` into the workspace, or only paths that contain `only`.
 
         Raises:
             StoreError: the store cannot be read.
@@ -206,6 +223,8 @@ class RunStore:
             files.invalidate_cache()
             for path in files.find(f"{root}/{folder}"):
                 name = str(path).removeprefix(f"{root.lstrip('/')}/").removeprefix(f"{root}/")
+                if only not in name:
+                    continue
                 self._download(files, path, _inside(workspace, name))
 
     def push(self, workspace: Path, paths: Iterable[Path]) -> None:
@@ -255,8 +274,9 @@ class RunStore:
 
         In a store the owner is a small object that is created on the condition that it does not exist (S3's
         `If-None-Match`, exclusive open elsewhere), so of two studies that start together one is refused. It is
-        renewed every few seconds; without a sign of life for 90 seconds its owner counts as dead and is replaced.
-        What this does not guarantee: an owner that was paused for longer and wakes up goes on writing beside its
+        renewed every few seconds; without a sign of life for 90 seconds, and while it is watched after that, its
+        owner counts as dead and is replaced.
+        What this does not guarantee: an owner that was paused for longer and wakes up continues to write beside its
         successor. Results are the same bytes from either, so nothing is spoilt by that.
 
         Raises:
@@ -294,10 +314,10 @@ class RunStore:
                     owner = self._owner()
                     if owner.get("token") == token:  # taken by an attempt whose answer was lost
                         break
-                    if time.time() - float(owner.get("alive", 0)) <= STALE_SECONDS:
+                    if self._is_alive(owner):
                         raise AugmentError(
                             f"another process is working in {self.location} (process {owner.get('process')} on "
-                            f"{owner.get('host')}); wait for it, or start a run of its own with --run-dir"
+                            f"{owner.get('host')}); wait for it, or start another run with --run-dir"
                         ) from None
                     files.rm_file(f"{root}/{OWNER_FILE}")
                     replaced = True
@@ -331,6 +351,22 @@ class RunStore:
     def _make_folder(self, files: Any, path: str) -> None:
         if not self._has_buckets:
             files.makedirs(path, exist_ok=True)
+
+    def _is_alive(self, owner: dict[str, Any]) -> bool:
+        """Tell whether somebody renews the owner's record.
+
+        The times in it are by the owner's clock, which may be minutes from this one. A record that looks fresh is that
+        of a live owner, or of one that died a moment ago; one that looks old is watched for a while by this machine's
+        own clock, whether it changes.
+        """
+        if abs(time.time() - float(owner.get("alive", 0))) <= STALE_SECONDS:
+            return True
+        give_up = time.monotonic() + WATCH_SECONDS
+        while time.monotonic() < give_up:
+            time.sleep(LOOK_SECONDS)
+            if self._owner() != owner:
+                return True
+        return False
 
     def _keep(self, token: str, stop: threading.Event) -> None:
         while not stop.wait(HEARTBEAT_SECONDS):
@@ -369,7 +405,7 @@ class RunStore:
                     f"cannot work with {self.location} here: {detail}; free or choose another place"
                 ) from None
             raise StoreError(f"cannot use {self.location}: {detail}") from None
-        except Exception as error:  # each file system raises errors of its own; none may reach a log unredacted
+        except Exception as error:  # each file system raises its own errors; none may reach a log unredacted
             detail = redact(" ".join(str(error).split())) or type(error).__name__
             raise StoreError(f"cannot use {self.location}: {detail}") from None
 

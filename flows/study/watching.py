@@ -28,13 +28,16 @@ class Listener(Protocol):
     """Somebody who watches a study."""
 
     def update(self, update: StageUpdate) -> None:
-        """A stage went on."""
+        """A stage made progress."""
 
     def finished(self, update: StageUpdate, *, skipped: bool) -> None:
         """A stage ended, or was found finished."""
 
     def looked(self, lines: Sequence[str], *, total_weight: float) -> None:
         """The study reported what it knows so far, a line for each regime; it now has so much work in all."""
+
+    def noted(self, line: str) -> None:
+        """Something that people should know before it is done."""
 
 
 _listeners: ContextVar[tuple[Listener, ...]] = ContextVar("augmentation_study_listeners", default=())
@@ -76,6 +79,9 @@ class OutcomeListener:
         self.outcomes.append(StageOutcome(update=update, skipped=skipped))
 
     def looked(self, lines: Sequence[str], *, total_weight: float) -> None:
+        pass
+
+    def noted(self, line: str) -> None:
         pass
 
 

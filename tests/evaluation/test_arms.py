@@ -28,7 +28,7 @@ TAILED = np.array([8, 4, 1])
 
 @pytest.fixture(autouse=True)
 def no_ensemble(monkeypatch):
-    monkeypatch.setattr("evaluation.filtering.confident_samples", lambda material: material.synthetic)
+    monkeypatch.setattr("evaluation.filtering.confident_samples", lambda synthetic, training, **options: synthetic)
 
 
 def material(subset, synthetic, pool=None):

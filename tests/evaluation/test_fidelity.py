@@ -11,7 +11,7 @@ from evaluation.fidelity import (
     diversity,
     fidelity_figures,
     frechet_distance,
-    kernel_distance,
+    kernel_inception_distance,
     manifold_figures,
     measure_fidelity,
 )
@@ -50,7 +50,7 @@ def test_kernel_distance_is_that_of_torchmetrics_where_every_subset_is_the_whole
     library = KernelInceptionDistance(feature=Given(), subsets=2, subset_size=50)
     library.update(torch.from_numpy(x).double(), real=True)
     library.update(torch.from_numpy(y).double(), real=False)
-    ours = kernel_distance(x, y, config=CONFIG, rng=np.random.default_rng(0))
+    ours = kernel_inception_distance(x, y, config=CONFIG, rng=np.random.default_rng(0))
     assert ours.value == pytest.approx(float(library.compute()[0]), rel=1e-5)
     assert ours.spread == pytest.approx(0, abs=1e-9)
 

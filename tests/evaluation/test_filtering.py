@@ -4,10 +4,10 @@ import numpy as np
 
 from data.base.device import Compute
 from data.config import DeformationConfig
-from evaluation.arms import Material
 from evaluation.classifiers import FitOptions
-from evaluation.config import ClassifierConfig, FilterConfig, TrainingConfig
+from evaluation.config import ClassifierConfig, FilterConfig
 from evaluation.filtering import confident, confident_samples
+from evaluation.training_set import TrainingSet
 
 GENTLE = DeformationConfig(rotation_degrees=0, translation=0, scale=0, shear=0, elastic=0)
 
@@ -34,13 +34,10 @@ def test_wrong_labels_are_filtered_out(striped):
         on_progress=lambda progress: None,
     )
     kept = confident_samples(
-        Material(
-            subset=subset,
-            given_synthetic=replace(synthetic, labels=labels),
-            num_synthetic=len(synthetic),
-            config=TrainingConfig(deformation=GENTLE, filter=FilterConfig(threshold=0.5, members=2)),
-            options=options,
-        )
+        replace(synthetic, labels=labels),
+        TrainingSet(base=subset, added=None, deformation=GENTLE, balance="none"),
+        config=FilterConfig(threshold=0.5, members=2),
+        options=options,
     )
     assert not set(kept.rows) & set(synthetic.rows[:6])
     assert len(kept) >= 20

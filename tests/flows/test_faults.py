@@ -73,7 +73,7 @@ def test_report_is_the_same_after_a_kill_in_each_stage_at_random_moments(
     start_study: Callable[..., BaseProcess], tmp_path: Path, tiny: StudyConfig, expected: dict[str, object]
 ) -> None:
     run, rng = tmp_path / "run", random.Random(0)
-    stages = [stage for _ in range(tiny.replicates) for stage in stage_weights(tiny)]
+    stages = [stage for _ in range(tiny.replicates) for stage in stage_weights(tiny, "balanced-10")]
     killed_in = []
     assert len(stages) >= KILLS
     for place in range(len(stages)):  # wait until the stages before this one are finished, and kill a moment later

@@ -1,43 +1,86 @@
-"""What the README says works: its commands are parsed, and those that need no long training are executed."""
+"""What README and docs/ say works: commands are parsed, quick ones and the tutorial executed, links and names found."""
 
+import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
+from importlib import import_module, util
 from pathlib import Path
 
 import pytest
-import typer
 from PIL import Image
 
+from docs import generate
 from flows import cli
+from flows.study.config import StudyConfig
 
 ROOT = Path(__file__).parent.parent.parent
-README = (ROOT / "README.md").read_text()
-COMMANDS = [
-    line.split(" #")[0].strip()
-    for block in re.findall(r"```(?:sh|bash)\n(.*?)```", README, re.DOTALL)
-    for line in block.splitlines()
-    if line.startswith("augment ")
-]
-LONG = ("run", "serve", "audit")  # hours, for ever, minutes
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+}
+TUTORIAL = "docs/tutorial.md"
+LONG = ("run", "plan", "serve", "audit")  # hours, for ever, minutes
+TINY = (
+    "--set data.folds=2 --set gan.steps=4 --set gan.batch_size=16 --set gan.generator_width=8 "
+    "--set gan.discriminator_width=8 --set sampling.images_per_class=10 --set evaluation.classifier_seeds=1 "
+    "--set evaluation.classifier.steps=4 --set evaluation.classifier.width=4 "
+    "--set evaluation.samples.features.steps=4 --set evaluation.samples.features.width=4 "
+    """--set "evaluation.arms=['real','real+classical','real+classical+synthetic']\""""
+)
+"""For a new study of the tutorial; one that continues has it from its run."""
+SMALLER = {
+    "--num-images 100000": "--num-images 200",
+    "--replicates 10": "--replicates 4",
+    "--max-replicates 15": "--max-replicates 6",
+}
+
+
+def blocks(text: str, *languages: str) -> list[str]:
+    return re.findall(rf"```(?:{'|'.join(languages)})\n(.*?)```", text, re.DOTALL)
+
+
+def shell_lines(text: str) -> list[str]:
+    lines = [line.split(" #")[0].strip() for block in blocks(text, "sh", "bash") for line in block.splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+LINES = list(dict.fromkeys(line for text in PAGES.values() for line in shell_lines(text)))
+COMMANDS = [line for line in LINES if line.startswith("augment ")]
+QUICK = list(
+    dict.fromkeys(
+        line
+        for page, text in PAGES.items()
+        for line in shell_lines(text)
+        if line.startswith("augment ") and line.split()[1] not in LONG and page != TUTORIAL
+    )
+)
+
+
+def run_command(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for large, small in SMALLER.items():
+        command = command.replace(large, small)
+    monkeypatch.setattr("sys.argv", shlex.split(command))
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert not ended.value.code, command
 
 
 def test_every_command_of_the_tool_is_shown() -> None:
-    group = typer.main.get_command(cli.app)
-    shown = {command.split()[1] for command in COMMANDS}
-    assert shown == set(group.commands)  # type: ignore[attr-defined]
+    assert {command.split()[1] for command in COMMANDS} == set(cli.COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_options_are_those_of_the_command(command: str) -> None:
     _, name, *arguments = shlex.split(command)
-    subcommand = typer.main.get_command(cli.app).commands[name]  # type: ignore[attr-defined]
-    assert subcommand.make_context(name, arguments).info_name == name  # it raises on an unknown option
+    assert cli.COMMANDS[name].load().make_context(name, arguments).info_name == name  # it raises on an unknown option
 
 
 @pytest.fixture(scope="module")
 def workplace(undisturbed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the runs and images that the README's commands name."""
+    """A folder with the runs and images that the pages' commands name."""
     folder = tmp_path_factory.mktemp("workplace")
     for name in ("mine", "a", "b"):
         shutil.copytree(undisturbed, folder / "runs" / name)
@@ -48,35 +91,103 @@ def workplace(undisturbed: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if command.split()[1] not in LONG])
+@pytest.mark.parametrize("command", QUICK)
 def test_command_does_what_it_says(command: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(workplace)
-    monkeypatch.setattr("sys.argv", shlex.split(command.replace("100000", "200")))
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert not ended.value.code
+    run_command(command, monkeypatch)
+
+
+@pytest.mark.timeout(600)
+def test_tutorial_works_from_its_first_line_to_its_last(
+    prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile(blocks(PAGES[TUTORIAL], "python")[0], TUTORIAL, "exec"), {})
+    for command in shell_lines(PAGES[TUTORIAL]):
+        if command.split()[1] == "run":
+            command += " --runner sequential"
+        new = command.split()[1] in LONG and "--resume" not in command
+        run_command(f"{command} {TINY}" if new else command, monkeypatch)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(PAGES[page], "python")])
+def test_python_starts_a_study(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[StudyConfig] = []
+    monkeypatch.setattr("flows.study.running.run_study", lambda config, location=None: started.append(config))
+    exec(compile(blocks(PAGES[page], "python")[-1], page, "exec"), {})
+    assert isinstance(started[0], StudyConfig)
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if line.startswith(("prefect ", "dask "))])
+def test_commands_of_others_have_these_options(line: str) -> None:
+    program, *words = shlex.split(line)
+    module = {"prefect": ["prefect"], "dask": ["distributed.cli.dask_worker"]}[program]
+    given = {"prefect deployment": 2, "prefect work-pool": 2, "prefect worker": 2, "prefect deploy": 1}
+    subcommands = words[: given[f"{program} {words[0]}"]] if program == "prefect" else []
+    call = [sys.executable, "-m", *module, *subcommands, "--help"]
+    shown = subprocess.run(call, env=os.environ, capture_output=True, text=True, check=True).stdout
+    assert all(word.split("=")[0] in shown for word in words if word.startswith("--"))
+
+
+def test_lines_of_the_shell_are_of_programs_that_are_tested() -> None:
+    known = (
+        "augment ",
+        "make ",
+        "git clone ",
+        "cd ",
+        "export ",
+        "prefect ",
+        "dask ",
+        "python -m benchmarks.",
+        "pip install ",
+    )
+    assert [line for line in LINES if not line.startswith(known)] == []
+
+
+def test_benchmarks_that_are_named_exist() -> None:
+    named = {name for text in PAGES.values() for name in re.findall(r"python -m (benchmarks\.\w+)", text)}
+    assert [name for name in named if util.find_spec(name) is None] == []
 
 
 def test_make_targets_exist() -> None:
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"`?make ([a-z-]+)", README)) | set(re.findall(r"`(bench-[a-z-]+)`", README))
-    assert named <= targets
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for page, text in PAGES.items():
+        named = set(re.findall(r"(?:`|^)make ([a-z-]+)", text, re.MULTILINE)) | set(
+            re.findall(r"`(bench-[a-z-]+)`", text)
+        )
+        assert named <= targets, page
 
 
-def test_files_that_are_linked_exist() -> None:
-    for link in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (ROOT / link).exists(), link
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_are_linked_exist(page: str) -> None:
+    folder = (ROOT / page).parent
+    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", PAGES[page]):
+        target = (folder / link).resolve().relative_to(ROOT)
+        generated = target.is_relative_to("docs") and target.relative_to("docs").as_posix() in generate.PAGES
+        assert generated or (ROOT / target).exists(), link
 
 
-def test_functions_of_the_chapters_table_exist() -> None:
-    (section,) = re.findall(r"## From the chapter to the code\n(.*?)\n## ", README, re.DOTALL)
-    for name in re.findall(r"`((?:gan|data|evaluation)\.[a-z_.A-Z]+)`", section):
-        module, *attributes = _split(name)
-        found: object = __import__(module, fromlist=["_"])
-        for attribute in attributes:
-            found = getattr(found, attribute)
+@pytest.mark.parametrize("page", PAGES)
+def test_names_of_the_code_exist(page: str) -> None:
+    for name in re.findall(r"`((?:gan|data|evaluation|flows)\.[a-z_0-9.A-Z]+[a-zA-Z_0-9])`", PAGES[page]):
+        assert _exists(name), name
 
 
-def _split(name: str) -> list[str]:
-    parts = name.split(".")
-    return [".".join(parts[:2]), *parts[2:]]
+def _exists(name: str) -> bool:
+    """Tell whether a dotted name is a module, something in one, or a key of the configuration."""
+    if name in CONFIGURATION:
+        return True
+    found: object = import_module(name.split(".")[0])
+    path = found.__name__
+    for part in name.split(".")[1:]:
+        path += f".{part}"
+        if hasattr(found, "__path__") and util.find_spec(path):
+            found = import_module(path)
+        elif hasattr(found, part):
+            found = getattr(found, part)
+        else:
+            return part in getattr(found, "model_fields", {}) | getattr(found, "__dataclass_fields__", {})
+    return True
+
+
+CONFIGURATION = set(re.findall(r"^\| `([a-z_0-9.]+)` \|", generate.configuration_page(), re.MULTILINE))

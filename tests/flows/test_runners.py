@@ -97,7 +97,7 @@ def test_processes_survive_a_lost_worker_and_tell_of_every_stage(
     assert killed
     assert figures(tmp_path / "run") == expected
     assert sorted(recorder.ended) == sorted(
-        (f"balanced-10/{n}", stage) for n in (0, 1) for stage in stage_weights(tiny)
+        (f"balanced-10/{n}", stage) for n in (0, 1) for stage in stage_weights(tiny, "balanced-10")
     )
     assert any("accuracy" in detail for detail in recorder.details)
 

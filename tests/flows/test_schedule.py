@@ -24,7 +24,6 @@ from evaluation.reporting.comparison import NamedReport
 from evaluation.reporting.report import StudyReport, read_report
 from evaluation.statistics import spread
 from flows.schedule import (
-    JUDGEMENT_FILE,
     augmentation_comparison,
     last_good_run,
     scheduled_study,
@@ -33,12 +32,13 @@ from flows.schedule import (
 from flows.serving import ServedStudy, Timetable, deployments
 from flows.study.config import RunnerConfig, StudyConfig
 from flows.study.reporting import compute_report
+from flows.study.retention import JUDGEMENT_FILE
 from flows.study.retrying import StoreError, may_pass, patiently
 from flows.study.run_directory import load_run_config
 from flows.study.running import study_source
 from flows.study.store import RunStore
 
-README = Path(__file__).parents[2] / "README.md"
+OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 
 
 @pytest.fixture
@@ -282,19 +282,19 @@ def test_regression_can_be_a_mere_warning(
     assert scheduled_study(tiny, runs.location, on_regression="warn") == str(bad)
 
 
-def readme_automation() -> str:
-    """Return regression.yaml as README.md shows it."""
-    blocks = re.findall(r"```yaml\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+def documented_automation() -> str:
+    """Return regression.yaml as docs/operations.md shows it."""
+    blocks = re.findall(r"```yaml\n(.*?)```", OPERATIONS.read_text(encoding="utf-8"), flags=re.DOTALL)
     return next(block for block in blocks if block.startswith("# regression.yaml"))
 
 
-def test_automation_of_the_readme_pauses_the_schedule_after_a_regression(
+def test_automation_of_the_documents_pauses_the_schedule_after_a_regression(
     runs: RunStore, tiny: StudyConfig, tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = ServedStudy(config=tiny, runs_directory=runs.location, runner=RunnerConfig(), on_regression="warn")
     timetable = Timetable(cron="0 3 * * *", interval=None, timezone="UTC")
     deployment_id = deployments(job, name="watched", timetable=timetable)[0].apply()
-    text, replaced = re.subn(r"<id from .*>", str(deployment_id), readme_automation())
+    text, replaced = re.subn(r"<id from .*>", str(deployment_id), documented_automation())
     assert replaced == 1
     (tmp_path / "regression.yaml").write_text(text)
     prefect = [sys.executable, "-m", "prefect", "--no-prompt", "automation"]

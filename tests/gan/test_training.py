@@ -56,6 +56,7 @@ def run(
     seed: int = 0,
     stop_at: int | None = None,
     compute: Compute = CPU,
+    code: str = "",
 ) -> list[TrainingProgress]:
     """Train, and stop as if killed when progress reaches `stop_at`."""
     seen = []
@@ -65,7 +66,7 @@ def run(
         if progress.step == stop_at:
             raise TrainingStoppedError
 
-    train(subset, directory, config=config, seed=seed, compute=compute, on_progress=on_progress)
+    train(subset, directory, config=config, seed=seed, compute=compute, on_progress=on_progress, code=code)
     return seen
 
 
@@ -169,6 +170,14 @@ def test_another_trainings_checkpoint_and_pictures_are_replaced(striped, tmp_pat
     run(striped, tmp_path / "used")
     run(striped, tmp_path / "new")
     assert files(tmp_path / "used") == files(tmp_path / "new")
+
+
+@pytest.mark.parametrize("code", ["as before", "changed"])
+def test_a_training_that_other_code_began_is_begun_anew_and_that_is_told(striped, tmp_path, code):
+    with pytest.raises(TrainingStoppedError):
+        run(striped, tmp_path, stop_at=8, code="as before")
+    options = {"config": CONFIG, "seed": 0, "compute": CPU, "code": code}
+    assert train(striped, tmp_path, on_progress=lambda _: None, **options) == (code == "changed")
 
 
 def test_a_cut_checkpoint_is_refused_with_what_to_do(striped, tmp_path):

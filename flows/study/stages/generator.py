@@ -27,7 +27,7 @@ def train_generator(job: Job[GanConfig], *, subset: LabelledImages, origin: dict
         )
         job.on_update(progress.step / progress.num_steps, detail)
 
-    train(
+    begun_anew = train(
         subset,
         job.output,
         config=job.settings,
@@ -45,4 +45,5 @@ def train_generator(job: Job[GanConfig], *, subset: LabelledImages, origin: dict
     }
     write_json(job.output / PROVENANCE_FILE, provenance)
     rate = f", {last[0].images_per_second:,.0f} images/s" if last else ""
-    return f"{job.settings.steps:,} steps{rate}"
+    anew = ", begun anew: the half-trained state was of other code or settings" if begun_anew else ""
+    return f"{job.settings.steps:,} steps{rate}{anew}"

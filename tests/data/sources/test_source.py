@@ -173,3 +173,17 @@ def test_names_that_differ_in_case_only_are_noted():
 def test_data_that_cannot_make_a_study_is_refused(labels, num_classes, message):
     with pytest.raises(AugmentError, match=message):
         split_source(user(labels, num_classes), share=0.2, seed=0)
+
+
+def test_what_a_held_out_split_lacks_is_void_where_it_is_not_used():
+    source = split_source(user([0] * 8 + [1], 2), share=0.25, seed=0)
+    assert "held out for testing" in source.warning
+    assert "no test image of class 'class 1'" in source.warning
+    assert source.warning_without_split == "odd"
+
+
+def test_what_a_given_split_lacks_stays_said():
+    pixels = np.random.default_rng(1).integers(0, 256, (2, 1, 8, 8), dtype=np.uint8)
+    test = replace(labelled([0, 0], 2), images=pixels)
+    source = split_source(user([0] * 8 + [1], 2, test=test), share=0.25, seed=0)
+    assert "no test image of class 'class 1'" in source.warning_without_split

@@ -10,7 +10,7 @@ import pytest
 from data.base.errors import CorruptFileError
 from evaluation.arms import ARMS, default_arms
 from evaluation.checks import Check
-from evaluation.fidelity import Fidelity, FidelityFigures, FidelityPair, Figure
+from evaluation.fidelity import Fidelity, FidelityFigures, FidelityPair, Measurement
 from evaluation.reporting.page import write_page
 from evaluation.reporting.palette import arm_style, css_variables
 from evaluation.reporting.rendering import count, duration, interval, memory, p_value, percent, points
@@ -193,7 +193,7 @@ def test_foreign_history_is_named(changes: dict[str, object] | None, tmp_path: P
 
 def test_checks_of_the_samples_are_gathered_over_replicates(tmp_path: Path) -> None:
     run = fabricate_run(tmp_path, more_right={10: (5, 6)})
-    figure = Figure(value=0.25)
+    figure = Measurement(value=0.25)
     figures = FidelityFigures(
         num_images=9,
         num_reference=9,

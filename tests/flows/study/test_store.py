@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -160,12 +161,42 @@ def test_second_owner_is_refused(bucket: str) -> None:
         pass
 
 
-def test_dead_owner_is_replaced(bucket: str) -> None:
+def test_dead_owner_is_replaced(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.study.store.WATCH_SECONDS", 0.1)
+    monkeypatch.setattr("flows.study.store.LOOK_SECONDS", 0.05)
     dead = {"token": "x", "host": "gone", "process": 1, "alive": time.time() - STALE_SECONDS - 1}
     fsspec.filesystem("s3").pipe_file(f"runs/dead/{OWNER_FILE}", json.dumps(dead).encode())
     with RunStore(f"{bucket}/dead").owned():
         found = json.loads(fsspec.filesystem("s3").cat_file(f"runs/dead/{OWNER_FILE}"))
     assert found["process"] == os.getpid()
+
+
+@pytest.mark.parametrize("minutes", [-10, 10])
+def test_live_owner_whose_clock_is_wrong_is_not_replaced(
+    minutes: int, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.study.store.LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("flows.study.store.HEARTBEAT_SECONDS", 0.2)
+    there = {"token": "y", "host": "elsewhere", "process": 1, "alive": time.time() + 60 * minutes}
+    file, stop = f"runs/wrong{minutes}/{OWNER_FILE}", threading.Event()
+
+    def beat() -> None:
+        count = 0
+        while not stop.is_set():
+            count += 1
+            fsspec.filesystem("s3").pipe_file(file, json.dumps(there | {"alive": there["alive"] + count}).encode())
+            stop.wait(0.2)
+
+    owner = threading.Thread(target=beat)
+    owner.start()
+    try:
+        time.sleep(0.5)
+        refused = pytest.raises(AugmentError, match="another process is working in")
+        with refused, RunStore(f"{bucket}/wrong{minutes}").owned():
+            pass
+    finally:
+        stop.set()
+        owner.join()
 
 
 @pytest.mark.parametrize(
@@ -279,6 +310,7 @@ def test_of_two_that_replace_a_dead_owner_one_is_refused(bucket: str, monkeypatc
     def other_takes_it(seconds: float) -> None:
         files.pipe_file(f"{store.location}/{OWNER_FILE}", json.dumps({"token": "other", "alive": time.time()}).encode())
 
+    monkeypatch.setattr("flows.study.store.WATCH_SECONDS", 0.0)
     monkeypatch.setattr("flows.study.store.time.sleep", other_takes_it)
     with pytest.raises(AugmentError, match="just started"), store.owned():
         pass
