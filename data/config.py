@@ -21,7 +21,7 @@ GROUNDS = {"white": 255, "black": 0}
 class DataConfig(BaseModel, frozen=True, extra="forbid"):
     """The data set, how a user's own is read, and the regimes: how many labelled images the study pretends to have.
 
-    Keys after `images_per_class` concern data sets given by KIND:PATH, not those that have names.
+    Keys from `image_column` on concern data sets given by KIND:PATH, not those that have names.
     """
 
     dataset: str = Field(

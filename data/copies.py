@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ ALIKE_COLOURS = 0.8  # correlation of colour thumbnails: JPEG blurs colours
 _NEIGHBOUR = 5
 FLAT = 8  # grey levels between the darkest and brightest pixel of an image without contrast
 DARK = 64
-_CHUNK = 4096
+_CHUNK = 4096  # thumbnails that are compared at once
+_BLOCK = 256  # images that are shrunk at once, as fit into a processor's cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,8 +125,8 @@ def _stands_out(trained: npt.NDArray[np.float32], tested: npt.NDArray[np.float32
 
 def _thumbnails(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Return standardised thumbnails (N, 64) of the luminance of (N, C, H, W)."""
-    parts = [images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK)]
-    thumbnails = [_standardised(_block_means(_luminance(part))) for part in parts]
+    parts = [images[start : start + _BLOCK] for start in range(0, len(images), _BLOCK)]
+    thumbnails = [_standardised(_luminance(_block_means(part))) for part in parts]
     return np.concatenate([np.zeros((0, THUMBNAIL_SIDE**2), np.float32), *thumbnails])
 
 
@@ -135,15 +137,19 @@ def _luminance(images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     return np.tensordot(images.astype(np.float32), LUMINANCE.astype(np.float32), (1, 0))[:, None]
 
 
-def _block_means(images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+def _block_means(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Return thumbnails (N, C, 8, 8) of (N, C, H, W): means over blocks of pixels."""
-    means: npt.NDArray[Any] = images.astype(np.float32)
-    for axis in (2, 3):
-        edges = np.linspace(0, means.shape[axis], THUMBNAIL_SIDE + 1).round().astype(int)
-        shape = [1, 1, 1, 1]
-        shape[axis] = -1
-        means = np.add.reduceat(means, edges[:-1], axis=axis) / np.diff(edges).reshape(shape)
-    return means.astype(np.float32)
+    height, width = images.shape[2:]
+    return np.asarray(_averaging(height).T @ (images.astype(np.float32) @ _averaging(width)), np.float32)
+
+
+def _averaging(side: int) -> npt.NDArray[np.float32]:
+    """Return the matrix (side, 8) that means over eighths of a line of pixels."""
+    edges = np.linspace(0, side, THUMBNAIL_SIDE + 1).round().astype(int)
+    matrix = np.zeros((side, THUMBNAIL_SIDE), np.float32)
+    for column, (first, last) in enumerate(pairwise(edges)):
+        matrix[first:last, column] = 1 / (last - first)
+    return matrix
 
 
 def _correlation(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

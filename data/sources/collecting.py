@@ -106,7 +106,7 @@ class ImageCollector:
 
     def _with_fewer_channels(self, image: npt.NDArray[Any], where: str) -> npt.NDArray[Any]:
         """Reduce an image of three equal channels to one; count the others, and turn them gray where configured."""
-        if np.array_equal(image[0], image[1]) and np.array_equal(image[0], image[2]):
+        if (image[0] == image[1]).all() and (image[0] == image[2]).all():
             return image[:1].copy()
         if not self._num_colour:
             self._first_colour = where

@@ -1,5 +1,6 @@
 """From what a kind of data set found to a `Source`: one place for labels, bad images, classes and groups."""
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import reduce
@@ -93,8 +94,8 @@ def read_found(found: Found, config: DataConfig) -> Source:
 
     def published(lines: Iterable[str]) -> tuple[str, ...]:
         test = Path(config.test).expanduser()
-        bases = [f"{found.base}/"] + ([f"{test}/", f"{test.parent}/"] if config.test else [])
-        return tuple(reduce(lambda line, base: line.replace(base, ""), bases, line) for line in lines)
+        bases = (found.base, test, test.parent) if config.test else (found.base,)
+        return tuple(reduce(_below, bases, line) for line in lines)
 
     count = len(train.labels)
     user = UserImages(
@@ -124,6 +125,11 @@ def read_image_file(file: Path, *, ground: int) -> Picture:
     except OSError as error:
         raise CorruptFileError(f"cannot read {file}: {error.strerror or error}") from error
     return decode_image(content, where=str(file), ground=ground)
+
+
+def _below(text: str, base: Path) -> str:
+    """Return a text whose paths begin below `base`."""
+    return re.sub(rf"(?<![^\s'\"(]){re.escape(str(base))}/", "", text)
 
 
 class _Bad(NamedTuple):
@@ -215,7 +221,7 @@ class _Reader:
     def _shown_bad(self) -> str:
         more = f"; and {len(self.bad) - SHOWN:,} more" if len(self.bad) > SHOWN else ""
         shown = "; ".join(bad.message.split("; ")[0] for bad in self.bad[:SHOWN])  # without each one's advice
-        return shown.replace(f"{self._found.base}/", "") + more
+        return _below(shown, self._found.base) + more
 
     def group_ids(self, rows: _Rows) -> npt.NDArray[np.int64] | None:
         """Return the groups' running numbers, the same in both splits; -1 where an image has none."""

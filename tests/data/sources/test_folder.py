@@ -1,5 +1,6 @@
 import shutil
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -436,6 +437,16 @@ def test_another_kind_is_recognised(tmp_path, name, advice):
     for path in (tmp_path, tmp_path / name):
         with pytest.raises(AugmentError, match=advice):
             load(path)
+
+
+def test_the_end_of_another_word_is_not_taken_for_the_folder(tmp_path, monkeypatch):
+    three_splits(tmp_path / "a")
+    fill(tmp_path / "a" / "extra" / "a", 2)
+    (tmp_path / "a" / "train" / "a" / "bad.png").write_bytes(b"x")
+    monkeypatch.chdir(tmp_path)
+    source = load(Path("a"), bad_images="leave-out")
+    assert "2 images in extra/, which names no split" in source.warning
+    assert "left out: train/a/bad.png: the image cannot be decoded" in source.warning
 
 
 def test_nothing_that_is_published_names_a_local_path(tmp_path):
