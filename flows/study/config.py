@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import tomli_w
-import torch
 from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_validator
 
 from data.base.device import DeviceChoice, Precision
@@ -59,6 +58,8 @@ class RunnerConfig(BaseModel, frozen=True, extra="forbid"):
         """Return the configuration with "auto" decided for this machine."""
         if self.kind != "auto":
             return self
+        import torch  # a configuration is read by commands that compute nothing
+
         return self.model_copy(update={"kind": "sequential" if torch.cuda.is_available() else "processes"})
 
     def num_workers(self, compute: ComputeConfig) -> int:
