@@ -31,7 +31,7 @@ def test_every_key_of_the_configuration_has_a_row() -> None:
 
 def test_presets_differ_where_the_page_says_so() -> None:
     rows = generate.configuration_page().split("## Presets")[1]
-    assert "| `gan.steps` | 1000 | 1500 | 3000 |" in rows
+    assert "| `gan.steps` | 1500 | 2000 | 3000 |" in rows
     assert "gan.batch_size" not in rows
 
 

@@ -132,7 +132,7 @@ def test_marks_are_visible_in_their_arms_colour(browser: webdriver.Chrome, run: 
     for dark in (False, True):
         visit(browser, run.directory / "report.html", dark=dark)
         mark = browser.find_element(By.CSS_SELECTOR, "#gain svg .mark use")
-        legend = browser.find_element(By.CSS_SELECTOR, "#gain .arm span")
+        legend = browser.find_element(By.CSS_SELECTOR, "#gain figcaption .arm span")
         assert mark.size["width"] > 0
         assert mark.value_of_css_property("fill").removeprefix("rgb") in legend.value_of_css_property("color").replace(
             "rgba", "rgb"
