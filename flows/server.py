@@ -33,10 +33,11 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Crashed
 
 from data.base.errors import AugmentError
-from flows.progress import SERVER_ERRORS, few_retries
+from flows.progress import SERVER_ERRORS
 from flows.study.store import redact
 
 START_SECONDS = 120.0
+CHECKS = 5  # of a server that is there and does not answer in time
 LOCK_SECONDS = 300.0  # for those before this one to have started
 STOP_SECONDS = 10.0
 DRAIN_SECONDS = 5.0
@@ -216,11 +217,15 @@ def check_server(url: str) -> None:
     Raises:
         AugmentError: it does not.
     """
-    try:
-        with few_retries(), get_client(sync_client=True) as client:
-            reason = client.api_healthcheck()
-    except SERVER_ERRORS as error:
-        reason = error
+    reason: BaseException | None = None
+    for _ in range(CHECKS):  # a server at work on a slow machine may take longer than one answer may
+        try:
+            with get_client(sync_client=True) as client:
+                reason = client.api_healthcheck()
+        except SERVER_ERRORS as error:
+            reason = error
+        if reason is None or isinstance(reason, httpx.ConnectError):
+            break
     if reason is not None:
         what = " ".join(str(reason).split()) or type(reason).__name__
         raise AugmentError(

@@ -21,7 +21,7 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
 
     loss: LossName = "non_saturating"
     steps: int = Field(default=1500, ge=1, description="one step updates discriminator and generator once")
-    batch_size: int = Field(default=64, ge=2)
+    batch_size: int = Field(default=32, ge=2)
     class_balanced_batches: bool = Field(default=False, description="draw batches evenly by class, for rare classes")
     learning_rate: float = Field(default=1e-3, gt=0, description="generator, Adam")
     discriminator_learning_rate: float = Field(default=1e-3, gt=0)

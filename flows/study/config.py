@@ -68,7 +68,7 @@ class RunnerConfig(BaseModel, frozen=True, extra="forbid"):
         return self.workers or max(1, cores // (compute.threads or cores))
 
 
-FRESH_REPLICATES = 8  # of the default study
+FRESH_REPLICATES = 6  # of the default study
 
 
 class StudyConfig(BaseModel, frozen=True, extra="forbid"):
@@ -119,7 +119,7 @@ class StudyConfig(BaseModel, frozen=True, extra="forbid"):
 def preset(name: PresetName) -> StudyConfig:
     """Return a ready configuration. Times are for MNIST on 2 CPU cores with AVX512-BF16, two cells at a time.
 
-    - `quick`, the default of every setting: 10 images per class and 8 replicates of a large data set, all images of a
+    - `quick`, the default of every setting: 10 images per class and 6 replicates of a large data set, all images of a
       small one; about 8 minutes.
     - `standard`: 10, 50, 100 and 500 images per class, 10 replicates, longer trainings and a wider classifier; hours.
     - `full`: as standard with all images too, and 20 replicates; a day.

@@ -129,7 +129,9 @@ def opened_study(store: RunStore, config: StudyConfig, *, keep_old_stages: bool 
         patiently(lambda: store.pull(directory, RUN_FILES))
         with open_run(directory, config) as compute:
             record_source(directory, source, designs)
-            patiently(lambda: store.push(directory, [directory / name for name in RUN_FILES]))
+            patiently(
+                lambda: store.push(directory, [directory / name for name in RUN_FILES if (directory / name).exists()])
+            )
             yield OpenStudy(
                 store=store,
                 directory=directory,

@@ -31,7 +31,7 @@ def fails(
     ("arguments", "message"),
     [
         (["run", "--dataset", "imagenet"], "unknown dataset 'imagenet'"),
-        (["run", "--dataset", "digits", "--images-per-class", "5000"], "has only 122"),
+        (["run", "--dataset", "digits", "--images-per-class", "5000"], "the train split has only"),
         (["run", "--images-per-class", "-3"], "images_per_class"),
         (["run", "--images-per-class", "0"], "images_per_class"),
         (["run", "--images-per-class", "ten"], "neither a number"),
@@ -39,7 +39,7 @@ def fails(
         (["run", "--set", "gan.stepz=3"], "did you mean 'steps'"),
         (["run", "absent.toml"], "cannot read configuration absent.toml"),
         (["run", "--resume", "absent"], "not a run directory"),
-        (["run", "--resume", "absent", "--seed", "1"], "leave the other options out"),
+        (["run", "--resume", "absent", "--seed", "1"], "only --replicates, --images-per-class and"),
         (["serve", "--cron", "every day"], "not a cron expression"),
         (["serve", "--cron", "* * * * *", "--interval", "5"], "not both"),
         (["serve", "--interval", "nan"], "--interval must be a number of seconds from 1"),

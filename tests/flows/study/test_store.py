@@ -400,9 +400,9 @@ def test_study_in_a_store_that_fails_now_and_then_ends_right(
             away(path.name)
         push(store, workspace, paths)
 
-    def pull_that_fails(store: RunStore, workspace: Path, folder: str) -> None:
+    def pull_that_fails(store: RunStore, workspace: Path, folder: str, *, only: str = "") -> None:
         away("pull")
-        pull_folder(store, workspace, folder)
+        pull_folder(store, workspace, folder, only=only)
 
     monkeypatch.setattr(RunStore, "push", push_that_fails)
     monkeypatch.setattr(RunStore, "pull_folder", pull_that_fails)
