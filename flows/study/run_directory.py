@@ -75,7 +75,8 @@ class Cell:
 
     def predictions_file(self, arm: str, seed: int = 0) -> Path:
         """Return where the predictions of the arm's classifier of one seed lie."""
-        return self.directory / "arms" / arm / (f"predictions-{seed}.parquet" if seed else "predictions.parquet")
+        folder = f"{arm} seed {seed}" if seed else arm  # of its own: a stage's folder holds nothing of another stage
+        return self.directory / "arms" / folder / "predictions.parquet"
 
 
 def study_cells(config: StudyConfig, run_directory: Path) -> list[Cell]:
