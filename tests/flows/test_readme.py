@@ -1,5 +1,6 @@
 """What README and docs/ say works: commands are parsed, quick ones and the tutorial executed, links and names found."""
 
+import inspect
 import os
 import re
 import shlex
@@ -8,13 +9,15 @@ import subprocess
 import sys
 from importlib import import_module, util
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
+import augmentation_gain
+import augmentation_gain.face
 from docs import generate
 from flows import cli
-from flows.study.config import StudyConfig
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = {
@@ -112,10 +115,16 @@ def test_tutorial_works_from_its_first_line_to_its_last(
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(PAGES[page], "python")])
 def test_python_starts_a_study(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[StudyConfig] = []
-    monkeypatch.setattr("flows.study.running.run_study", lambda config, location=None: started.append(config))
-    exec(compile(blocks(PAGES[page], "python")[-1], page, "exec"), {})
-    assert isinstance(started[0], StudyConfig)
+    started: list[tuple[object, ...]] = []
+
+    def study(images: object, labels: object, **options: object) -> SimpleNamespace:
+        assert options.keys() <= inspect.signature(augmentation_gain.face.study).parameters.keys()
+        started.append((images, labels))
+        return SimpleNamespace(sentence="said")
+
+    monkeypatch.setattr("augmentation_gain.study", study)
+    exec(compile(blocks(PAGES[page], "python")[-1], page, "exec"), {"images": "images", "labels": "labels"})
+    assert len(started) == 1
 
 
 @pytest.mark.parametrize("line", [line for line in LINES if line.startswith(("prefect ", "dask "))])
