@@ -304,7 +304,7 @@ def latest_results() -> str:
         if not line.startswith("|") or set(line) <= set("|- "):
             continue
         cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-        if cells[0] == "date":
+        if cells[0].startswith("date"):
             header = cells
             continue
         row = dict(zip(header, cells, strict=True))

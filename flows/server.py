@@ -320,8 +320,9 @@ def study_server() -> Iterator[None]:
     """
     configured = PREFECT_API_URL.value()
     if configured:
-        check_server(configured)
-        yield
+        with api_url_everywhere(configured):
+            check_server(configured)
+            yield
         return
     with (
         prefect_server(host="127.0.0.1", port=0, settings=STUDY_SETTINGS) as url,
