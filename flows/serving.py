@@ -85,7 +85,8 @@ class Timetable:
 def machine_timezone() -> str:
     """Return the IANA name of this machine's time zone, UTC where it has none."""
     try:
-        return str(tzlocal.get_localzone_name()) or "UTC"
+        name: str | None = tzlocal.get_localzone_name()
+        return name or "UTC"
     except (LookupError, ValueError, OSError):
         return "UTC"
 

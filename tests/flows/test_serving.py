@@ -71,9 +71,15 @@ def test_next_runs_are_told_in_the_schedules_time_zone(tiny: StudyConfig) -> Non
 
 
 def test_time_zone_is_the_machines_own_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tzlocal.unix._cache_tz_name", None)  # what an earlier test made it remember
     monkeypatch.setenv("TZ", "America/New_York")
     assert machine_timezone() == "America/New_York"
     assert checked_timetable(cron="0 3 * * *", interval=None, timezone=None).timezone == "America/New_York"
+
+
+def test_machine_without_a_time_zone_counts_as_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tzlocal.get_localzone_name", lambda: None)
+    assert machine_timezone() == "UTC"
 
 
 def test_restart_keeps_pause_and_time_zone(tiny: StudyConfig, prefect_api: str) -> None:

@@ -8,6 +8,7 @@ from prefect.concurrency import services
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 import flows.augmentation_study
+from flows.augmentation_study import STAGE_TASKS
 from flows.tag_limits import STUDY_TAGS, remember_tag_limits, unlimited_tags
 
 
@@ -19,6 +20,7 @@ def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_tag_of_a_task_is_asked_about() -> None:
     tasks = [value for value in vars(flows.augmentation_study).values() if isinstance(value, Task)]
+    tasks += STAGE_TASKS.values()
     assert {tag for task in tasks for tag in task.tags} == set(STUDY_TAGS)
 
 
