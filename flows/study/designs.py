@@ -16,9 +16,13 @@ Designs = dict[str, Design]
 """Name of a regime to its design."""
 
 
-@lru_cache(maxsize=4)
 def study_source(config: DataConfig) -> Source:
-    """Return the study's images, read once per process."""
+    """Return the study's images, read once per process, whichever its regimes are and whether they are decided."""
+    return _source(config.model_copy(update={"images_per_class": "auto"}))
+
+
+@lru_cache(maxsize=4)
+def _source(config: DataConfig) -> Source:
     return load_source(config)
 
 
