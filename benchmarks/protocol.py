@@ -16,7 +16,6 @@ from data.base.errors import UsageError
 from data.base.randomness import numpy_stream, torch_stream
 from data.config import DeformationConfig
 from data.images import LabelledImages
-from data.regimes import BalancedRegime, draw_subset
 from evaluation.classifiers import Classifier, FitOptions, fit_classifier
 from evaluation.config import ClassifierConfig
 from evaluation.metrics import accuracy
@@ -51,14 +50,6 @@ def held_out(train: LabelledImages, *, without: LabelledImages, count: int, seed
     """Draw `count` validation images from the rows of `train` that are not in `without`."""
     rest = np.setdiff1d(np.arange(len(train)), without.rows)
     return train.take(numpy_stream(seed, "validation").choice(rest, count, replace=False))
-
-
-def balanced_held_out(
-    train: LabelledImages, *, without: LabelledImages, images_per_class: int, seed: int
-) -> LabelledImages:
-    """Draw validation images as `held_out` does, the same number of each class."""
-    rest = train.take(np.setdiff1d(np.arange(len(train)), without.rows))
-    return draw_subset(rest, BalancedRegime(images_per_class), rng=numpy_stream(seed, "validation"))
 
 
 def samples_of(

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from data.base.errors import CorruptFileError
+from data.base.errors import CorruptFileError, first_line
 from data.base.files import write_atomically
 from data.decoding import decode_image
 from data.images import LabelledImages
@@ -42,8 +42,9 @@ def read_table(path: Path) -> pa.Table:
     except FileNotFoundError as error:
         raise CorruptFileError(f"{path} is missing") from error
     except (pa.ArrowException, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise CorruptFileError(f"{path} is truncated or not Parquet ({reason}); delete it to make it again") from error
+        raise CorruptFileError(
+            f"{path} is truncated or not Parquet ({first_line(error)}); delete it to make it again"
+        ) from error
 
 
 def num_rows(path: Path) -> int:
@@ -55,8 +56,7 @@ def num_rows(path: Path) -> int:
     try:
         return int(pq.read_metadata(path).num_rows)
     except (pa.ArrowException, OSError, ValueError) as error:
-        reason = (str(error).splitlines() or ["unknown"])[0]
-        raise CorruptFileError(f"{path} is missing, truncated or not Parquet ({reason})") from error
+        raise CorruptFileError(f"{path} is missing, truncated or not Parquet ({first_line(error)})") from error
 
 
 def write_subset(path: Path, subset: LabelledImages) -> None:

@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from data.base.device import Compute
-from data.base.errors import CorruptFileError
+from data.base.errors import CorruptFileError, first_line
 from data.base.files import digest_file, digest_json, write_atomically
 from data.base.randomness import child_seed, numpy_stream
 from data.images import LabelledImages
@@ -143,8 +143,7 @@ def load_feature_network(path: Path, *, compute: Compute) -> FeatureNetwork:
             )
             members.append(member.to(compute.device).to(memory_format=torch.channels_last).eval())
     except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise CorruptFileError(f"{path} does not hold a feature network ({reason}); delete it") from error
+        raise CorruptFileError(f"{path} does not hold a feature network ({first_line(error)}); delete it") from error
     return FeatureNetwork(members=tuple(members), compute=compute, digest=digest_file(path))
 
 

@@ -5,7 +5,7 @@ interval by the design of the study (`evaluation.intervals`) and a verdict read 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -24,7 +24,7 @@ from evaluation.intervals import (
     mean_overlap,
 )
 from evaluation.predictions import Predictions
-from evaluation.verdicts import Judgement, Needed, Verdict, judge, read_off
+from evaluation.verdicts import Needed, Verdict, judge, read_off
 from evaluation.worth import LabelsWorth, worth_in_labels
 
 MetricName = Literal["accuracy", "macro_f1", "tail_recall"]
@@ -221,7 +221,13 @@ class RegimeAnswers:
         closest = judged.closest if judged.closest is not None else rivals.index(HEADLINE_REFERENCE)
         estimate = estimates[closest]
         return Headline(
-            gain=_judged(gains[rivals[closest]], judged),
+            gain=replace(
+                gains[rivals[closest]],
+                low=judged.low,
+                high=judged.high,
+                verdict=judged.verdict,
+                unavailable=judged.unavailable,
+            ),
             over=rivals[closest],
             rivals=gains,
             needed=judged.needed,
@@ -276,17 +282,4 @@ def gain_of(estimate: Estimate | Unavailable, values: ImageValues, *, alpha: flo
         p_value=estimate.p_value(),
         verdict=read_off(low, high, wished_gain=wished_gain),
         parts=estimate.parts,
-    )
-
-
-def _judged(gain: Gain, judged: Judgement) -> Gain:
-    return Gain(
-        mean=gain.mean,
-        values=gain.values,
-        low=judged.low,
-        high=judged.high,
-        p_value=gain.p_value,
-        verdict=judged.verdict,
-        parts=gain.parts,
-        unavailable=judged.unavailable,
     )

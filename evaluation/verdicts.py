@@ -40,6 +40,11 @@ Verdict = Literal["helps", "hurts", "no gain worth having", "undecided", "unavai
 Bottleneck = Literal["replicates", "test images", "overlap"]
 
 
+def is_decided(verdict: Verdict) -> bool:
+    """Tell whether more replicates have nothing left to tell."""
+    return verdict in ("helps", "hurts", "no gain worth having")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Needed:
     """What it would take to decide.
@@ -81,25 +86,27 @@ class Judgement:
 
     @property
     def decided(self) -> bool:
-        """Whether more replicates have nothing left to tell."""
-        return self.verdict in ("helps", "hurts", "no gain worth having")
+        """Whether the verdict is one that stays."""
+        return is_decided(self.verdict)
 
 
-def judge_regimes(
-    regimes: Sequence[Sequence[Estimate | Unavailable]], *, alpha: float, wished_gain: float
-) -> list[Judgement]:
-    """Judge all regimes of a study together.
+def regime_alpha(alpha: float, *, num_regimes: int) -> float:
+    """Return the probability of error that each regime of a study gets, so that all together err with `alpha` at most.
 
     Args:
-        regimes: for each regime the gains of the arm in question over each arm that needs no GAN, one or more.
         alpha: probability that any interval misses: 1 - confidence, or what a look may spend (`evaluation.stopping`).
-        wished_gain: the gain worth having, above 0.
     """
-    return [judge(gains, alpha=alpha / len(regimes), wished_gain=wished_gain) for gains in regimes]
+    return alpha / num_regimes
 
 
 def judge(gains: Sequence[Estimate | Unavailable], *, alpha: float, wished_gain: float) -> Judgement:
-    """Judge one regime by its gains over each arm that needs no GAN."""
+    """Judge one regime by its gains over each arm that needs no GAN.
+
+    Args:
+        gains: of the arm in question, one or more.
+        alpha: probability that the interval misses: the regime's own (`regime_alpha`).
+        wished_gain: the gain worth having, above 0.
+    """
     estimates: list[Estimate] = []
     for gain in gains:
         if isinstance(gain, Unavailable):

@@ -25,3 +25,8 @@ class RegressionError(AugmentError):
     """A later run is measurably worse than the first, and the user asked to fail on that; exit code 3."""
 
     exit_code = 3
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what a library's error says; `unknown` where it says nothing."""
+    return (str(error).splitlines() or ["unknown"])[0]

@@ -3,6 +3,7 @@
 from itertools import islice
 from pathlib import Path
 
+from data.base.errors import first_line
 from data.decoding import is_git_lfs_pointer
 
 _SUFFIXES = {
@@ -58,3 +59,8 @@ def damage(path: Path) -> str:
     if is_git_lfs_pointer(start):
         return "a Git LFS pointer lies in its place; fetch it with `git lfs pull`"
     return "it is empty (0 bytes); restore it from a copy" if not start else ""
+
+
+def why_unreadable(path: Path, error: BaseException) -> str:
+    """Return why a library could not read a file: the visible damage of the file, else what `error` says."""
+    return damage(path) or f"{first_line(error)}; restore it from a copy"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from data.base.errors import CorruptFileError
+from data.base.errors import CorruptFileError, first_line
 from data.base.limits import MAX_DECODED_BYTES, check_limit
 from data.config import DataConfig
-from data.sources.advice import damage
+from data.sources.advice import why_unreadable
 from data.sources.source import Source
 from data.sources.splits import FileKind
 from data.sources.tables import BATCH_ROWS, load_tables
@@ -45,8 +45,9 @@ class _ArrowFile:
                     batch = batch.select(list(columns))
                     batch.validate(full=True)
             except (pa.ArrowException, OSError, ValueError) as error:
-                reason = (str(error).splitlines() or ["unknown"])[0]
-                raise CorruptFileError(f"{self.path} is damaged after row {row} ({reason}); restore it") from error
+                raise CorruptFileError(
+                    f"{self.path} is damaged after row {row} ({first_line(error)}); restore it"
+                ) from error
             if batch is None:
                 break
             for start in range(0, len(batch), BATCH_ROWS):
@@ -63,8 +64,7 @@ def _open(path: Path) -> _ArrowFile:
             _ = schema.names  # of a damaged file this raises, here as everywhere
         num_rows = sum(len(batch) for batch in _batches(path))
     except (pa.ArrowException, OSError, ValueError) as error:
-        reason = damage(path) or f"{(str(error).splitlines() or ['unknown'])[0]}; restore it from a copy"
-        raise CorruptFileError(f"{path} is truncated or not Arrow ({reason})") from error
+        raise CorruptFileError(f"{path} is truncated or not Arrow ({why_unreadable(path, error)})") from error
     return _ArrowFile(path=path, schema=schema, num_rows=num_rows)
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv
 
-from data.base.errors import AugmentError, CorruptFileError, UsageError
+from data.base.errors import AugmentError, CorruptFileError, UsageError, first_line
 from data.base.files import is_below
 from data.base.limits import MAX_DECODED_BYTES, MAX_IMAGE_PIXELS, check_limit
 from data.config import DataConfig
@@ -196,8 +196,7 @@ def _batches(table: _Table) -> Iterator[pa.RecordBatch]:
             yield batch
             row += len(batch)
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        reason = (str(error).splitlines() or ["unknown"])[0]
-        raise CorruptFileError(f"{table.path} cannot be read after row {row} ({reason})") from error
+        raise CorruptFileError(f"{table.path} cannot be read after row {row} ({first_line(error)})") from error
 
 
 def _labels(batch: pa.RecordBatch, column: str | None) -> list[Label | None]:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data.base.errors import CorruptFileError
+from data.base.errors import CorruptFileError, first_line
 from data.base.limits import MAX_DECODED_BYTES, check_limit
 from data.config import DataConfig
-from data.sources.advice import damage
+from data.sources.advice import why_unreadable
 from data.sources.source import Source
 from data.sources.splits import FileKind
 from data.sources.tables import BATCH_ROWS, load_tables
@@ -51,8 +51,9 @@ class _ParquetFile:
                         batches = self.file.iter_batches(size, row_groups=[group], columns=wanted)
                     batch = next(batches, None)
                 except (pa.ArrowException, OSError, ValueError) as error:
-                    reason = (str(error).splitlines() or ["unknown"])[0]
-                    raise CorruptFileError(f"{self.path} is damaged after row {row} ({reason}); restore it") from error
+                    raise CorruptFileError(
+                        f"{self.path} is damaged after row {row} ({first_line(error)}); restore it"
+                    ) from error
                 if batch is None:
                     break
                 yield batch
@@ -80,7 +81,6 @@ def _open(path: Path) -> _ParquetFile:
         _ = file.schema_arrow.names  # of a damaged file this raises, here as everywhere
         opened = _ParquetFile(path=path, file=file, schema=file.schema_arrow, num_rows=file.metadata.num_rows)
     except (pa.ArrowException, OSError, ValueError) as error:
-        reason = damage(path) or f"{(str(error).splitlines() or ['unknown'])[0]}; restore it from a copy"
-        raise CorruptFileError(f"{path} is truncated or not Parquet ({reason})") from error
+        raise CorruptFileError(f"{path} is truncated or not Parquet ({why_unreadable(path, error)})") from error
     check_limit(claimed, MAX_DECODED_BYTES, what=f"{path}: uncompressed size in bytes")
     return opened

@@ -5,7 +5,7 @@ report as an uninterrupted one. Accuracies and gains are shares in [0, 1]; pages
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from evaluation.gains import Gain, Headline, MetricName, RegimeAnswers
 from evaluation.intervals import NextDraw
 from evaluation.statistics import Spread, spread
 from evaluation.stopping import intersection
-from evaluation.verdicts import Needed, Verdict, read_off
+from evaluation.verdicts import Needed, Verdict, is_decided, read_off, regime_alpha
 from evaluation.worth import LabelsWorth
 
 REPORT_VERSION = 2
@@ -173,7 +173,7 @@ def build_report(
     confidence, wished_gain = float(evaluation["confidence"]), float(evaluation["wished_gain"])
     replicates = max(len(data.cells) for data in regimes.values())
     earlier, look = looks.before(replicates), looks.at(replicates, final=final)
-    alpha = (1 - confidence) * look.share / len(regimes)
+    alpha = regime_alpha((1 - confidence) * look.share, num_regimes=len(regimes))
     reports = tuple(
         _regime_report(
             name,
@@ -293,15 +293,7 @@ def _over_all_looks(found: Headline, earlier: Sequence[tuple[float, float]], wis
     if gain.low is None or gain.high is None or not earlier:
         return gain
     low, high = intersection([*earlier, (gain.low, gain.high)])
-    return Gain(
-        mean=gain.mean,
-        values=gain.values,
-        low=low,
-        high=high,
-        p_value=gain.p_value,
-        verdict=read_off(low, high, wished_gain=wished_gain),
-        parts=gain.parts,
-    )
+    return replace(gain, low=low, high=high, verdict=read_off(low, high, wished_gain=wished_gain))
 
 
 def _study_checks(arms: Mapping[ArmName, ArmReport], *, wished_gain: float) -> list[StudyCheck]:
@@ -364,11 +356,6 @@ def _protocol(dataset: DatasetFacts, evaluation: Mapping[str, Any]) -> str:
     """Digest what two reports must share to be compared; how samples are judged moves no gain."""
     measured = {name: value for name, value in evaluation.items() if name not in ("samples", "wished_gain")}
     return digest_json({"test": dataset.test_digest, "train": dataset.train_digest, "evaluation": measured})
-
-
-def is_decided(verdict: Verdict) -> bool:
-    """Tell whether more replicates have nothing left to tell."""
-    return verdict in ("helps", "hurts", "no gain worth having")
 
 
 def overall_verdict(verdicts: Sequence[Verdict]) -> Verdict:

@@ -8,7 +8,8 @@ from rich.markup import escape
 
 from evaluation.facts import CellFacts
 from evaluation.reporting.rendering import duration
-from evaluation.reporting.report import RegimeReport, StudyReport, is_decided, needed_sentence
+from evaluation.reporting.report import RegimeReport, StudyReport, needed_sentence
+from evaluation.verdicts import is_decided
 from evaluation.worth import best_seeds
 from flows.commands.console import output_console
 from flows.commands.run import PRESET_HELP, Preset, run_study

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pydantic import BaseModel, Field, PositiveInt
 
 from data.base.errors import UsageError
-from evaluation.reporting.report import StudyReport, in_points, is_decided
+from evaluation.reporting.report import StudyReport, in_points
 from evaluation.stopping import FIRST_LOOK, looks
+from evaluation.verdicts import is_decided
 from flows.study.run_directory import looks_at
 from flows.study.running import OpenStudy
 from flows.study.stages.table import study_weight

@@ -16,7 +16,7 @@ from benchmarks.simulated import SHARED_IN_SUBSET, SimulatedAnswers, SimulatedDa
 from evaluation.intervals import CrossValidation, FreshDraws
 from evaluation.statistics import mean_interval, spread
 from evaluation.stopping import look_at, looks
-from evaluation.verdicts import judge, judge_regimes
+from evaluation.verdicts import judge, regime_alpha
 
 MONTE_CARLO = 0.004
 STUDIES = {3: 1500, 5: 1000, 20: 300, 100: 80}
@@ -134,7 +134,8 @@ def test_four_regimes_are_falsely_judged_in_at_most_5_percent_of_studies():
     false = 0
     for _ in range(800):
         regimes = [[FreshDraws().estimate(gains)] for gains in truth.regimes(rng, 4)]
-        judgements = judge_regimes(regimes, alpha=0.05, wished_gain=NEVER_WORTH)
+        alpha = regime_alpha(0.05, num_regimes=len(regimes))
+        judgements = [judge(estimates, alpha=alpha, wished_gain=NEVER_WORTH) for estimates in regimes]
         false += any(judgement.verdict in ("helps", "hurts") for judgement in judgements)
     assert false / 800 < 0.05 + 0.015  # Monte-Carlo error 0.8 points
 

@@ -5,7 +5,7 @@ import pytest
 
 from evaluation.image_values import ImageValues
 from evaluation.intervals import FreshDraws, Unavailable
-from evaluation.verdicts import judge, judge_regimes, read_off
+from evaluation.verdicts import judge, read_off, regime_alpha
 
 WISHED = 0.005
 
@@ -64,7 +64,7 @@ def test_lower_end_pays_nothing_for_more_arms_and_the_upper_end_does():
 
 def test_regimes_share_the_error():
     estimate = gain(0.01)
-    judgements = judge_regimes([[estimate]] * 4, alpha=0.05, wished_gain=WISHED)
+    judgements = [judge([estimate], alpha=regime_alpha(0.05, num_regimes=4), wished_gain=WISHED) for _ in range(4)]
     assert [judgement.low for judgement in judgements] == [estimate.interval(1 - 0.05 / 4)[0]] * 4
 
 
