@@ -1,3 +1,6 @@
+import itertools
+import time
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +23,9 @@ def test_snapshots_lie_evenly_in_the_second_half():
     assert spread_over_second_half([100, 200, 300, 400, 500, 600], number=3) == [400, 500, 600]
 
 
-def test_every_report_time_gets_a_generator_of_its_own(striped):
+def test_every_report_time_gets_a_generator_of_its_own(striped, monkeypatch):
+    ticks = itertools.count()
+    monkeypatch.setattr(time, "perf_counter", lambda: 0.01 * next(ticks))  # a step takes one tick on any machine
     config = GanConfig(steps=1, batch_size=8, generator_width=4, discriminator_width=4, latent_dim=8, snapshots=2)
     reports = train_by_the_clock(striped, config=config, report_seconds=[0.05, 0.2], seed=0, compute=CPU)
     (early, first), (late, second) = reports
