@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test quick check docs format lock clean bench bench-throughput bench-quality bench-studies bench-coverage bench-export bench-scale bench-cost
+.PHONY: help install run test quick check docs format lock clean bench bench-throughput bench-quality bench-studies bench-coverage bench-export bench-scale bench-cost bench-gpu
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -47,6 +47,9 @@ bench-coverage: $(INSTALLED)  ## whether the intervals keep their promise, on si
 	$(BIN)/python -m benchmarks.coverage rows
 	$(BIN)/python -m benchmarks.coverage learners
 	$(BIN)/python -m benchmarks.coverage stopping
+
+bench-gpu: $(INSTALLED)  ## all that needs a GPU: its tests, throughput, cells side by side, studies (10 minutes)
+	$(BIN)/python -m benchmarks.gpu
 
 bench-export: $(INSTALLED)  ## a million images to Parquet: images per second, memory
 	$(BIN)/python -m benchmarks.export --num-images 1000000

@@ -2,23 +2,23 @@
 
     python -m benchmarks.studies few-labels                 # a file of benchmarks/studies, to its end
     python -m benchmarks.studies few-labels --replicates 4  # a first part of it; a later call continues
+    python -m benchmarks.studies few-labels --workers 8     # so many cells at a time, on one GPU too
 
 Each study is an ordinary run below runs/studies: stopped, the same command continues it after the last finished stage.
 Its report is the result; the rows added to RESULTS.md are read off it.
 """
 
 import argparse
+import logging
 from pathlib import Path
 
 from benchmarks.results import add_result
 from data.base.device import resolve_compute
 from evaluation.arms import HEADLINE_ARM
 from evaluation.reporting.report import StudyReport, in_points, read_report
-from flows.augmentation_study import augmentation_study
-from flows.commands.console import silence_prefect_console
-from flows.server import study_server
-from flows.study.config import resolve_config, resolve_runner
+from flows.study.config import RunnerConfig, resolve_config
 from flows.study.reporting import REPORT_JSON
+from flows.study.running import run_study
 
 STUDIES = Path(__file__).parent / "studies"
 
@@ -44,8 +44,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("studies", nargs="*", help=f"default: {', '.join(names)}")
     parser.add_argument("--replicates", type=int, help="fewer than the file asks for; a later call may ask for more")
+    parser.add_argument("--workers", type=int, help="cells at a time; default: as many as the machine has cores")
     parser.add_argument("--runs", type=Path, default=Path("runs/studies"))
     arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     unknown = set(arguments.studies) - set(names)
     if unknown:
         parser.error(f"no study {', '.join(sorted(unknown))}; there are {', '.join(names)}")
@@ -55,9 +57,7 @@ def main() -> None:
             preset_name="quick", file=file, options={"replicates": arguments.replicates}, assignments=[]
         )
         run = arguments.runs / name
-        with study_server():
-            silence_prefect_console()
-            augmentation_study(config, run, runner=resolve_runner(file=None))
+        run_study(config, run, workers=arguments.workers or RunnerConfig().num_workers(config.compute))
         compute = resolve_compute(device=config.compute.device, precision=config.compute.precision)
         add_result("studies", compute=compute, figures=study_figures(name, read_report(run / REPORT_JSON)))
 

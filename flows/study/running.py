@@ -2,9 +2,11 @@
 Prefect's tasks."""
 
 import logging
+import multiprocessing
 import os
 import platform
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -143,21 +145,43 @@ def opened_study(store: RunStore, config: StudyConfig, *, keep_old_stages: bool 
             )
 
 
-def run_study(config: StudyConfig, location: str | Path | None = None) -> str | Path:
-    """Run a whole study in this process, one cell after the other, without Prefect; return where it lies.
+def run_study(config: StudyConfig, location: str | Path | None = None, *, workers: int = 1) -> str | Path:
+    """Run a whole study without Prefect; return where it lies.
 
     Args:
         location: path or fsspec URL where to work, or to continue; a new one below `runs/` where none is given.
+        workers: cells at a time, each in a process of its own; with 1 they run in this process. On a GPU too: networks
+            this small leave most of it idle, and what a process waits for is its own Python.
     """
     location = location or new_run_location(DEFAULT_RUNS_DIRECTORY, config)
     with opened_study(store_of(location), config) as study:
         other_code = study.other_code()
         if other_code:
             LOGGER.warning(other_code)
-        for place in study.places():
-            run_cell(place, study.config, study.compute, run=run_stage)
+        if workers == 1:
+            for place in study.places():
+                run_cell(place, study.config, study.compute, run=run_stage)
+        else:
+            _run_cells(study, workers=workers)
         study.report()
     return location
+
+
+def _run_cells(study: OpenStudy, *, workers: int) -> None:
+    """Run the cells in processes, started afresh since a forked one could not use a GPU; the first failure ends all."""
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    with pool as processes:
+        cells = [processes.submit(_run_cell_there, place, study.config, study.compute) for place in study.places()]
+        try:
+            for cell in cells:
+                cell.result()
+        except BaseException:
+            processes.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _run_cell_there(place: CellPlace, config: StudyConfig, compute: Compute) -> None:
+    run_cell(place, config, compute, run=run_stage)
 
 
 def context_of(cell: Cell, config: StudyConfig, compute: Compute, *, keep_old_stages: bool = False) -> CellContext:

@@ -46,6 +46,13 @@ def test_study_without_a_server_makes_the_same_report(
     assert figures(tmp_path / "run") == expected
 
 
+def test_cells_in_processes_of_their_own_make_the_same_report(
+    expected: dict[str, object], tiny: StudyConfig, tmp_path: Path
+) -> None:
+    run_study(tiny, tmp_path / "run", workers=2)
+    assert figures(tmp_path / "run") == expected
+
+
 def test_finished_study_is_reported_again_without_training(
     undisturbed: Path, tiny: StudyConfig, expected: dict[str, object]
 ) -> None:
