@@ -4,8 +4,8 @@
     python -m benchmarks.gpu --only tests cell  # parts of it
 
 Parts: `tests` (what is skipped without a GPU), `throughput` (a GAN's training step against a plain one, compiled too),
-`cell` (the headline pair of one replicate, then 20 replicates side by side on one GPU), `studies` (few-labels). Nothing
-here needs Prefect. A part that fails does not keep the others from running; the exit code tells.
+`cell` (the headline pair of one replicate, then 20 replicates side by side on one GPU), `seeds` and `studies` (of these
+few-labels). Nothing here needs Prefect. A part that fails does not keep the others from running; the exit code tells.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from flows.study.config import resolve_config
 from flows.study.reporting import REPORT_JSON
 from flows.study.running import run_study
 
-PARTS = ("tests", "throughput", "cell", "studies")
+PARTS = ("tests", "cell", "seeds", "studies", "throughput")
 GPU_TESTS = (
     "tests/data/base/test_cuda_graphs.py",
     "tests/data/base/test_device.py",
@@ -38,7 +38,7 @@ DRAWS = 20
 
 
 def headline_pair(workers: int) -> None:
-    """Time a replicate of the headline pair (and of "real", which each study has) alone, and 20 of them side by side."""
+    """Time a replicate of the headline pair alone, and 20 side by side; "real" is with them, as in each study."""
     compute = resolve_compute(device="auto", precision="auto")
     with tempfile.TemporaryDirectory() as scratch:
         alone = _timed(Path(scratch) / "alone", replicates=4, workers=1)
@@ -106,6 +106,7 @@ def run_part(part: str, workers: int) -> bool:
             [*python, "benchmarks.throughput", "--images", "60000", "--gan", "compiled=true"],
         ],
         "cell": [[*python, "benchmarks.gpu", "--pair", "--workers", str(workers)]],
+        "seeds": [[*python, "benchmarks.seeds", "--workers", str(workers)]],
         "studies": [[*python, "benchmarks.studies", "few-labels", "--workers", str(workers)]],
     }
     codes = [subprocess.run(command, check=False).returncode for command in commands[part]]  # each, whatever fails

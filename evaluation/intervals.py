@@ -42,7 +42,8 @@ SMALLEST_P = 1e-100
 DRAWS_TO_FIT = 0.4
 """The variance of the gain between training sets, over that between fits to one training set: taken for granted where
 the data cannot tell, which is in one data set (Bengio & Grandvalet 2004) and with one seed. Measured on MNIST with 10
-images per class: 0.40^2 / 0.68^2 = 0.35, rounded up."""
+images per class: 0.40^2 / 0.68^2 = 0.35 with seeds of each arm's own, 0.45 (give or take 0.3) with seeds that both arms
+share (`python -m benchmarks.seeds`)."""
 
 
 @dataclass(frozen=True, kw_only=True)

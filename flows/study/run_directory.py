@@ -198,7 +198,7 @@ def load_run_config(run_directory: Path) -> StudyConfig:
         if facts.get("format_version") != FORMAT_VERSION:
             raise UsageError(
                 f"{run_directory} was made by version {version} (format {facts.get('format_version')}), this is "
-                f"{metadata.version('augmentation-gain')} (format {FORMAT_VERSION}); continue with that version, "
+                f"{_version('augmentation-gain')} (format {FORMAT_VERSION}); continue with that version, "
                 "or start a new run"
             )
     try:
@@ -316,7 +316,7 @@ def describe_environment(config: StudyConfig, compute: Compute) -> dict[str, Any
     )  # fmt: skip
     return {
         "format_version": FORMAT_VERSION,
-        "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in packages},
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in packages},
         "machine": platform.node(),
         "platform": platform.platform(),
         "processor": _processor_name(),
@@ -326,6 +326,13 @@ def describe_environment(config: StudyConfig, compute: Compute) -> dict[str, Any
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "seed": config.seed,
     }
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # a study needs no Prefect, and runs from a checkout too
+        return "not installed"
 
 
 def _apply_compute(config: ComputeConfig) -> Compute:
