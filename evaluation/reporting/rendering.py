@@ -27,6 +27,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "percent": percent,
+        "probability": probability,
         "points": points,
         "interval": interval,
         "p_value": p_value,
@@ -42,6 +43,13 @@ def _environment() -> Environment:
 def percent(share: float | None, digits: int = 2) -> str:
     """Show a share in [0, 1] as percent, such as `94.02 %`."""
     return ABSENT if share is None else f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
+
+
+def probability(value: float) -> str:
+    """Show a probability as a whole percentage; one near 0 or 1 as less than 1 or more than 99 %."""
+    if value < 0.01:
+        return "less than 1\N{NO-BREAK SPACE}%"
+    return "more than 99\N{NO-BREAK SPACE}%" if value > 0.99 else percent(value, 0)
 
 
 def points(difference: float | None) -> str:

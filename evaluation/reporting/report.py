@@ -407,9 +407,11 @@ def worth_sentence(worth: LabelsWorth) -> str:
     """Say the gain in labelled images, such as "worth as much as 2.8 more labelled images per class (1.2 to 5.2)"."""
     high = f"more than {_images(worth.most)}" if worth.high is None else _images(worth.high)
     if worth.images == 0:
-        return f"worth no more labelled images, or {high} per class at the most"
+        most = "" if worth.high == 0 else f", or {high} per class at the most"
+        return f"worth no labelled images{most}"
     if worth.images is None:
-        return f"worth more than {_images(worth.most)} more labelled images per class (from {_images(worth.low)})"
+        low = "" if worth.low == worth.most else f" (at least {_images(worth.low)})"
+        return f"worth more than {_images(worth.most)} more labelled images per class{low}"
     return f"worth as much as {_images(worth.images)} more labelled images per class ({_images(worth.low)} to {high})"
 
 

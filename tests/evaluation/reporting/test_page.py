@@ -13,7 +13,7 @@ from evaluation.checks import Check
 from evaluation.fidelity import Fidelity, FidelityFigures, FidelityPair, Measurement
 from evaluation.reporting.page import write_page
 from evaluation.reporting.palette import arm_style, css_variables
-from evaluation.reporting.rendering import count, duration, interval, memory, p_value, percent, points
+from evaluation.reporting.rendering import count, duration, interval, memory, p_value, percent, points, probability
 from evaluation.reporting.report import StudyCheck
 from evaluation.samples import SampleEvaluation
 from evaluation.verdicts import Needed
@@ -276,3 +276,8 @@ def test_contrast_suffices(name: str, background: str, mode: int) -> None:
 )
 def test_figures_have_sensible_digits_and_units(shown: str, expected: str) -> None:
     assert shown == expected
+
+
+@pytest.mark.parametrize(("value", "said"), [(1.0, "more than 99"), (0.0, "less than 1"), (0.72, "72")])
+def test_no_gain_is_said_to_be_sure(value: float, said: str) -> None:
+    assert probability(value).removesuffix("\N{NO-BREAK SPACE}%") == said

@@ -90,11 +90,18 @@ def test_undecided_says_what_it_would_take(needed: Needed, said: str) -> None:
             "as much as 2.8 more labelled images per class (1.2 to 5.2)",
         ),
         (LabelsWorth(images=8, low=6, high=None, most=10), "(6.0 to more than 10.0)"),
-        (LabelsWorth(images=None, low=9, high=None, most=10), "worth more than 10.0 more labelled images"),
+        (
+            LabelsWorth(images=None, low=9, high=None, most=10),
+            "more than 10.0 more labelled images per class (at least 9",
+        ),
+        (LabelsWorth(images=None, low=10, high=None, most=10), "worth more than 10.0 more labelled images per class"),
+        (LabelsWorth(images=0, low=0, high=3.8, most=10), "worth no labelled images, or 3.8 per class at the most"),
+        (LabelsWorth(images=0, low=0, high=0, most=10), "worth no labelled images"),
     ],
 )
 def test_worth_is_said_in_images(worth: LabelsWorth, said: str) -> None:
     assert said in worth_sentence(worth)
+    assert worth_sentence(worth).count("(") == said.count("(")
 
 
 def test_headline_is_held_against_every_arm_without_a_gan(tmp_path: Path) -> None:
