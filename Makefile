@@ -4,6 +4,10 @@ UV_VERSION := 0.13.9
 UV := $(or $(shell command -v uv),.tools/bin/uv)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+WORKERS := 4
+# Tests wait more than they compute, so more of them run side by side than there are cores. A file's tests run in one
+# process, unless they are marked `long`; the order is that of tests/conftest.py, long ones first.
+SIDE_BY_SIDE := --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test quick check docs format lock clean bench bench-throughput bench-quality bench-studies bench-coverage bench-export bench-scale bench-cost bench-gpu
@@ -17,10 +21,10 @@ run: $(INSTALLED)  ## the main job: a quick study of MNIST (of scikit-learn's di
 	$(BIN)/augment run --preset quick
 
 test: check  ## the static checks, then all tests
-	$(BIN)/pytest
+	$(BIN)/pytest $(SIDE_BY_SIDE)
 
 quick: $(INSTALLED)  ## the unit tests alone, for the inner loop
-	$(BIN)/pytest -m "not slow" -x
+	$(BIN)/pytest $(SIDE_BY_SIDE) --numprocesses logical -m "not slow" -x
 
 check: $(INSTALLED)  ## ruff, mypy --strict, import-linter, the links of docs/
 	$(BIN)/ruff check .

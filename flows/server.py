@@ -36,9 +36,9 @@ from data.base.errors import AugmentError
 from flows.progress import SERVER_ERRORS
 from flows.study.store import redact
 
-START_SECONDS = 120.0
+START_SECONDS = 300.0  # on a slow machine that is busy; one that ends is noticed at once
 CHECKS = 5  # of a server that is there and does not answer in time
-LOCK_SECONDS = 300.0  # for those before this one to have started
+LOCK_SECONDS = 600.0  # for those before this one to have started
 STOP_SECONDS = 10.0
 DRAIN_SECONDS = 5.0
 LOG_LINES = 400

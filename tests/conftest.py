@@ -1,28 +1,59 @@
-"""Fixtures that several rooms share: tiny labelled images, and where real MNIST lies."""
+"""What every room's tests share: how tests are spread over processes, tiny labelled images, where real MNIST lies."""
 
 import os
 import tempfile
 from pathlib import Path
 
+# Before PyTorch is imported, and for the processes that tests start. Several test processes share few cores, networks
+# this small lose by a second thread, and nothing of a user's cache is read or written.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="augment-cache-")
+
+import hypothesis
 import numpy as np
 import pytest
 import torch
 
 from data.images import LabelledImages
 
-os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="augment-cache-")  # nothing of a user's cache is read or written
-torch.set_num_threads(1)  # networks this small lose by more
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
+
+WAITING = {"prefect_api", "undisturbed", "augment", "bucket", "browser"}  # servers and whole studies
+SLOW_FILES = {"test_coverage.py", "test_training.py", "test_augmentation_gain.py"}
 
 
-WAITING = {"prefect_api", "undisturbed", "expected", "augment", "bucket"}  # fixtures of servers and whole studies
-SLOW_FILES = {"test_browser.py", "test_coverage.py", "test_training.py", "test_augmentation_gain.py"}
-
-
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups after this
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what waits for servers or trains for long as slow: `make quick` leaves it out."""
+    """Mark the slow tests, tell which ones stay in one process, and put those that wait longest first.
+
+    A file's tests run in one process, so that its fixtures are made once; a test that is marked `long` goes wherever
+    there is room. Long tests begin first, then the files with slow tests: at the end nothing waits for one of them.
+    """
     for item in items:
         if WAITING & set(getattr(item, "fixturenames", ())) or item.path.name in SLOW_FILES:
             item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.slow)
+        else:
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(item.config.rootpath))))
+    slow_files = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.get_closest_marker("long") is None, item.path not in slow_files))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """A study that an earlier test ran in this process may have set another number."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of this run of pytest share; what is made in it needs a lock."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
 @pytest.fixture

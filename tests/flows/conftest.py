@@ -1,22 +1,25 @@
-"""One real Prefect server for all flow tests, and the smallest study that still has every stage."""
+"""A real Prefect server for the flow tests of a process, and the smallest study that still has every stage."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from data.config import DataConfig
 from evaluation.config import ClassifierConfig, FeaturesConfig, SamplesConfig
 from evaluation.protocol import EvaluationConfig
-from flows.augmentation_study import augmentation_study
 from flows.server import prefect_server
 from flows.study.config import ComputeConfig, StudyConfig, to_toml
+from flows.study.running import run_study
 from gan.config import GanConfig, SamplingConfig
 from tests.flows.reports import figures
+from tests.waiting import PATIENCE_SECONDS
 
 
 @pytest.fixture(scope="session")
@@ -57,11 +60,16 @@ def tiny() -> StudyConfig:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(prefect_api: str, tiny: StudyConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny study's run directory, made by one process in one go: what every other way of running must equal."""
-    directory = tmp_path_factory.mktemp("undisturbed") / "run"
-    augmentation_study(tiny, directory)
-    return directory
+def undisturbed(shared_folder: Path, tiny: StudyConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny study's run directory, made in one go without Prefect: what every other way of running must equal.
+
+    One test process makes it for all, and each has a copy of its own.
+    """
+    made = shared_folder / "undisturbed"
+    with FileLock(shared_folder / "undisturbed.lock"):
+        if not (made / "report.html").exists():
+            run_study(tiny, made)
+    return Path(shutil.copytree(made, tmp_path_factory.mktemp("undisturbed") / "run"))
 
 
 @pytest.fixture
@@ -73,8 +81,8 @@ def tiny_toml(tiny: StudyConfig, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def expected(undisturbed: Path) -> dict[str, object]:
-    """What the report of the tiny study says, timings aside."""
+def expected(prefect_api: str, undisturbed: Path) -> dict[str, object]:
+    """What the report of the tiny study says, timings aside; with the server that every other way of running needs."""
     return figures(undisturbed)
 
 
@@ -91,7 +99,7 @@ class Augment:
             self.command(*arguments),
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=PATIENCE_SECONDS,
             env=os.environ | (environment or {}),
             check=False,
         )

@@ -11,20 +11,19 @@ from prefect.client.orchestration import get_client
 from data.parquet import read_published, read_subset
 from data.sources.registry import load_source
 from evaluation.predictions import read_predictions
-from evaluation.reporting.report import StudyReport, read_report
+from evaluation.reporting.report import read_report
 from flows.augmentation_study import augmentation_study
 from flows.study.config import StudyConfig
 from flows.study.run_directory import study_cells
+from tests.flows.reports import figures
 
 
 @pytest.fixture(scope="module")
-def finished(undisturbed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the finished study, to damage and repair."""
-    return Path(shutil.copytree(undisturbed, tmp_path_factory.mktemp("study") / "run"))
-
-
-def without_timings(report: StudyReport) -> StudyReport:
-    return report.model_copy(update={"timings": {}})
+def finished(prefect_api: str, tiny: StudyConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny study, run by Prefect."""
+    directory = tmp_path_factory.mktemp("study") / "run"
+    augmentation_study(tiny, directory)
+    return directory
 
 
 def test_report_has_every_arm_of_every_regime(finished: Path, tiny: StudyConfig) -> None:
@@ -84,19 +83,20 @@ def test_epochs_are_pictured_with_a_number(finished: Path, tiny: StudyConfig) ->
         assert isinstance(record["kernel_distance"], float)
 
 
-def test_repeating_gives_the_same_report(finished: Path, tiny: StudyConfig, tmp_path: Path) -> None:
-    again = augmentation_study(tiny, tmp_path / "again")
-    assert without_timings(read_report(again / "report.json")) == without_timings(read_report(finished / "report.json"))
+def test_report_is_that_of_the_same_study_without_prefect(finished: Path, expected: dict[str, object]) -> None:
+    assert figures(finished) == expected
 
 
-def test_damaged_stage_is_made_again(finished: Path, tiny: StudyConfig, tmp_path: Path) -> None:
-    before = read_report(finished / "report.json")
-    cell = study_cells(tiny, finished)[0]
+def test_damaged_stage_is_made_again(
+    undisturbed: Path, tiny: StudyConfig, tmp_path: Path, prefect_api: str, expected: dict[str, object]
+) -> None:
+    run = Path(shutil.copytree(undisturbed, tmp_path / "run"))
+    cell = study_cells(tiny, run)[0]
     untouched = cell.subset_file.stat().st_mtime_ns
     predictions = cell.predictions_file("real")
     predictions.write_bytes(predictions.read_bytes()[:-1])
-    augmentation_study(tiny, finished)
-    assert without_timings(read_report(finished / "report.json")) == without_timings(before)
+    augmentation_study(tiny, run)
+    assert figures(run) == expected
     assert cell.subset_file.stat().st_mtime_ns == untouched
 
 

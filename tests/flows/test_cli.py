@@ -112,6 +112,7 @@ def test_two_processes_do_not_share_a_run(
     assert "Traceback" not in second.stdout + second.stderr
 
 
+@pytest.mark.long
 def test_run_needs_no_server_and_prints_gains_and_report(augment: Run, tiny_toml: Path, tmp_path: Path) -> None:
     """The main job as on a fresh machine: embedded server, a database of its own."""
     finished = augment(

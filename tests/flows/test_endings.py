@@ -1,20 +1,14 @@
-"""A study's process ends within seconds of its last line, whatever worker was killed, and wherever."""
+"""A study's process ends after its last line, whatever worker was killed, and wherever."""
 
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
-import psutil
+import pytest
 
-from flows.study.config import StudyConfig
-from flows.study.run_directory import Cell, study_cells
+from tests.flows.interrupting import FIRST_GRID, Interruption
 from tests.flows.reports import figures
-
-END_SECONDS = 60  # for a slow machine; what this is about lasts for ever
+from tests.waiting import PATIENCE_SECONDS
 
 KILLED_WHILE_WRITING = """
 import gc, multiprocessing.queues, os, signal, sys
@@ -48,6 +42,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.long
 def test_worker_that_is_killed_while_it_writes_to_the_queue_does_not_hold_up_the_exit(
     tmp_path: Path, prefect_api: str
 ) -> None:
@@ -57,42 +52,20 @@ def test_worker_that_is_killed_while_it_writes_to_the_queue_does_not_hold_up_the
         try:
             assert process.stdout is not None
             assert "last line" in process.stdout.read()
-            assert process.wait(timeout=END_SECONDS) == 0
+            assert process.wait(timeout=PATIENCE_SECONDS) == 0
         finally:
             process.kill()
 
 
-def moments(cell: Cell) -> list[Callable[[], bool]]:
-    """Return when workers are killed: in GAN training, and between the arms."""
-    return [(cell.generator_directory / "state.safetensors").exists, cell.predictions_file("real").exists]
-
-
-def workers_of(process: psutil.Process) -> list[psutil.Process]:
-    found = []
-    for child in process.children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            if "spawn_main" in " ".join(child.cmdline()):
-                found.append(child)
-    return found
-
-
+@pytest.mark.long
 def test_study_ends_after_workers_were_killed_in_several_stages(
-    augment, tiny: StudyConfig, tiny_toml: Path, tmp_path: Path, prefect_api: str, expected: dict[str, object]
+    augment, tiny_toml: Path, tmp_path: Path, prefect_api: str, expected: dict[str, object]
 ) -> None:
-    run, log = tmp_path / "run", tmp_path / "log"
-    command = augment.command("run", tiny_toml, "--run-dir", run, "--runner", "processes", "--workers", "1")
-    give_up = time.monotonic() + 200
-    with log.open("w") as output, psutil.Popen(command, stdout=output, stderr=subprocess.STDOUT) as process:
-        try:
-            for reached in moments(study_cells(tiny, run)[0]):
-                while not (reached() and workers_of(process)) and time.monotonic() < give_up:
-                    time.sleep(0.002)
-                for worker in workers_of(process):
-                    worker.send_signal(signal.SIGKILL)
-            while "report: " not in log.read_text() and process.poll() is None and time.monotonic() < give_up:
-                time.sleep(0.05)
-            assert process.wait(timeout=END_SECONDS) == 0, log.read_text()
-        finally:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-    assert figures(run) == expected
+    moments = (FIRST_GRID, "arms/real+classical/*.parquet")
+    killed = Interruption(folder=tmp_path / "interruption", before=moments, kill=True)
+    arguments = ("run", tiny_toml, "--run-dir", tmp_path / "run", "--runner", "processes", "--workers", "1")
+    ended = augment(*arguments, environment=killed.environment())
+    assert killed.reached()
+    assert ended.returncode == 0, ended.stderr
+    assert "report: " in ended.stdout
+    assert figures(tmp_path / "run") == expected

@@ -4,37 +4,47 @@ import multiprocessing
 import os
 import random
 import runpy
+import signal
 import subprocess
-import time
 from collections.abc import Callable
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import psutil
 import pytest
 
-from data.base.files import read_json
 from flows.server import prefect_server
 from flows.study.config import StudyConfig
 from flows.study.stages.table import stage_weights
+from tests.flows.interrupting import FIRST_GRID, Interruption
 from tests.flows.reports import figures
-
-KILLS = 20
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 STUDY = """
-import resource, signal
+import os, resource, signal, sys
 from pathlib import Path
-from flows.commands.console import silence_prefect_console
 from flows.study.config import StudyConfig
-from flows.study.stages.table import stage_weights
-from flows.augmentation_study import augmentation_study
+from flows.study.running import run_study
 
+WRITES = {"open", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "shutil.rmtree"}
+left = KILL_AT_WRITE
+
+def look(event, arguments):
+    global left
+    if event not in WRITES or not str(arguments[0]).startswith(RUN):
+        return
+    if event == "open" and not arguments[2] & (os.O_WRONLY | os.O_RDWR):
+        return
+    if left and len(list(Path(RUN).glob("cells/*/*/stages/*.json"))) >= AFTER_STAGES:
+        left -= 1
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(look)
 if MAX_FILE_BYTES:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_FILE_BYTES, MAX_FILE_BYTES))
-silence_prefect_console()
 try:
-    augmentation_study(StudyConfig.model_validate_json(CONFIG), Path(RUN))
+    run_study(StudyConfig.model_validate_json(CONFIG), Path(RUN))
 except Exception as error:
     Path(RUN).with_suffix(".error").write_text(f"{type(error).__name__}: {error}")
     raise SystemExit(1)
@@ -42,74 +52,53 @@ except Exception as error:
 
 
 @pytest.fixture(scope="module")
-def start_study(
-    tiny: StudyConfig, prefect_api: str, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., BaseProcess]:
-    """Start a study in a process of its own, forked from one that has imported everything, so that it starts fast."""
+def study_in_a_process(tiny: StudyConfig, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., int | None]:
+    """Run a study without Prefect in a process that is forked from one that has imported everything; its exit code.
+
+    It can kill itself (SIGKILL) right before the n-th time that it changes its files after so many finished stages.
+    What a run is after a kill depends on what it has written, and so this is every moment that there is.
+    """
     script = tmp_path_factory.mktemp("script") / "study.py"
     script.write_text(STUDY)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["flows.augmentation_study", "flows.commands.console"])
+    context.set_forkserver_preload(["flows.study.running"])
 
-    def start(run: Path, *, max_file_bytes: int = 0) -> BaseProcess:
-        names = {"CONFIG": tiny.model_dump_json(), "RUN": str(run), "MAX_FILE_BYTES": max_file_bytes}
-        process = context.Process(target=runpy.run_path, args=(str(script), names))
+    def start(run: Path, *, kill_at_write: int = 0, after_stages: int = 0, max_file_bytes: int = 0) -> int | None:
+        limits = {"KILL_AT_WRITE": kill_at_write, "AFTER_STAGES": after_stages, "MAX_FILE_BYTES": max_file_bytes}
+        names = {"CONFIG": tiny.model_dump_json(), "RUN": str(run), **limits}
+        process = context.Process(target=runpy.run_path, args=(str(script), names), daemon=True)
         process.start()
-        return process
+        process.join(PATIENCE_SECONDS)
+        return process.exitcode
 
     return start
 
 
-def num_finished_stages(run: Path) -> int:
-    return len(list(run.glob("cells/*/*/stages/*.json")))
-
-
-def is_reached(run: Path, place: int) -> bool:
-    """Whether the stages before this one are finished; before the first one, whether the run has begun."""
-    return num_finished_stages(run) >= place if place else (run / "config.toml").exists()
-
-
+@pytest.mark.long
 def test_report_is_the_same_after_a_kill_in_each_stage_at_random_moments(
-    start_study: Callable[..., BaseProcess], tmp_path: Path, tiny: StudyConfig, expected: dict[str, object]
+    study_in_a_process: Callable[..., int | None], tmp_path: Path, tiny: StudyConfig, undisturbed: Path
 ) -> None:
     run, rng = tmp_path / "run", random.Random(0)
-    stages = [stage for _ in range(tiny.replicates) for stage in stage_weights(tiny, "balanced-10")]
-    killed_in = []
-    assert len(stages) >= KILLS
-    for place in range(len(stages)):  # wait until the stages before this one are finished, and kill a moment later
-        process, give_up = start_study(run), time.monotonic() + 60
-        while not is_reached(run, place) and process.is_alive() and time.monotonic() < give_up:
-            time.sleep(0.002)
-        process.join(rng.uniform(0, 0.01 if stages[place] == "subset" else 0.03))  # a subset is drawn in a moment
-        if num_finished_stages(run) == len(stages):
-            break
-        assert process.is_alive()
-        process.kill()
-        process.join()
-        killed_in.append(stages[num_finished_stages(run)])
-    assert len(killed_in) >= KILLS
-    assert set(killed_in) == set(stages)
-    last = start_study(run)
-    last.join(120)
-    assert last.exitcode == 0
-    assert figures(run) == expected
+    stages = list(stage_weights(tiny, "balanced-10"))
+    for place, stage in enumerate([*stages, stages[0], stages[1]]):  # and the first ones of the second cell
+        kill_at_write = rng.randint(1, 30 if stage == "generator" else 6)
+        assert study_in_a_process(run, kill_at_write=kill_at_write, after_stages=place) == -signal.SIGKILL
+        assert len(list(run.glob("cells/*/*/stages/*.json"))) == place
+    assert study_in_a_process(run) == 0
+    assert figures(run) == figures(undisturbed)
 
 
 def test_full_disk_stops_with_one_line_and_the_study_goes_on_afterwards(
-    start_study: Callable[..., BaseProcess], tmp_path: Path, expected: dict[str, object]
+    study_in_a_process: Callable[..., int | None], tmp_path: Path, undisturbed: Path
 ) -> None:
     run = tmp_path / "run"
-    process = start_study(run, max_file_bytes=20_000)
-    process.join(120)
-    assert process.exitcode == 1
+    assert study_in_a_process(run, max_file_bytes=20_000) == 1
     message = (tmp_path / "run.error").read_text()
     assert message.startswith("AugmentError: cannot write")
     assert len(message.splitlines()) == 1
     assert not [path for path in run.rglob("*.tmp") if path.is_file()]  # nothing half-written
-    process = start_study(run)
-    process.join(120)
-    assert process.exitcode == 0
-    assert figures(run) == expected
+    assert study_in_a_process(run) == 0
+    assert figures(run) == figures(undisturbed)
 
 
 NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount"]  # in which any user may mount a small disk
@@ -125,6 +114,7 @@ cp -r "$DISK/run" "$OUT/run"
 """
 
 
+@pytest.mark.long
 def test_study_on_a_full_disk_stops_with_one_line_loses_nothing_and_goes_on_when_there_is_room(
     augment, tiny_toml: Path, tmp_path: Path, prefect_api: str, expected: dict[str, object]
 ) -> None:
@@ -135,7 +125,7 @@ def test_study_on_a_full_disk_stops_with_one_line_loses_nothing_and_goes_on_when
         env=os.environ | {"SIZE": "400k", "DISK": str(disk), "OUT": str(tmp_path), "CONFIG": str(tiny_toml)},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     if not (tmp_path / "second.status").exists():
@@ -154,43 +144,47 @@ def test_study_on_a_full_disk_stops_with_one_line_loses_nothing_and_goes_on_when
     assert figures(tmp_path / "run") == expected
 
 
+@pytest.mark.long
 def test_killed_study_leaves_no_process_behind(augment, tiny_toml: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
+    waiting = Interruption(folder=tmp_path / "interruption", before=(FIRST_GRID,), kill=False)
     environment = os.environ | {"PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_API_URL": ""}
-    command = augment.command("run", tiny_toml, "--run-dir", run, "--runner", "processes", "--workers", "2")
-    study = psutil.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    give_up = time.monotonic() + 120
-    while not list(run.glob("cells/*/*/stages/*.json")) and time.monotonic() < give_up:
-        time.sleep(0.05)
+    arguments = ("run", tiny_toml, "--run-dir", tmp_path / "run", "--runner", "processes", "--workers", "2")
+    study = psutil.Popen(
+        augment.command(*arguments),
+        env=environment | waiting.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_until(waiting.reached)
     family = study.children(recursive=True)
     commands = [" ".join(child.cmdline()) for child in family]
     study.kill()
     study.wait()
     assert any("server start" in command for command in commands)
     assert sum("spawn_main" in command for command in commands) >= 2
-    assert psutil.wait_procs(family, timeout=15)[1] == []
+    assert psutil.wait_procs(family, timeout=PATIENCE_SECONDS)[1] == []
 
 
-def test_study_outlives_its_server_or_stops_with_one_line(
-    augment, tiny_toml: Path, tmp_path: Path, prefect_api: str, expected: dict[str, object]
-) -> None:
+@pytest.mark.long
+def test_study_whose_server_goes_away(augment, tiny_toml: Path, tmp_path: Path, expected: dict[str, object]) -> None:
     run = tmp_path / "run"
+    waiting = Interruption(folder=tmp_path / "interruption", before=("stages/subset.json",), kill=False)
     with prefect_server(host="127.0.0.1", port=0) as url:
-        environment = os.environ | {"PREFECT_API_URL": url, "PREFECT_CLIENT_MAX_RETRIES": "2"}
-        command = augment.command("run", tiny_toml, "--run-dir", run)
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        give_up = time.monotonic() + 120
-        while (
-            process.poll() is None and not list(run.glob("cells/*/0/stages/subset.json")) and time.monotonic() < give_up
-        ):
-            time.sleep(0.01)
-    _, errors = process.communicate(timeout=120)
+        process = subprocess.Popen(
+            augment.command("run", tiny_toml, "--run-dir", run),
+            env=os.environ | {"PREFECT_API_URL": url, "PREFECT_CLIENT_MAX_RETRIES": "2"} | waiting.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        wait_until(waiting.reached)
+    waiting.release()
+    _, errors = process.communicate(timeout=PATIENCE_SECONDS)
+    print(process.returncode, errors)
+    assert process.returncode == 1
+    assert errors.count("error: ") == 1, errors
+    assert "--resume" in errors.strip().splitlines()[-1]
     assert "Traceback" not in errors
-    if process.returncode != 0:
-        assert process.returncode == 1
-        assert errors.count("error: ") == 1, errors
-        assert "--resume" in errors.strip().splitlines()[-1]
-        finished = augment("run", "--resume", run)
-        assert finished.returncode == 0, finished.stderr
+    finished = augment("run", "--resume", run)
+    assert finished.returncode == 0, finished.stderr
     assert figures(run) == expected
-    assert read_json(run / "environment.json")["seed"] == 0

@@ -13,6 +13,7 @@ import pytest
 from data.base.errors import AugmentError
 from flows.pages import page_link, served_pages
 from flows.study.store import RunStore
+from tests.waiting import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def url(runs: Path) -> Iterator[str]:
 
 def raw(url: str, path: str, *, method: str = "GET", host: str | None = None) -> tuple[int, bytes]:
     """Ask for a path just as it is written."""
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE_SECONDS)
     connection.putrequest(method, path, skip_host=host is not None)
     if host is not None:
         connection.putheader("Host", host)

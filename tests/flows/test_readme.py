@@ -82,7 +82,7 @@ def test_options_are_those_of_the_command(command: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def workplace(undisturbed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def workplace(undisturbed: Path, prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the runs and images that the pages' commands name."""
     folder = tmp_path_factory.mktemp("workplace")
     for name in ("mine", "a", "b"):
@@ -100,7 +100,8 @@ def test_command_does_what_it_says(command: str, workplace: Path, monkeypatch: p
     run_command(command, monkeypatch)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(2400)
+@pytest.mark.long
 def test_tutorial_works_from_its_first_line_to_its_last(
     prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

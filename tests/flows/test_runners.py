@@ -1,14 +1,11 @@
 """Every runner gives the same report; a lost worker costs time, not the study."""
 
-import multiprocessing
 import os
-import signal
 import socket
 import sys
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,7 +18,9 @@ from flows.server import child_process
 from flows.study.config import ComputeConfig, RunnerConfig, StudyConfig, resolve_runner
 from flows.study.stages.table import stage_weights
 from flows.study.watching import StageUpdate, listening
+from tests.flows.interrupting import FIRST_GRID, Interruption
 from tests.flows.reports import figures
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 
 class Recorder:
@@ -39,35 +38,13 @@ class Recorder:
         self.details.append(update.detail)
 
 
-@contextmanager
-def killing_one_worker(run: Path) -> Iterator[list[int]]:
-    """Kill (SIGKILL) one worker process as soon as a cell is in the middle of its work."""
-    killed: list[int] = []
-    stop = threading.Event()
-
-    def watch() -> None:
-        while not stop.is_set() and not killed:
-            workers = [child.pid for child in multiprocessing.active_children() if child.pid is not None]
-            if workers and list(run.glob("cells/*/*/generator")):
-                os.kill(workers[0], signal.SIGKILL)
-                killed.append(workers[0])
-            time.sleep(0.01)
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield killed
-    finally:
-        stop.set()
-        thread.join()
-
-
-def kill_in_the_middle_of_a_cell(run: Path, process: int) -> None:
-    """Kill (SIGKILL) a process as soon as the run has a generator in training."""
-    give_up = time.monotonic() + 60
-    while not list(run.glob("cells/*/*/generator")) and time.monotonic() < give_up:
-        time.sleep(0.01)
-    os.kill(process, signal.SIGKILL)
+@pytest.fixture
+def killed_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Interruption:
+    """Of the processes that the test starts, the first one to be in the middle of a training kills itself."""
+    interruption = Interruption(folder=tmp_path / "interruption", before=(FIRST_GRID,), kill=True)
+    for name, value in interruption.environment().items():
+        monkeypatch.setenv(name, value)
+    return interruption
 
 
 def free_port() -> int:
@@ -79,22 +56,24 @@ def wait_for_workers(address: str) -> None:
     """Wait until a Dask scheduler answers and has a worker."""
     import distributed
 
-    with distributed.Client(address, timeout=60, set_as_default=False) as client:
-        client.wait_for_workers(1, timeout=60)
+    with distributed.Client(address, timeout=PATIENCE_SECONDS, set_as_default=False) as client:
+        client.wait_for_workers(1, timeout=PATIENCE_SECONDS)
 
 
+@pytest.mark.long
 def test_threads_give_the_same_report(tiny: StudyConfig, tmp_path: Path, expected: dict[str, object]) -> None:
     augmentation_study(tiny, tmp_path / "run", runner=RunnerConfig(kind="threads", workers=2))
     assert figures(tmp_path / "run") == expected
 
 
+@pytest.mark.long
 def test_processes_survive_a_lost_worker_and_tell_of_every_stage(
-    tiny: StudyConfig, tmp_path: Path, expected: dict[str, object]
+    tiny: StudyConfig, tmp_path: Path, expected: dict[str, object], killed_worker: Interruption
 ) -> None:
     recorder = Recorder()
-    with listening(recorder), killing_one_worker(tmp_path / "run") as killed:
+    with listening(recorder):
         augmentation_study(tiny, tmp_path / "run", runner=RunnerConfig(kind="processes", workers=2))
-    assert killed
+    assert killed_worker.reached()
     assert figures(tmp_path / "run") == expected
     assert sorted(recorder.ended) == sorted(
         (f"balanced-10/{n}", stage) for n in (0, 1) for stage in stage_weights(tiny, "balanced-10")
@@ -102,42 +81,43 @@ def test_processes_survive_a_lost_worker_and_tell_of_every_stage(
     assert any("accuracy" in detail for detail in recorder.details)
 
 
+@pytest.mark.long
 def test_dask_survives_a_worker_lost_in_the_middle_of_a_cell(
-    tiny: StudyConfig, tmp_path: Path, expected: dict[str, object]
+    tiny: StudyConfig, tmp_path: Path, expected: dict[str, object], killed_worker: Interruption
 ) -> None:
     pytest.importorskip("distributed")
-    with killing_one_worker(tmp_path / "run") as killed:
-        augmentation_study(tiny, tmp_path / "run", runner=RunnerConfig(kind="dask", workers=1))
-    assert killed
+    augmentation_study(tiny, tmp_path / "run", runner=RunnerConfig(kind="dask", workers=1))
+    assert killed_worker.reached()
     assert figures(tmp_path / "run") == expected
 
 
+@pytest.mark.long
 def test_study_whose_dask_cluster_lost_all_workers_stops_and_goes_on_when_asked(
     tiny: StudyConfig, tmp_path: Path, expected: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     distributed = pytest.importorskip("distributed")
     monkeypatch.setattr("flows.runners.DASK_WORKERLESS_SECONDS", 3.0)
     location = tmp_path / "run"
+    killed = Interruption(folder=tmp_path / "interruption", before=(FIRST_GRID,), kill=True)
     with (
         distributed.LocalCluster(n_workers=0, dashboard_address=None, host="127.0.0.1") as cluster,
         child_process(
             [sys.executable, "-m", "distributed.cli.dask_worker", cluster.scheduler_address, "--no-nanny"],
-            environment=os.environ,
+            environment=os.environ | killed.environment(),
             output=tmp_path / "worker.log",
-        ) as worker,
+        ),
     ):
-        cluster.wait_for_workers(1, timeout=60)
+        cluster.wait_for_workers(1, timeout=PATIENCE_SECONDS)
         runner = RunnerConfig(kind="dask", address=cluster.scheduler_address)
-        thread = threading.Thread(target=kill_in_the_middle_of_a_cell, args=(location, worker.pid))
-        thread.start()
         with pytest.raises(AugmentError, match="has had no worker for 3 s; start some"):
             augmentation_study(tiny, location, runner=runner)
-        thread.join()
+    assert killed.reached()
     assert not (location / "report.json").exists()
     augmentation_study(tiny, location)
     assert figures(location) == expected
 
 
+@pytest.mark.long
 def test_study_whose_dask_scheduler_went_away_stops_and_goes_on_when_asked(
     tiny: StudyConfig, tmp_path: Path, expected: dict[str, object]
 ) -> None:
@@ -145,9 +125,10 @@ def test_study_whose_dask_scheduler_went_away_stops_and_goes_on_when_asked(
     import dask
 
     location, address = tmp_path / "run", f"tcp://127.0.0.1:{free_port()}"
+    waiting = Interruption(folder=tmp_path / "interruption", before=(FIRST_GRID,), kill=False)
     start = [sys.executable, "-m"]
     with (
-        dask.config.set({"distributed.comm.timeouts.connect": "2s"}),
+        dask.config.set({"distributed.comm.timeouts.connect": "15s"}),
         child_process(
             [*start, "distributed.cli.dask_scheduler", "--host", address, "--no-dashboard"],
             environment=os.environ,
@@ -155,21 +136,23 @@ def test_study_whose_dask_scheduler_went_away_stops_and_goes_on_when_asked(
         ) as scheduler,
         child_process(
             [*start, "distributed.cli.dask_worker", address, "--no-nanny"],
-            environment=os.environ,
+            environment=os.environ | waiting.environment(),
             output=tmp_path / "worker.log",
         ),
+        ThreadPoolExecutor(1) as beside,
     ):
         wait_for_workers(address)
-        thread = threading.Thread(target=kill_in_the_middle_of_a_cell, args=(location, scheduler.pid))
-        thread.start()
+        killing = beside.submit(lambda: (wait_until(waiting.reached), scheduler.kill()))
         with pytest.raises(AugmentError, match="the Dask scheduler is gone; start it"):
             augmentation_study(tiny, location, runner=RunnerConfig(kind="dask", address=address))
-        thread.join()
+        killing.result()
+        waiting.release()
     assert not (location / "report.json").exists()
     augmentation_study(tiny, location)
     assert figures(location) == expected
 
 
+@pytest.mark.long
 def test_run_goes_on_with_another_runner(tiny: StudyConfig, tmp_path: Path, expected: dict[str, object]) -> None:
     location = tmp_path / "run"
     augmentation_study(tiny, location)
@@ -185,31 +168,50 @@ def test_absent_scheduler_is_one_clear_line(tiny: StudyConfig, tmp_path: Path, p
         augmentation_study(tiny, tmp_path / "run", runner=RunnerConfig(kind="dask", address="tcp://127.0.0.1:9"))
 
 
-@pytest.mark.parametrize(("finished_by_round", "ends"), [([1, 0, 0], False), ([0, 0, 0], False), ([1, 0, 1, 1], True)])
-def test_only_workers_lost_in_a_row_end_a_study(
-    finished_by_round: list[int], ends: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rounds = iter(finished_by_round)
-    tasks = SimpleNamespace(submit=lambda task, call: object())
-    monkeypatch.setattr("flows.runners._started", lambda runner, *, workers: nullcontext(tasks))
-    monkeypatch.setattr("flows.runners._collect", lambda calls, **_: list(calls.values())[next(rounds) :])
+class Call:
+    """What becomes of a call: a result, or a lost worker."""
 
-    def run() -> None:
+    def __init__(self, number: int, *, is_lost: bool) -> None:
+        self.wrapped_future = SimpleNamespace(done=lambda: True)
+        self._number, self._is_lost = number, is_lost
+
+    def result(self) -> int:
+        if self._is_lost:
+            raise BrokenProcessPool
+        return self._number
+
+
+class Pool:
+    """A pool of processes that finishes some calls, and then loses its worker with the rest."""
+
+    def __init__(self, num_finishing: int) -> None:
+        self._left = num_finishing
+
+    def submit(self, task: object, call: dict[str, int]) -> Call:
+        self._left -= 1
+        return Call(call["cell"], is_lost=self._left < 0)
+
+
+@pytest.mark.parametrize(
+    ("finished_by_pool", "finished"), [([1, 0, 0], [0]), ([0, 0, 0], []), ([1, 0, 1, 1], [0, 1, 2]), ([3], [0, 1, 2])]
+)
+def test_only_workers_lost_in_a_row_end_a_study(
+    finished_by_pool: list[int], finished: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pools, results = iter(finished_by_pool), []
+    monkeypatch.setattr("flows.runners._started", lambda runner, *, workers: nullcontext(Pool(next(pools))))
+    lost = pytest.raises(AugmentError, match="lost 3 times in a row") if len(finished) < 3 else nullcontext()
+    with lost:
         run_tasks(
             run_cell_task,
-            [{"cell": place} for place in range(3)],
+            [{"cell": number} for number in range(3)],
             runner=RunnerConfig(kind="processes"),
             workers=1,
-            on_result=lambda _: None,
+            on_result=results.append,
             on_wait=lambda: None,
         )
-
-    if ends:
-        run()
-    else:
-        with pytest.raises(AugmentError, match="lost 3 times in a row"):
-            run()
-    assert next(rounds, None) is None
+    assert results == finished
+    assert next(pools, None) is None
 
 
 def test_workers_do_not_fight_over_cores(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,7 @@ def digits(root: Path) -> str:
         (digits, "long-tailed:20:10", (1, 8, 8)),
     ],
 )
+@pytest.mark.long
 def test_images_go_through_study_and_export_and_back_in(
     make, regime: int | str, shape: tuple[int, int, int], tiny: StudyConfig, tmp_path: Path, prefect_api: str
 ) -> None:

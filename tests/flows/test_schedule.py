@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +36,7 @@ from flows.study.retrying import StoreError, may_pass, patiently
 from flows.study.run_directory import load_run_config
 from flows.study.running import study_source
 from flows.study.store import RunStore
+from tests.waiting import wait_until
 
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 
@@ -313,10 +313,7 @@ def test_automation_of_the_documents_pauses_the_schedule_after_a_regression(
     with get_client(sync_client=True) as client:
         assert not client.read_deployment(deployment_id).paused
         scheduled_study(tiny, runs.location, on_regression="warn")
-        give_up = time.monotonic() + 60
-        while not (client.read_deployment(deployment_id).paused and triggered()) and time.monotonic() < give_up:
-            time.sleep(0.5)
-        assert client.read_deployment(deployment_id).paused
+        wait_until(lambda: client.read_deployment(deployment_id).paused and triggered())
     assert triggered() == ["stop after a regression"]
 
 
@@ -355,9 +352,7 @@ def test_events_reach_the_server(prefect_api: str) -> None:
             event["payload"] for event in httpx.post(f"{prefect_api}/events/filter", json=about_it).json()["events"]
         ]
 
-    give_up = time.monotonic() + 60
-    while not payloads() and time.monotonic() < give_up:
-        time.sleep(0.5)
+    wait_until(payloads)
     assert payloads() == [{"base": "earlier"}]
 
 

@@ -5,9 +5,8 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
@@ -23,21 +22,15 @@ from flows.commands.serve import alone
 from flows.progress import SERVER_ERRORS
 from flows.server import answers, child_process, is_loopback, reachable_host
 from flows.study.config import StudyConfig, to_toml
+from tests.flows.interrupting import FIRST_GRID, Interruption
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 
 class Command(Protocol):
     def command(self, *arguments: str | Path) -> list[str]: ...
 
 
-def wait_for(condition: Callable[[], bool], *, seconds: float) -> bool:
-    give_up = time.monotonic() + seconds
-    while time.monotonic() < give_up:
-        if condition():
-            return True
-        time.sleep(0.5)
-    return False
-
-
+@pytest.mark.long
 def test_cron_schedule_fires_and_the_run_finishes(
     augment: Command, tiny: StudyConfig, tmp_path: Path, prefect_api: str
 ) -> None:
@@ -57,10 +50,11 @@ def test_cron_schedule_fires_and_the_run_finishes(
 
     output = tmp_path / "serve.log"
     with child_process(command, environment=os.environ, output=output):
-        assert wait_for(finished_by_schedule, seconds=200), output.read_text()
+        wait_until(finished_by_schedule, told=output.read_text)
     assert list(runs.glob("*/report.json"))
 
 
+@pytest.mark.long
 def test_worker_of_the_work_pool_runs_the_deployment(prefect_api: str, tiny: StudyConfig, tmp_path: Path) -> None:
     root = Path(__file__).parent.parent.parent
     prefect = [str(Path(sys.executable).parent / "prefect"), "--no-prompt"]
@@ -84,7 +78,7 @@ def test_worker_of_the_work_pool_runs_the_deployment(prefect_api: str, tiny: Stu
             return state is not None and state.is_final()
 
     with child_process(worker, environment=os.environ, output=output):
-        assert wait_for(ended, seconds=150), output.read_text()
+        wait_until(ended, told=output.read_text)
     with get_client(sync_client=True) as client:
         state = client.read_flow_run(run.id).state
     assert state is not None
@@ -98,10 +92,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(command: list[str], *, output: Path, home: Path) -> Iterator["subprocess.Popen[bytes]"]:
+def serving(
+    command: list[str], *, output: Path, home: Path, interruption: Interruption | None = None
+) -> Iterator["subprocess.Popen[bytes]"]:
     """Serve with a server of its own, as people do; whatever is left of it at the end is killed."""
     environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
-    with child_process(command, environment=environment | {"PREFECT_HOME": str(home)}, output=output) as process:
+    environment |= {"PREFECT_HOME": str(home)} | dict(interruption.environment() if interruption else {})
+    with child_process(command, environment=environment, output=output) as process:
         try:
             yield process
         finally:
@@ -127,36 +124,37 @@ def states(url: str) -> Counter[StateType]:
     return Counter(run.state.type for run in study_runs(url) if run.state is not None)
 
 
+@pytest.mark.long
 def test_runs_do_not_overlap_and_go_on_after_everything_was_killed(
     augment: Command, tiny: StudyConfig, tmp_path: Path
 ) -> None:
     port, home, output = free_port(), tmp_path / "prefect", tmp_path / "serve.log"
     home.mkdir()
     url = f"http://127.0.0.1:{port}/api"
-    gan = tiny.gan.model_copy(update={"steps": 4000, "grid_every": 1000, "checkpoint_every": 100})
     config = tmp_path / "scheduled.toml"
-    config.write_text(to_toml(tiny.model_copy(update={"replicates": 1, "gan": gan})))
+    config.write_text(to_toml(tiny.model_copy(update={"replicates": 1})))
     options = ["serve", config, "--interval", "5", "--port", str(port), "--runs-directory", tmp_path / "runs"]
 
-    with serving(augment.command(*options), output=output, home=home):
+    training = Interruption(folder=tmp_path / "interruption", before=(FIRST_GRID,), kill=False)
+    with serving(augment.command(*options), output=output, home=home, interruption=training):
         overlap = {StateType.RUNNING, StateType.CANCELLED}
-        assert wait_for(lambda: overlap <= set(states(url)), seconds=90), output.read_text()
+        wait_until(lambda: training.reached() and overlap <= set(states(url)), told=output.read_text)
         assert states(url)[StateType.RUNNING] == 1
-        assert wait_for(lambda: any(tmp_path.glob("runs/*/**/state.safetensors")), seconds=60)
+    (cut,) = (tmp_path / "runs").iterdir()
 
     with serving(augment.command(*options), output=output, home=home) as process:
-        assert wait_for(lambda: states(url)[StateType.COMPLETED] > 0, seconds=150), output.read_text()
+        wait_until(lambda: states(url)[StateType.COMPLETED] > 0, told=output.read_text)
         assert states(url)[StateType.CRASHED] == 1
         process.terminate()
-        assert process.wait(timeout=200) == 0, output.read_text()
+        assert process.wait(timeout=PATIENCE_SECONDS) == 0, output.read_text()
     text = output.read_text()
     assert "it is marked as crashed" in text
     assert "every 5 s" in text
     assert "with one replicate" in text
-    (run,) = (tmp_path / "runs").iterdir()
-    assert (run / "report.json").exists()
+    assert (cut / "report.json").exists()
 
 
+@pytest.mark.long
 def test_server_that_dies_is_started_again_and_ctrl_c_ends_in_order(
     augment: Command, tiny_toml: Path, tmp_path: Path
 ) -> None:
@@ -167,27 +165,27 @@ def test_server_that_dies_is_started_again_and_ctrl_c_ends_in_order(
         return line in output.read_text()
 
     with serving(augment.command(*options), output=output, home=tmp_path / "prefect") as process:
-        assert wait_for(lambda: told("serving scheduled_study"), seconds=200), output.read_text()
+        wait_until(lambda: told("serving scheduled_study"), told=output.read_text)
         next(each for each in psutil.Process(process.pid).children() if "server" in each.cmdline()).kill()
-        assert wait_for(lambda: told("the Prefect server is there again"), seconds=200), output.read_text()
-        assert answers(f"http://127.0.0.1:{port}/api")
+        wait_until(lambda: told("the Prefect server is there again"), told=output.read_text)
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/api"), told=output.read_text)
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=200) == 130, output.read_text()
+        assert process.wait(timeout=PATIENCE_SECONDS) == 130, output.read_text()
     assert told("the Prefect server ended by signal 9")
     assert not told("Traceback")
     assert not told("never awaited")
 
 
 def test_run_of_a_killed_serve_does_not_go_on_unseen(tmp_path: Path) -> None:
-    script = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', sys.argv[1]]); time.sleep(600)"
+    script = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', sys.argv[1]]); time.sleep(6000)"
     run = "import os, time; os.environ['AUGMENT_SERVED_BY'] = str(os.getppid()); from flows.attached import *; " \
-        "end_with_serve(); time.sleep(600)"  # fmt: skip
+        "end_with_serve(); time.sleep(6000)"  # fmt: skip
     with subprocess.Popen([sys.executable, "-c", script, run]) as parent:
-        assert wait_for(lambda: bool(psutil.Process(parent.pid).children()), seconds=60)
+        wait_until(lambda: bool(psutil.Process(parent.pid).children()))
         (child,) = psutil.Process(parent.pid).children()
-        assert wait_for(lambda: child.num_threads() > 1, seconds=60)
+        wait_until(lambda: child.num_threads() > 1)
         parent.kill()
-    assert wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, seconds=60)
+    wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
 
 
 def test_second_process_cannot_serve_the_same_deployments(tmp_path: Path) -> None:

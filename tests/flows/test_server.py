@@ -12,6 +12,7 @@ from prefect.settings import PREFECT_API_URL
 
 from data.base.errors import AugmentError
 from flows.server import api_url_everywhere, last_error, prefect_server
+from tests.waiting import PATIENCE_SECONDS
 
 URL = "http://127.0.0.1:4321/api"
 
@@ -107,15 +108,16 @@ def test_last_error_of_a_log_has_no_password_and_is_the_cause(tmp_path, monkeypa
 STARTED = "from flows.server import prefect_server\nwith prefect_server(host='127.0.0.1', port=0) as url: print(url)"
 
 
+@pytest.mark.long
 def test_servers_that_start_beside_each_other_on_a_fresh_machine_all_come_up(tmp_path):
     environment = os.environ | {"PREFECT_HOME": str(tmp_path / "fresh" / "home")}
     command = [sys.executable, "-c", STARTED]
     processes = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(3)]
-    ended = [process.communicate(timeout=250)[1] for process in processes]
+    ended = [process.communicate(timeout=PATIENCE_SECONDS)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], ended
 
 
 def test_attached_module_that_fails_early_ends_by_its_own_exit_code():
     command = [sys.executable, "-m", "flows.attached", "a_module_that_is_not_there"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.wait(timeout=60) == 1 != -signal.SIGABRT
+        assert process.wait(timeout=PATIENCE_SECONDS) == 1 != -signal.SIGABRT

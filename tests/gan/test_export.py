@@ -244,7 +244,8 @@ def test_a_killed_export_goes_on_to_the_same_bytes(generator, tmp_path, file_for
 
         def on_progress(progress):
             print(progress.done, flush=True)
-            time.sleep(0.1)
+            while progress.done >= 100:  # until it is killed
+                time.sleep(1)
 
         request = ExportRequest(num_images=1000, shard_size=50, file_format={file_format!r}, workers=2)
         compute = Compute(device="cpu", precision="float32")

@@ -1,6 +1,5 @@
 import hashlib
 import socket
-import time
 
 import pytest
 
@@ -35,15 +34,12 @@ def test_the_mirror_that_answers_is_taken(tmp_path, published):
     assert answering([(tmp_path / "none").as_uri(), published.as_uri()]) == published.as_uri()
 
 
-def test_all_refusing_is_noticed_at_once(tmp_path):
-    started = time.monotonic()
+def test_all_refusing_is_noticed_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(fetching, "GIVE_UP_SECONDS", 1e6)
     assert answering([(tmp_path / "none").as_uri()]) is None
-    assert time.monotonic() - started < 5
 
 
 def test_a_silent_server_is_given_up(monkeypatch):
     monkeypatch.setattr(fetching, "GIVE_UP_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as server:
-        started = time.monotonic()
         assert answering([f"http://127.0.0.1:{server.getsockname()[1]}/x"]) is None
-        assert time.monotonic() - started < 5

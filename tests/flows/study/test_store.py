@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -33,6 +32,7 @@ from flows.study.retrying import StoreError, may_pass
 from flows.study.scratch import scratch_folder, sweep_scratch
 from flows.study.store import OWNER_FILE, STALE_SECONDS, RunStore, redact
 from tests.flows.reports import figures
+from tests.waiting import PATIENCE_SECONDS
 
 SECRET = "mmSecretKeyThatNobodyMaySee"
 
@@ -131,7 +131,7 @@ def test_scratch_of_this_process_is_removed_where_it_ends_at_once(tmp_path: Path
 
 
 def test_commands_take_the_urls_of_runs(
-    bucket: str, undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bucket: str, undisturbed: Path, tmp_path: Path, prefect_api: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = RunStore(f"{bucket}/all/finished")
     files = [path for path in undisturbed.rglob("*") if path.is_file() and not path.name.startswith(".")]
@@ -164,6 +164,7 @@ def test_second_owner_is_refused(bucket: str) -> None:
 def test_dead_owner_is_replaced(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flows.study.store.WATCH_SECONDS", 0.1)
     monkeypatch.setattr("flows.study.store.LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("flows.study.store.SETTLE_SECONDS", 0.0)
     dead = {"token": "x", "host": "gone", "process": 1, "alive": time.time() - STALE_SECONDS - 1}
     fsspec.filesystem("s3").pipe_file(f"runs/dead/{OWNER_FILE}", json.dumps(dead).encode())
     with RunStore(f"{bucket}/dead").owned():
@@ -175,28 +176,17 @@ def test_dead_owner_is_replaced(bucket: str, monkeypatch: pytest.MonkeyPatch) ->
 def test_live_owner_whose_clock_is_wrong_is_not_replaced(
     minutes: int, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flows.study.store.LOOK_SECONDS", 0.05)
-    monkeypatch.setattr("flows.study.store.HEARTBEAT_SECONDS", 0.2)
     there = {"token": "y", "host": "elsewhere", "process": 1, "alive": time.time() + 60 * minutes}
-    file, stop = f"runs/wrong{minutes}/{OWNER_FILE}", threading.Event()
 
-    def beat() -> None:
-        count = 0
-        while not stop.is_set():
-            count += 1
-            fsspec.filesystem("s3").pipe_file(file, json.dumps(there | {"alive": there["alive"] + count}).encode())
-            stop.wait(0.2)
+    def beat(seconds: float = 0.0) -> None:
+        there["alive"] += 1
+        fsspec.filesystem("s3").pipe_file(f"runs/wrong{minutes}/{OWNER_FILE}", json.dumps(there).encode())
 
-    owner = threading.Thread(target=beat)
-    owner.start()
-    try:
-        time.sleep(0.5)
-        refused = pytest.raises(AugmentError, match="another process is working in")
-        with refused, RunStore(f"{bucket}/wrong{minutes}").owned():
-            pass
-    finally:
-        stop.set()
-        owner.join()
+    beat()
+    monkeypatch.setattr("flows.study.store.time.sleep", beat)
+    refused = pytest.raises(AugmentError, match="another process is working in")
+    with refused, RunStore(f"{bucket}/wrong{minutes}").owned():
+        pass
 
 
 @pytest.mark.parametrize(
@@ -237,7 +227,9 @@ def test_names_that_lead_out_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "outside").exists()
 
 
-def test_export_reads_the_generator_of_a_run_in_a_store(bucket: str, undisturbed: Path, tmp_path: Path) -> None:
+def test_export_reads_the_generator_of_a_run_in_a_store(
+    bucket: str, undisturbed: Path, tmp_path: Path, prefect_api: str
+) -> None:
     store, cell = RunStore(f"{bucket}/finished"), undisturbed / "cells/balanced-10/0"
     store.push(undisturbed, [path for path in (cell / "generator").rglob("*") if path.is_file()])
     url = f"{store.location}/cells/balanced-10/0/generator"
@@ -320,7 +312,7 @@ def told_to_the_server(url: str) -> Iterator[str]:
     """Yield what the server holds of the newest study: its run with parameters, task runs, log lines, artifacts."""
 
     def ask(kind: str, query: dict[str, object]) -> httpx.Response:
-        return httpx.post(f"{url}/{kind}/filter", json=query, timeout=30).raise_for_status()
+        return httpx.post(f"{url}/{kind}/filter", json=query, timeout=PATIENCE_SECONDS).raise_for_status()
 
     newest = ask(
         "flow_runs", {"sort": "START_TIME_DESC", "limit": 1, "flows": {"name": {"any_": ["augmentation_study"]}}}
@@ -350,6 +342,7 @@ augmentation_study(config, sys.argv[2], runner=RunnerConfig(kind="dask", workers
 """
 
 
+@pytest.mark.long
 def test_dask_workers_that_share_only_a_store_give_the_same_report(
     tiny: StudyConfig, bucket: str, tmp_path: Path, prefect_api: str, expected: dict[str, object]
 ) -> None:
@@ -360,7 +353,7 @@ def test_dask_workers_that_share_only_a_store_give_the_same_report(
         stderr=subprocess.STDOUT,
         env=os.environ | dict.fromkeys(LEVELS, "DEBUG"),
         text=True,
-        timeout=240,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert finished.returncode == 0, finished.stdout
