@@ -1,35 +1,94 @@
 """Configuration of what measures: classifiers and how they are trained, the instrument, the checks of the samples."""
 
 import math
+import re
+from difflib import get_close_matches
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, Field, PositiveInt
+from pydantic import AfterValidator, BaseModel, Field, JsonValue, PositiveFloat, PositiveInt, model_validator
 
+from data.base.plugins import is_reference
 from data.config import DeformationConfig
 
 ShareOrAuto = Annotated[float, Field(gt=0, lt=1)] | Literal["auto"]
 LEAST_LONGER = 2.0  # so that the arm tells in any case whether its reference was trained to its plateau
+CONVNET_RATE, OTHER_RATE = 8e-3, 1e-3  # peaks of the one-cycle schedule
 FEW_IMAGES, MOST_ADDED = 100, 0.5  # benchmarks/TRIALS.md, "Less of them the more real images there are"
+
+
+BUILT_IN = ("convnet", "resnet18", "logistic_regression", "knn")
+ESTIMATOR = re.compile(r"sklearn:((?:[^\W\d]\w*\.)+[^\W\d]\w*)")  # of scikit-learn, or of a library with its interface
+
+
+def _classifier_kind(kind: str) -> str:
+    if kind in BUILT_IN or ESTIMATOR.fullmatch(kind) or (is_reference(kind) and not kind.startswith("sklearn:")):
+        return kind
+    if kind.startswith("sklearn:"):
+        raise ValueError("write the estimator's whole dotted name, such as sklearn:sklearn.svm.SVC")
+    close = get_close_matches(kind, BUILT_IN, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(BUILT_IN)}"
+    raise ValueError(f"{hint}; or write sklearn:DOTTED.NAME, or package.module:factory for code of your own")
 
 
 class ClassifierConfig(BaseModel, frozen=True, extra="forbid"):
     """The downstream classifier, the same for every arm of a cell."""
 
-    kind: Literal["convnet", "logistic_regression", "knn"] = "convnet"
+    kind: Annotated[str, AfterValidator(_classifier_kind)] = Field(
+        default="convnet",
+        description="convnet, resnet18, logistic_regression, knn, sklearn:DOTTED.NAME such as sklearn:sklearn.svm.SVC, "
+        "or your own package.module:factory",
+    )
+    parameters: dict[str, JsonValue] = Field(
+        default={}, description="sklearn:… and your own factory: keywords that it is called with"
+    )
 
-    steps: PositiveInt = Field(default=900, description="convnet: optimiser steps, the same in every arm")
-    batch_size: int = Field(default=32, ge=2, description="convnet")
-    learning_rate: float = Field(default=8e-3, gt=0, description="convnet: peak of the one-cycle schedule")
-    weight_decay: float = Field(default=1e-2, ge=0, description="convnet: AdamW")
-    label_smoothing: float = Field(default=0.05, ge=0, lt=1, description="convnet")
+    steps: PositiveInt = Field(default=900, description="networks: optimiser steps, the same in every arm")
+    batch_size: int = Field(default=32, ge=2, description="networks")
+    learning_rate: PositiveFloat | Literal["auto"] = Field(
+        default="auto",
+        description=f"networks: peak of the one-cycle schedule; auto: {CONVNET_RATE:g} for convnet, else {OTHER_RATE:g}",
+    )
+    weight_decay: float = Field(default=1e-2, ge=0, description="networks: AdamW")
+    label_smoothing: float = Field(default=0.05, ge=0, lt=1, description="networks")
     dropout: float = Field(default=0.2, ge=0, lt=1, description="convnet")
     width: PositiveInt = Field(default=16, description="convnet: channels of the first convolution")
 
     max_iterations: PositiveInt = Field(default=200, description="logistic_regression: L-BFGS iterations")
     neighbours: PositiveInt = Field(default=3, description="knn")
     deformed_copies: PositiveInt = Field(
-        default=10, description="logistic_regression, knn: deformed copies of each image in the classical arms"
+        default=10, description="all but networks: deformed copies of each image in the classical arms"
     )
+
+    @model_validator(mode="after")
+    def _parameters_are_for_named_classifiers(self) -> Self:
+        if self.parameters and self.kind in BUILT_IN:
+            raise ValueError(f"parameters are for sklearn:… and code of your own; {self.kind} has keys of its own here")
+        return self
+
+    @property
+    def estimator(self) -> str | None:
+        """The reference `package.module:attribute` of the estimator that `sklearn:` names, or None."""
+        found = ESTIMATOR.fullmatch(self.kind)
+        return ":".join(found[1].rsplit(".", 1)) if found else None
+
+    @property
+    def factory(self) -> str | None:
+        """The reference of the user's own factory, or None."""
+        return None if self.kind in BUILT_IN or self.estimator else self.kind
+
+    @property
+    def named_code(self) -> str | None:
+        """The reference of the code that must be allowed to be loaded (`data.base.plugins`); None where nothing must."""
+        if self.estimator is not None and self.estimator.startswith(("sklearn.", "sklearn:")):
+            return None  # a library that is here anyway
+        return self.estimator or self.factory
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The learning rate, with "auto" decided."""
+        if self.learning_rate != "auto":
+            return self.learning_rate
+        return CONVNET_RATE if self.kind == "convnet" else OTHER_RATE
 
 
 class FilterConfig(BaseModel, frozen=True, extra="forbid"):
