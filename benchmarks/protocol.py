@@ -16,8 +16,9 @@ from data.base.errors import UsageError
 from data.base.randomness import numpy_stream, torch_stream
 from data.config import DeformationConfig
 from data.images import LabelledImages
-from evaluation.classifiers import Classifier, FitOptions, fit_classifier
+from evaluation.classifiers import fit_classifier
 from evaluation.config import ClassifierConfig
+from evaluation.fitting import Classifier, FitOptions
 from evaluation.metrics import accuracy
 from evaluation.predictions import Predictions, predictions_on
 from evaluation.training_set import TrainingSet

@@ -17,7 +17,7 @@ from evaluation.config import TrainingConfig
 from evaluation.training_set import Balance, TrainingSet
 
 if TYPE_CHECKING:  # they import this module
-    from evaluation.classifiers import FitOptions
+    from evaluation.fitting import FitOptions
     from evaluation.protocol import EvaluationConfig
 
 ArmName = str

@@ -46,7 +46,7 @@ class ClassifierConfig(BaseModel, frozen=True, extra="forbid"):
     batch_size: int = Field(default=32, ge=2, description="networks")
     learning_rate: PositiveFloat | Literal["auto"] = Field(
         default="auto",
-        description=f"networks: peak of the one-cycle schedule; auto: {CONVNET_RATE:g} for convnet, else {OTHER_RATE:g}",
+        description=f"networks: peak of one cycle; auto: {CONVNET_RATE:g} of convnet, {OTHER_RATE:g} of others",
     )
     weight_decay: float = Field(default=1e-2, ge=0, description="networks: AdamW")
     label_smoothing: float = Field(default=0.05, ge=0, lt=1, description="networks")
@@ -78,7 +78,7 @@ class ClassifierConfig(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def named_code(self) -> str | None:
-        """The reference of the code that must be allowed to be loaded (`data.base.plugins`); None where nothing must."""
+        """The reference of the code that somebody must allow to be loaded (`data.base.plugins`), if any."""
         if self.estimator is not None and self.estimator.startswith(("sklearn.", "sklearn:")):
             return None  # a library that is here anyway
         return self.estimator or self.factory

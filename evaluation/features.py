@@ -1,7 +1,7 @@
 """The measuring instrument: a small ConvNet ensemble trained on real images, whose features fidelity is measured in.
 
 Its first member maps an image to 4w features (64 by default); all of them together judge labels. It is the ConvNet
-of `evaluation.classifiers`, trained once per data set with a fixed seed on real *train* images, so figures repeat
+of `evaluation.networks`, trained once per data set with a fixed seed on real *train* images, so figures repeat
 anywhere without a download, and its digest is stored beside them.
 
 It may see all real train images, also those outside a cell's subset, because it is an instrument like a ruler:
@@ -28,8 +28,9 @@ from data.base.files import digest_file, digest_json, write_atomically
 from data.base.randomness import child_seed, numpy_stream
 from data.images import LabelledImages
 from data.tensors import to_unit_range
-from evaluation.classifiers import PREDICTION_BATCH, ClassifierProgress, ConvNet, FitOptions, fit_convnet
 from evaluation.config import ClassifierConfig, FeaturesConfig
+from evaluation.fitting import ClassifierProgress, FitOptions
+from evaluation.networks import PREDICTION_BATCH, ConvNet, fit_convnet
 from evaluation.training_set import TrainingSet
 
 FORMAT_VERSION = 2

@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from data.base.randomness import child_seed
 from data.images import LabelledImages
-from evaluation.classifiers import FitOptions, fit_classifier
+from evaluation.classifiers import fit_classifier
 from evaluation.config import FilterConfig
+from evaluation.fitting import FitOptions
 from evaluation.training_set import TrainingSet
 
 

@@ -21,7 +21,8 @@ from data.images import LabelledImages
 from data.parquet import num_rows, read_subset
 from data.publishing.formats import FileFormat
 from evaluation.arms import HEADLINE_REFERENCE, Material, training_set
-from evaluation.classifiers import FitOptions, fit_classifier
+from evaluation.classifiers import fit_classifier
+from evaluation.fitting import FitOptions
 from flows.commands.console import output_console
 from flows.study.run_directory import load_run_config
 from flows.study.store import store_of

@@ -17,8 +17,8 @@ from evaluation.arms import (
     synthetic_shares,
     training_set,
 )
-from evaluation.classifiers import FitOptions
 from evaluation.config import TrainingConfig
+from evaluation.fitting import FitOptions
 from evaluation.protocol import EvaluationConfig
 from evaluation.training_set import evened_rows
 

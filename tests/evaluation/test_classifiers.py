@@ -8,8 +8,11 @@ import torch
 from data.base.device import Compute
 from data.base.errors import AugmentError, UsageError
 from data.config import DeformationConfig
-from evaluation.classifiers import FitOptions, balanced_weights, classification_loss, fit_classifier, fit_scikit_learn
+from evaluation.classifiers import fit_classifier
 from evaluation.config import ClassifierConfig
+from evaluation.estimators import fit_scikit_learn
+from evaluation.fitting import FitOptions
+from evaluation.networks import balanced_weights, classification_loss
 from evaluation.training_set import TrainingSet
 
 KINDS = ["convnet", "logistic_regression", "knn"]

@@ -4,9 +4,9 @@ import numpy as np
 
 from data.base.device import Compute
 from data.config import DeformationConfig
-from evaluation.classifiers import FitOptions
 from evaluation.config import ClassifierConfig, FilterConfig
 from evaluation.filtering import confident, confident_samples
+from evaluation.fitting import FitOptions
 from evaluation.training_set import TrainingSet
 
 GENTLE = DeformationConfig(rotation_degrees=0, translation=0, scale=0, shear=0, elastic=0)

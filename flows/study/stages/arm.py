@@ -6,8 +6,9 @@ from pydantic import BaseModel, PositiveInt
 
 from data.images import LabelledImages
 from evaluation.arms import ARMS, ArmName, Material, training_set
-from evaluation.classifiers import ClassifierProgress, FitOptions, classifier_operations, fit_classifier
+from evaluation.classifiers import classifier_operations, fit_classifier
 from evaluation.config import LEAST_LONGER, TrainingConfig
+from evaluation.fitting import ClassifierProgress, FitOptions
 from evaluation.metrics import accuracy
 from evaluation.predictions import predictions_on, write_predictions
 from flows.study.job import Job
@@ -67,7 +68,7 @@ def train_arm(
     if arm.equal_compute:
         factor = longer(config, operations=operations, shape=subset.shape, num_classes=subset.num_classes)
         classifier_config = classifier_config.model_copy(update={"steps": round(factor * classifier_config.steps)})
-        note = f" after {classifier_config.steps:,} steps"
+        note = f" after {classifier_config.steps:,} steps" if factor > 1 else ""
     options = FitOptions(
         config=classifier_config,
         added_shares=config.added_shares,
@@ -107,7 +108,7 @@ def longer(config: TrainingConfig, *, operations: int, shape: tuple[int, int, in
     """
     if config.equal_compute != "auto":
         return float(config.equal_compute)
-    if config.classifier.kind != "convnet":  # it has no steps to take more of
-        return 1.0
     own = classifier_operations(config.classifier, shape=shape, num_classes=num_classes)
-    return max(LEAST_LONGER, 1 + operations / own)
+    if own is None:  # it has no steps to take more of
+        return 1.0
+    return max(LEAST_LONGER, 1 + operations / own) if own else LEAST_LONGER

@@ -2,9 +2,9 @@
 
 from data.base.files import write_json
 from data.images import LabelledImages
-from evaluation.classifiers import ClassifierProgress
 from evaluation.config import SamplesConfig
 from evaluation.features import feature_network, instrument_directory
+from evaluation.fitting import ClassifierProgress
 from evaluation.samples import RealData, evaluate_samples, write_pictures
 from flows.study.job import Job
 
