@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.base.errors import UsageError
+from data.base.plugins import allow
 from data.decoding import encode_pngs
 from data.images import LabelledImages
 from data.parquet import write_published_shard
@@ -42,6 +43,8 @@ def study(
         dataset = str(images) if isinstance(images, str | Path) else _written(images, labels, Path(scratch) / "images")
         options = {"data.dataset": dataset, **(settings or {})}
         config = resolve_config(preset_name="quick", file=None, options=options, assignments=[])
+        for reference in config.named_code:
+            allow(reference)
         run = Path(directory) if directory is not None else Path(scratch) / "run"
         run_study(config, run)
         return read_report(run / REPORT_JSON)

@@ -65,6 +65,9 @@ class ClassifierConfig(BaseModel, frozen=True, extra="forbid"):
             raise ValueError(f"parameters are for sklearn:… and code of your own; {self.kind} has keys of its own here")
         return self
 
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())  # a dictionary has no hash
+
     @property
     def estimator(self) -> str | None:
         """The reference `package.module:attribute` of the estimator that `sklearn:` names, or None."""

@@ -23,6 +23,7 @@ from prefect.context import FlowRunContext
 
 from data.base.device import Compute
 from data.base.errors import UsageError
+from data.base.plugins import Allowance, accept, allowance
 from evaluation.arms import HEADLINE_ARM
 from evaluation.reporting.film import file_uri
 from evaluation.reporting.report import StudyReport
@@ -99,6 +100,7 @@ def run_cells(study: OpenStudy, runner: RunnerConfig) -> None:
         "compute": study.compute,
         "source": study.source.train.digest(),
         "unlimited": unlimited_tags(),
+        "allowed": allowance(),
     }
     calls = [{"place": place, **common} for place in places]
     runner = runner.here()
@@ -127,14 +129,21 @@ def _flow_run_id() -> UUID:
 
 @task(name="run_cell", task_run_name="cell {place.name}", tags=["cell"], cache_policy=NO_CACHE, persist_result=False)
 def run_cell_task(
-    place: CellPlace, config: StudyConfig, compute: Compute, source: str, unlimited: Sequence[str]
+    place: CellPlace,
+    config: StudyConfig,
+    compute: Compute,
+    source: str,
+    unlimited: Sequence[str],
+    allowed: Allowance,
 ) -> list[StageOutcome]:
     """Run all stages of a cell, in whichever process this is, and return how they ended.
 
     Args:
         source: digest of the train split that the study began with.
         unlimited: tags that Prefect need not ask about (see `flows.tag_limits`).
+        allowed: code of the user's own that may be loaded.
     """
+    accept(allowed)
     remember_tag_limits(unlimited)
     check_source(study_source(config.data), source)
     listener = OutcomeListener()

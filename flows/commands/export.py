@@ -23,6 +23,7 @@ from data.publishing.formats import FileFormat
 from evaluation.arms import HEADLINE_REFERENCE, Material, training_set
 from evaluation.classifiers import fit_classifier
 from evaluation.fitting import FitOptions
+from flows.commands.allowing import AllowOption, allow_code
 from flows.commands.console import output_console
 from flows.study.run_directory import load_run_config
 from flows.study.store import store_of
@@ -75,9 +76,11 @@ def export(
     workers: Annotated[int, typer.Option(min=0, help="threads; 0 takes all cores; changes no byte")] = 0,
     device: Annotated[DeviceChoice, typer.Option(help="where the generator computes")] = "auto",
     precision: Annotated[Precision, typer.Option(help="how precisely it computes")] = "auto",
+    allowed: AllowOption = None,
 ) -> None:
     """Write a labelled synthetic data set that loads anywhere. Interrupted, the same command goes on where it was."""
     console = output_console()
+    allow_code(allowed)
     with ExitStack() as copies:
         choice = choose_generator(
             run=None if run is None else copies.enter_context(store_of(run).copied()),

@@ -11,6 +11,7 @@ from evaluation.reporting.rendering import duration
 from evaluation.reporting.report import RegimeReport, StudyReport, needed_sentence
 from evaluation.verdicts import is_decided
 from evaluation.worth import best_seeds
+from flows.commands.allowing import AllowOption, allow_code, resume_command
 from flows.commands.console import output_console
 from flows.commands.run import PRESET_HELP, Preset, run_study
 from flows.study.config import RunnerKind, StudyConfig, resolve_config, resolve_runner
@@ -35,6 +36,7 @@ def plan(
     runner: Annotated[RunnerKind | None, typer.Option(help="Where the cells run; changes no result.")] = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Cells at a time; 0 fills the cores.")] = None,
     run_dir: Annotated[str | None, typer.Option(help="Where the pilot works; a study can continue from there.")] = None,
+    allowed: AllowOption = None,
 ) -> None:
     """Run a pilot, and say how many replicates and hours it takes to find or to rule out a wished gain.
 
@@ -51,13 +53,14 @@ def plan(
         "evaluation.wished_gain": None if wished_gain is None else wished_gain / 100,
     }
     study = resolve_config(preset_name=preset_name.value, file=config, options=options, assignments=assignments or [])
+    allow_code(allowed, study=study, file=config)
     chosen_runner = resolve_runner(file=config, kind=runner, workers=workers)
     location = run_dir or new_run_location(DEFAULT_RUNS_DIRECTORY, study)
     report = run_study(study, location, runner=chosen_runner, console=console)
     for line in plan_lines(report, study):
         console.print(escape(line), highlight=False, soft_wrap=True)
     console.print(
-        f"continue from this pilot: augment run --resume {escape(location)} --until-decided",
+        f"continue from this pilot: {escape(resume_command(location, study))} --until-decided",
         highlight=False,
         soft_wrap=True,
     )

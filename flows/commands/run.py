@@ -17,6 +17,7 @@ from evaluation.reporting.history import update_history
 from evaluation.reporting.report import StudyReport, needed_sentence, read_report, worth_sentence
 from evaluation.statistics import Spread
 from flows.augmentation_study import augmentation_study
+from flows.commands.allowing import AllowOption, allow_code, resume_command
 from flows.commands.console import output_console, silence_prefect_console
 from flows.commands.progress import console_progress
 from flows.progress import SERVER_ERRORS
@@ -98,6 +99,7 @@ def run(
         bool,
         typer.Option("--keep-old-stages", help="With --resume: keep finished stages that other code made."),
     ] = False,
+    allowed: AllowOption = None,
 ) -> None:
     """Measure how much GAN augmentation helps: train, sample, compare, report."""
     console = output_console()
@@ -110,6 +112,7 @@ def run(
                 "--until-decided go with it"
             )
         study, run_directory = grown(load_config_at(resume), replicates=replicates, regimes=images_per_class), resume
+        allow_code(allowed)
     else:
         if until is not None and replicates is not None:
             raise UsageError("--until-decided finds the number of replicates; give --max-replicates to limit it")
@@ -123,6 +126,7 @@ def run(
             preset_name=preset_name.value, file=config, options=options, assignments=assignments or []
         )
         run_directory = run_dir or new_run_location(DEFAULT_RUNS_DIRECTORY, study)
+        allow_code(allowed, study=study, file=config)
     report = run_study(
         study, run_directory, runner=chosen_runner, console=console, until=until, keep_old_stages=keep_old_stages
     )
@@ -197,12 +201,12 @@ def run_study(
         with study_server(), console_progress(console, total_weight=study_weight(study)):
             augmentation_study(study, run_directory, runner=runner, until=until, keep_old_stages=keep_old_stages)
     except KeyboardInterrupt:
-        console.print(f"interrupted; continue with: augment run --resume {escape(run_directory)}", highlight=False)
+        console.print(f"interrupted; continue with: {escape(resume_command(run_directory, study))}", highlight=False)
         raise typer.Exit(130) from None
     except SERVER_ERRORS as error:
         raise AugmentError(
             f"Prefect's server went away ({type(error).__name__}); what is finished is kept, "
-            f"continue with: augment run --resume {run_directory}"
+            f"continue with: {resume_command(run_directory, study)}"
         ) from error
     store = store_of(run_directory)
     if store.is_local:

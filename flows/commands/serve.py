@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from data.base.errors import AugmentError, UsageError
 from data.base.names import safe_file_name
+from flows.commands.allowing import AllowOption, allow_code
 from flows.commands.console import output_console
 from flows.commands.run import PRESET_HELP, Preset
 from flows.pages import served_pages
@@ -77,12 +78,14 @@ def serve(
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace a deployment of this name that another command made.")
     ] = False,
+    allowed: AllowOption = None,
 ) -> None:
     """Run studies on a schedule, with Prefect's user interface beside them; stays until interrupted.
 
     Where PREFECT_API_URL names a server, the deployment goes there; otherwise one is started here.
     """
     study = resolve_config(preset_name=preset_name.value, file=config, options={}, assignments=assignments or [])
+    allow_code(allowed, study=study, file=config)  # the processes of the runs inherit it
     job = ServedStudy(
         config=study,
         runs_directory=located(runs_directory),

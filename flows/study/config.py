@@ -87,6 +87,12 @@ class StudyConfig(BaseModel, frozen=True, extra="forbid"):
     compute: ComputeConfig = ComputeConfig()
 
     @property
+    def named_code(self) -> tuple[str, ...]:
+        """The references of code that somebody must allow to be loaded (`data.base.plugins`)."""
+        named = (self.evaluation.classifier.named_code,)
+        return tuple(dict.fromkeys(reference for reference in named if reference is not None))
+
+    @property
     def num_replicates(self) -> int:
         """Replicates of each regime, once "auto" is decided.
 

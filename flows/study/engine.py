@@ -30,7 +30,7 @@ from flows.study.job import Job, OnUpdate
 from flows.study.run_directory import Cell
 
 Settings = TypeVar("Settings", bound=BaseModel)
-MADE_BY = ("code", "libraries")  # of a stage's record: what made it
+MADE_BY = ("code", "libraries", "named_code")  # of a stage's record: what made it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +103,7 @@ class StageKind(Generic[Settings]):
         variants: how often a cell of a regime has it, such as once for each arm; ("",) for once.
         weight: roughly how many seconds of a common laptop's core it takes; only the ratios matter.
         images: how many images it handles in one cell of so many classes; None where that says nothing.
+        named_code: digests, by name, of code of the user's own that it runs (`data.base.plugins`).
     """
 
     name: str
@@ -117,6 +118,7 @@ class StageKind(Generic[Settings]):
     resolve: Callable[[Settings, LabelledImages], Settings] = lambda settings, subset: settings  # noqa: ARG005
     more_output: Callable[[Path], list[Path]] = lambda output: []  # noqa: ARG005
     variants: Callable[[StudyConfig, str], tuple[str, ...]] = lambda config, regime: ("",)  # noqa: ARG005
+    named_code: Callable[[StudyConfig], Mapping[str, str]] = lambda config: {}  # noqa: ARG005
 
     @property
     def module(self) -> str:
@@ -208,7 +210,8 @@ class Stage:
     def _is_of(self, record: Mapping[str, Any]) -> bool:
         depends_on = self.depends_on()
         if self.context.keep_old_stages:
-            depends_on |= {name: record[name] for name in MADE_BY}
+            depends_on = {name: value for name, value in depends_on.items() if name not in MADE_BY}
+            depends_on |= {name: record[name] for name in MADE_BY if name in record}
         return bool(record["digest"] == record_digest(self.name, depends_on))
 
     def is_of_other_code(self) -> bool:
@@ -220,7 +223,12 @@ class Stage:
         return any(record.get(name) != value for name, value in self._made_by().items())
 
     def _made_by(self) -> dict[str, Any]:
-        return {"code": code_digest(self.kind.module), "libraries": library_versions(self.kind.module)}
+        named = dict(self.kind.named_code(self.context.config))
+        return {
+            "code": code_digest(self.kind.module),
+            "libraries": library_versions(self.kind.module),
+            **({"named_code": named} if named else {}),
+        }
 
     def run(self, on_update: OnUpdate) -> str:
         """Read the inputs, do the work and record it; return the work's line."""
@@ -237,7 +245,7 @@ class Stage:
             settings=settings,
             seed=self.seed,
             compute=self.context.compute,
-            code=digest_json([depends_on["code"], depends_on["libraries"]]),
+            code=digest_json([depends_on[name] for name in MADE_BY if name in depends_on]),
             output=self.output,
             on_update=on_update,
         )

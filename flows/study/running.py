@@ -18,7 +18,8 @@ from data.base.errors import UsageError
 from data.base.files import digest_file, read_model, write_json, write_text
 from data.parquet import read_subset
 from data.sources.source import Source
-from evaluation.arms import check_arms
+from evaluation.arms import ARMS, check_arms
+from evaluation.classifiers import check_classifier
 from evaluation.facts import CellFacts
 from evaluation.metrics import mean_metrics, tail_classes
 from evaluation.predictions import read_predictions
@@ -116,7 +117,8 @@ def opened_study(store: RunStore, config: StudyConfig, *, keep_old_stages: bool 
         keep_old_stages: whether stages that other code made count as finished.
 
     Raises:
-        UsageError: the data cannot fill a regime, or the run began with other data or another configuration.
+        UsageError: the data cannot fill a regime, the run began with other data or another configuration, or code that
+            the configuration names is not allowed here, or fails.
         AugmentError: another process works in it, or its place cannot be written.
     """
     source = study_source(config.data)
@@ -126,6 +128,12 @@ def opened_study(store: RunStore, config: StudyConfig, *, keep_old_stages: bool 
         config.evaluation,
         regimes=[regime.wanted(source.train) for regime in config.regimes],
         images_per_class=config.sampling.images_per_class,
+    )
+    check_classifier(
+        config.evaluation.classifier,
+        shape=source.train.shape,
+        num_classes=source.train.num_classes,
+        weighted=any(ARMS[arm].balance == "loss" for arm in config.evaluation.arms),
     )
     with store.owned(), store.workspace() as directory:
         patiently(lambda: store.pull(directory, RUN_FILES))

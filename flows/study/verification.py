@@ -23,7 +23,7 @@ from evaluation.metrics import mean_metrics, tail_classes
 from evaluation.predictions import read_predictions
 from flows.study.config import StudyConfig
 from flows.study.designs import Designs, designs_of
-from flows.study.engine import CellContext, StageKind, record_digest, record_file
+from flows.study.engine import MADE_BY, CellContext, StageKind, record_digest, record_file
 from flows.study.reporting import REPORT_JSON, compute_report
 from flows.study.run_directory import Cell, load_run_config, study_cells
 from flows.study.stages.arm import arm_variant
@@ -213,6 +213,7 @@ def _subset_equals_rows(cell: Cell, train: LabelledImages) -> None:
 def _record(cell: Cell, stage: str) -> dict[str, Any]:
     record: dict[str, Any] = read_json(record_file(cell, stage))
     depends_on = {name: record[name] for name in ("inputs", "settings", "seed", "compute", "code", "libraries")}
+    depends_on |= {name: record[name] for name in MADE_BY if name in record}  # code of the user's own, where it ran
     _same(record["digest"], record_digest(stage, depends_on), f"digest of stage {stage!r}")
     return record
 
@@ -244,7 +245,8 @@ def _one_code(kind: StageKind[Any], cells: Sequence[Cell], config: StudyConfig) 
     for cell in cells:
         for name, _ in kind.names(config, cell.regime.name):
             record = _record(cell, name)
-            made.setdefault(digest_json([record["code"], record["libraries"]]), f"{name} of {cell.name}")
+            by = [record[part] for part in MADE_BY if part in record]
+            made.setdefault(digest_json(by), f"{name} of {cell.name}")
     if len(made) > 1:
         first, other, *_ = made.values()
         raise BrokenLinkError(f"{other} was made by other code or other versions of libraries than {first}")

@@ -12,6 +12,7 @@ from data.base.files import digest_file, digest_json, read_json
 from data.images import LabelledImages
 from data.parquet import read_published, read_subset
 from evaluation.arms import ARMS
+from evaluation.named_classifiers import named_code_digests
 from flows.study.config import StudyConfig
 from flows.study.engine import CellContext, Input, Stage, StageKind
 from flows.study.run_directory import Cell
@@ -189,6 +190,7 @@ STAGES: tuple[StageKind[Any], ...] = (
             for arm, seeds in config.evaluation.seeds_of_arms(regime).items()
             for seed in range(seeds)
         ),
+        named_code=lambda config: named_code_digests(config.evaluation.classifier),
     ),
 )
 
