@@ -193,7 +193,7 @@ def make_estimator(config: ClassifierConfig, *, seed: int) -> Any:
     own = config.named_code is not None
     made_by = load_named(reference, what="classifier") if own else _of_scikit_learn(reference)
     if not isclass(made_by):
-        raise UsageError(f"the classifier {config.kind} is a {type(made_by).__name__}; name an estimator's class")
+        raise UsageError(f"the classifier {config.kind} is of type {type(made_by).__name__}; name an estimator's class")
     with in_one_line(config.kind, f"{made_by.__name__} with these parameters"):
         estimator: Any = made_by(**config.parameters)
         classifies = is_classifier(estimator)

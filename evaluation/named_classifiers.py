@@ -148,12 +148,14 @@ def _resnet18(shape: tuple[int, int, int], num_classes: int) -> nn.Module:
 def _call_factory(config: ClassifierConfig, shape: tuple[int, int, int], num_classes: int) -> object:
     factory = load_named(cast(str, config.factory), what="classifier")
     if not callable(factory):
-        raise UsageError(f"the classifier {config.kind} is a {type(factory).__name__}; name a function that makes one")
+        raise UsageError(
+            f"the classifier {config.kind} is of type {type(factory).__name__}; name a function that makes one"
+        )
     channels, height, width = shape
     with in_one_line(config.kind, "its factory"):
         made = factory(channels, num_classes, (height, width), **config.parameters)
     if isclass(made) or not isinstance(made, nn.Module | Estimator):
-        what = f"the class {made.__name__}" if isclass(made) else f"a {type(made).__name__}"
+        what = f"the class {made.__name__}" if isclass(made) else f"something of type {type(made).__name__}"
         raise UsageError(
             f"the classifier {config.kind}: its factory returns {what}; it must return a torch.nn.Module, or an object "
             "with fit and predict_proba"

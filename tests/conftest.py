@@ -1,7 +1,9 @@
 """What every room's tests share: how tests are spread over processes, tiny labelled images, where real MNIST lies."""
 
 import os
+import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Before PyTorch is imported, and for the processes that tests start. Several test processes share few cores, networks
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from data.base.plugins import ALLOWED, DIRECTORY, source_digest
 from data.images import LabelledImages
 
 hypothesis.settings.register_profile(
@@ -76,3 +79,32 @@ def striped() -> LabelledImages:
     return LabelledImages(
         images=images, labels=labels, rows=np.arange(60, dtype=np.int64), class_names=("rows", "columns", "none")
     )
+
+
+@pytest.fixture
+def own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], Path]]:
+    """Write a user's module into the directory where augment is started; nothing of it is allowed to be loaded yet.
+
+    What was imported from there is forgotten when the test ends.
+    """
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(ALLOWED, raising=False)
+    monkeypatch.delenv(DIRECTORY, raising=False)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    before = set(sys.modules)
+
+    def write(name: str, source: str) -> Path:
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(source, encoding="utf-8")
+        source_digest.cache_clear()
+        return file
+
+    yield write
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
+    source_digest.cache_clear()
+    os.environ.pop(ALLOWED, None)  # what the test allowed itself
+    os.environ.pop(DIRECTORY, None)

@@ -1,4 +1,4 @@
-"""Which code of the user's own a command may load: what the user typed, wrote in a file of theirs, or allows by name."""
+"""Which code of the user's own a command may load: what the user typed, wrote in a file, or allows by name."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ AllowOption = Annotated[
     list[str] | None,
     typer.Option(
         "--allow",
-        help="Code that a run's configuration names and that may be loaded; repeatable.",
+        help="Code that a run names, and that may be loaded; repeatable.",
         metavar="MODULE:NAME",
     ),
 ]

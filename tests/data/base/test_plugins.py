@@ -7,52 +7,31 @@ from pathlib import Path
 import pytest
 
 from data.base.errors import UsageError
-from data.base.plugins import ALLOWED, DIRECTORY, Allowance, accept, allow, allowance, load_named, source_digest
+from data.base.plugins import Allowance, accept, allow, allowance, load_named, source_digest
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    """A directory of the user's own, in which nothing is allowed yet; what was imported from it is forgotten again."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv(ALLOWED, raising=False)
-    monkeypatch.delenv(DIRECTORY, raising=False)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    before = set(sys.modules)
-    yield tmp_path
-    for name in set(sys.modules) - before:
-        del sys.modules[name]
-    source_digest.cache_clear()
-
-
-def write(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
-    source_digest.cache_clear()
-
-
-def test_code_that_nobody_allowed_is_not_run(here):
-    write(here / "own_secret.py", "open('ran', 'w').close()\ndef make(): ...\n")
+def test_code_that_nobody_allowed_is_not_run(own_code):
+    own_code("own_secret.py", "open('ran', 'w').close()\ndef make(): ...\n")
     with pytest.raises(UsageError, match="--allow own_secret:make"):
         load_named("own_secret:make", what="classifier")
-    assert not (here / "ran").exists()
+    assert not Path("ran").exists()
 
 
-def test_what_was_allowed_is_found_where_augment_was_started(here):
-    write(here / "own_one.py", "class Box:\n    make = 7\n")
+def test_what_was_allowed_is_found_where_augment_was_started(own_code):
+    own_code("own_one.py", "class Box:\n    make = 7\n")
     allow("own_one:Box.make")
     assert load_named("own_one:Box.make", what="classifier") == 7
 
 
-def test_allowing_one_attribute_allows_no_other_one(here):
-    write(here / "own_two.py", "one = two = 1\n")
+def test_allowing_one_attribute_allows_no_other_one(own_code):
+    own_code("own_two.py", "one = two = 1\n")
     allow("own_two:one")
     with pytest.raises(UsageError, match="--allow own_two:two"):
         load_named("own_two:two", what="classifier")
 
 
-def test_processes_started_later_may_load_it_too(here):
-    write(here / "own_three.py", "value = 'three'\n")
+def test_processes_started_later_may_load_it_too(own_code):
+    own_code("own_three.py", "value = 'three'\n")
     allow("own_three:value")
     code = "from data.base.plugins import load_named; print(load_named('own_three:value', what='test'))"
     root = Path(__file__).parents[3]
@@ -60,15 +39,15 @@ def test_processes_started_later_may_load_it_too(here):
     assert answer.stdout == "three\n"
 
 
-def test_a_worker_accepts_what_comes_with_its_job(here):
-    write(here / "elsewhere" / "own_four.py", "value = 4\n")
-    accept(Allowance(references=("own_four:value",), directory=str(here / "elsewhere")))
-    assert allowance() == Allowance(references=("own_four:value",), directory=str(here / "elsewhere"))
+def test_a_worker_accepts_what_comes_with_its_job(own_code):
+    own_code("elsewhere/own_four.py", "value = 4\n")
+    accept(Allowance(references=("own_four:value",), directory=str(Path.cwd() / "elsewhere")))
+    assert allowance() == Allowance(references=("own_four:value",), directory=str(Path.cwd() / "elsewhere"))
     assert load_named("own_four:value", what="test") == 4
 
 
 @pytest.mark.parametrize("text", ["", "make", "a.b", ":make", "a:", "a b:c", "a,b:c", "../a:b", "a:b:c", "1a:b"])
-def test_what_is_no_name_cannot_be_allowed(text):
+def test_what_is_no_name_cannot_be_allowed(own_code, text):
     with pytest.raises(UsageError, match=r"package\.module:attribute"):
         allow(text)
 
@@ -84,9 +63,9 @@ def test_what_is_no_name_cannot_be_allowed(text):
         ("other = 1\n", r"the module own_bad \(.*own_bad.py\) has no make"),
     ],
 )
-def test_what_cannot_be_loaded_is_one_clear_line(here, source, message):
+def test_what_cannot_be_loaded_is_one_clear_line(own_code, source, message):
     if source is not None:
-        write(here / "own_bad.py", source)
+        own_code("own_bad.py", source)
     allow("own_bad:make")
     with pytest.raises(UsageError, match=message) as raised:
         load_named("own_bad:make", what="classifier")
@@ -94,37 +73,37 @@ def test_what_cannot_be_loaded_is_one_clear_line(here, source, message):
     assert str(raised.value).startswith("the classifier own_bad:make: ")
 
 
-def test_the_digest_is_of_the_source_and_imports_nothing(here):
-    write(here / "own_five.py", "raise SystemExit\n")
+def test_the_digest_is_of_the_source_and_imports_nothing(own_code):
+    own_code("own_five.py", "raise SystemExit\n")
     allow("own_five:make")
     before = source_digest("own_five:make")
-    write(here / "own_five.py", "raise SystemExit(1)\n")
+    own_code("own_five.py", "raise SystemExit(1)\n")
     assert source_digest("own_five:make") != before
 
 
-def test_the_digest_is_of_the_whole_package_and_of_no_other_one(here):
-    write(here / "own_package" / "__init__.py", "")
-    write(here / "own_package" / "parts" / "layers.py", "width = 1\n")
-    write(here / "own_package" / "network.py", "import os\n")
-    write(here / "unrelated.py", "a = 1\n")
+def test_the_digest_is_of_the_whole_package_and_of_no_other_one(own_code):
+    own_code("own_package/__init__.py", "")
+    own_code("own_package/parts/layers.py", "width = 1\n")
+    own_code("own_package/network.py", "import os\n")
+    own_code("unrelated.py", "a = 1\n")
     allow("own_package.network:make")
     before = source_digest("own_package.network:make")
-    write(here / "unrelated.py", "a = 2\n")
+    own_code("unrelated.py", "a = 2\n")
     assert source_digest("own_package.network:make") == before
-    write(here / "own_package" / "parts" / "layers.py", "width = 2\n")
+    own_code("own_package/parts/layers.py", "width = 2\n")
     assert source_digest("own_package.network:make") != before
 
 
-def test_the_digest_follows_imports_of_modules_beside_it(here):
-    write(here / "own_six.py", "def make():\n    from own_layers import layer\n")
-    write(here / "own_layers.py", "import own_six\nlayer = 1\n")
+def test_the_digest_follows_imports_of_modules_beside_it(own_code):
+    own_code("own_six.py", "def make():\n    from own_layers import layer\n")
+    own_code("own_layers.py", "import own_six\nlayer = 1\n")
     allow("own_six:make")
     before = source_digest("own_six:make")
-    write(here / "own_layers.py", "import own_six\nlayer = 2\n")
+    own_code("own_layers.py", "import own_six\nlayer = 2\n")
     assert source_digest("own_six:make") != before
 
 
-def test_the_digest_of_a_missing_module_is_one_clear_line():
+def test_the_digest_of_a_missing_module_is_one_clear_line(own_code):
     with pytest.raises(UsageError, match="there is no module own_absent"):
         source_digest("own_absent:make")
 
