@@ -150,6 +150,7 @@ def test_lines_of_the_shell_are_of_programs_that_are_tested() -> None:
         "dask ",
         "python -m benchmarks.",
         "pip install ",
+        "python pretrained.py",
     )
     assert [line for line in LINES if not line.startswith(known)] == []
 
