@@ -29,6 +29,7 @@ from benchmarks.results import add_result, median_and_range
 from data.base.device import resolve_compute
 from data.base.randomness import numpy_stream
 from data.config import DeformationConfig
+from data.policies import policy_of
 from data.regimes import BalancedRegime, draw_subset
 from data.sources.registry import load_source
 from evaluation.config import ClassifierConfig, TrainingConfig
@@ -70,8 +71,8 @@ def replicate(draw: int, *, images_per_class: int, gan: Sequence[str], classifie
     for seed in range(SEEDS):
         judge = Judge(
             config=overridden(ClassifierConfig(), classifier),
-            deformation=DeformationConfig(),
-            added_shares=TrainingConfig().for_subset(len(subset)).added_shares,
+            policy=policy_of("digits", digits=DeformationConfig()),
+            added_shares=TrainingConfig().for_subset(len(subset), policy="digits").added_shares,
             judged_on=validation,
             seed=1000 * draw + seed,
             compute=compute,

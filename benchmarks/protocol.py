@@ -14,8 +14,8 @@ from pydantic import BaseModel
 from data.base.device import Compute
 from data.base.errors import UsageError
 from data.base.randomness import numpy_stream, torch_stream
-from data.config import DeformationConfig
 from data.images import LabelledImages
+from data.policies import Policy
 from evaluation.classifiers import fit_classifier
 from evaluation.config import ClassifierConfig
 from evaluation.fitting import Classifier, FitOptions
@@ -95,15 +95,15 @@ class Judge:
     """Trains a classifier and tells its answers on images that it has not seen."""
 
     config: ClassifierConfig
-    deformation: DeformationConfig
+    policy: Policy | None
     added_shares: tuple[float, float]
     judged_on: LabelledImages
     seed: int
     compute: Compute
 
     def fit(self, base: LabelledImages, *, added: LabelledImages | None = None, classical: bool) -> Classifier:
-        """Train on `base`, with `added` mixed in and deformed where `classical`."""
-        return self.fit_to(TrainingSet(base=base, added=added, deformation=self.deformation if classical else None))
+        """Train on `base`, with `added` mixed in, and changed by the policy where `classical`."""
+        return self.fit_to(TrainingSet(base=base, added=added, policy=self.policy if classical else None))
 
     def fit_to(self, training: TrainingSet) -> Classifier:
         """Train on an arm's training set."""

@@ -23,6 +23,7 @@ from benchmarks.results import add_result, synchronise
 from data.base.device import Compute, resolve_compute
 from data.config import DeformationConfig
 from data.images import LabelledImages
+from data.policies import policy_of
 from data.sources.registry import load_source
 from evaluation.config import ClassifierConfig
 from gan.config import GanConfig, chapter_dcgan
@@ -102,7 +103,7 @@ def main() -> None:
         seen = source.train.take(kept.nonzero().squeeze(1).numpy())
     judge = Judge(
         config=overridden(ClassifierConfig(steps=2400, batch_size=128), arguments.classifier),
-        deformation=DeformationConfig(),
+        policy=policy_of("digits", digits=DeformationConfig()),
         added_shares=(0.5, 0.5),
         judged_on=validation if arguments.split == "validation" else source.test,
         seed=arguments.seed,

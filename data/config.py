@@ -1,11 +1,13 @@
 """Configuration of the data side of a study: which data set, how it is read, how much of it."""
 
 import re
+from difflib import get_close_matches
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import AfterValidator, BaseModel, Field, field_validator
 
 from data.base.limits import MAX_SIDE, MIN_SIDE, SIDE_STEP
+from data.base.plugins import is_reference
 
 DEFAULT_DATASET = "auto"
 LONG_TAILED = re.compile(r"long-tailed:([1-9][0-9]{0,8}):([0-9]+(?:\.[0-9]+)?)")
@@ -150,6 +152,28 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
         return value
 
 
+POLICIES = {
+    "none": "images as they are",
+    "digits": "small rotations, shifts, zooms, shear and an elastic field, for digits and other glyphs",
+    "natural": "mirror images, shifts, and small changes of brightness, contrast and saturation, for photographs",
+    "medical": "small rotations, shifts, zooms, changes of brightness and contrast, for X-rays and the like",
+    "trivial-augment": "one of 14 changes at a random strength, torchvision's TrivialAugmentWide (arXiv 2103.10158)",
+}
+"""Policies of classical augmentation by name, and what each does to an image (`data.policies`)."""
+
+
+def _known_policy(value: str) -> str:
+    if value not in POLICIES and not is_reference(value):
+        close = get_close_matches(value, POLICIES, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(POLICIES)}."
+        raise ValueError(f"there is no augmentation policy {value!r}; {hint} Your own is package.module:attribute")
+    return value
+
+
+PolicyName = Annotated[str, AfterValidator(_known_policy)]
+"""A key of `POLICIES`, or a reference to code of the user's own, `package.module:attribute`."""
+
+
 class DeformationConfig(BaseModel, frozen=True, extra="forbid"):
     """Ranges of the random affine and elastic deformation; every image draws its own."""
 
@@ -159,3 +183,11 @@ class DeformationConfig(BaseModel, frozen=True, extra="forbid"):
     shear: float = Field(default=0.2, ge=0, lt=1)
     elastic: float = Field(default=0.06, ge=0, le=0.5, description="standard deviation, share of the image's side")
     elastic_grid: int = Field(default=4, ge=2, le=16, description="control points per side of the displacement field")
+
+
+class ToneConfig(BaseModel, frozen=True, extra="forbid"):
+    """Ranges of random changes of tone: factors from 1 - range to 1 + range; every image draws its own."""
+
+    brightness: float = Field(default=0.0, ge=0, le=1)
+    contrast: float = Field(default=0.0, ge=0, le=1, description="of differences from the image's mean grey")
+    saturation: float = Field(default=0.0, ge=0, le=1, description="of differences from a pixel's grey; colour images")

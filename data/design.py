@@ -126,17 +126,8 @@ class OneDataSet:
 
     def fold_numbers(self, repeat: int) -> npt.NDArray[np.int64]:
         """Return the fold of each image in one repeat, (N,) int64 in [0, K)."""
-        state = child_seed(self.seed, "folds", repeat) % 2**32
-        numbers = np.empty(len(self.images), np.int64)
-        folds = (
-            StratifiedKFold(self.folds, shuffle=True, random_state=state)
-            if self._groups is None
-            else StratifiedGroupKFold(self.folds, shuffle=True, random_state=state)
-        )
-        labels = self.images.labels
-        for number, (_, tested) in enumerate(folds.split(labels, labels, self._groups)):
-            numbers[tested] = number
-        return numbers
+        seed = child_seed(self.seed, "folds", repeat)
+        return stratified_folds(self.images.labels, folds=self.folds, groups=self._groups, seed=seed)
 
     def split(self, replicate: int) -> ReplicateSplit:
         """Return the images of the other folds, and those of the replicate's own."""
@@ -151,8 +142,34 @@ class OneDataSet:
 
     @cached_property
     def _groups(self) -> npt.NDArray[np.int64] | None:
-        groups = kept_together(self.images)
-        return groups if len(np.unique(groups)) < len(groups) else None
+        return undivided(self.images)
+
+
+def stratified_folds(
+    labels: npt.NDArray[np.int64], *, folds: int, groups: npt.NDArray[np.int64] | None, seed: int
+) -> npt.NDArray[np.int64]:
+    """Return the fold of each image, (N,) int64 in [0, K): every class spread evenly, no group divided.
+
+    Args:
+        labels: (N,) int64.
+        groups: (N,) int64, equal where images must not be divided; None where all may be.
+    """
+    numbers = np.empty(len(labels), np.int64)
+    state = seed % 2**32
+    splitter = (
+        StratifiedKFold(folds, shuffle=True, random_state=state)
+        if groups is None
+        else StratifiedGroupKFold(folds, shuffle=True, random_state=state)
+    )
+    for number, (_, tested) in enumerate(splitter.split(labels, labels, groups)):
+        numbers[tested] = number
+    return numbers
+
+
+def undivided(images: LabelledImages) -> npt.NDArray[np.int64] | None:
+    """Return groups of images that must not be divided (N,) int64; None where every image stands alone."""
+    groups = kept_together(images)
+    return groups if len(np.unique(groups)) < len(groups) else None
 
 
 Design = FreshDraws | OneDataSet

@@ -16,15 +16,13 @@ from data.images import LabelledImages
 from evaluation.config import TrainingConfig
 from evaluation.training_set import Balance, TrainingSet
 
-if TYPE_CHECKING:  # they import this module
+if TYPE_CHECKING:  # they import this module, or torch
+    from data.policies import Policy
     from evaluation.fitting import FitOptions
     from evaluation.protocol import EvaluationConfig
 
 ArmName = str
 """A key of `ARMS`."""
-
-DEFORMED_AT_ONCE = 500  # images
-
 
 Role = Literal["without generator", "with generator", "control", "more labels"]
 
@@ -46,7 +44,7 @@ class Material:
         given_synthetic: the cell's synthetic set; None for arms that need no generator.
         given_pool: what the subset was drawn from; None for arms that see no more than the subset.
         num_synthetic: images of the synthetic set.
-        config: how classifiers are trained.
+        config: how classifiers are trained, with "auto" decided.
         options: of a classifier's fit, for arms that need one to compose their images.
     """
 
@@ -79,6 +77,16 @@ class Material:
             raise ValueError("an arm that says it sees the subset alone asks for the pool")
         return self.given_pool
 
+    def policy(self) -> "Policy | None":
+        """Return the policy of classical augmentation, which every augmented arm of the cell shares.
+
+        Raises:
+            UsageError: it is the user's own, and cannot be loaded.
+        """
+        from data.policies import policy_of  # it imports torch
+
+        return policy_of(self.config.policy, digits=self.config.deformation)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
@@ -91,7 +99,7 @@ class Arm:
             images; "control": must show no gain; "more labels": sees more of the pool than the subset.
         base: the images that it starts from.
         added: the images mixed into its batches at a share that is the same in every mixed arm, if any.
-        deformed: whether all images of its batches are deformed: classical augmentation.
+        augmented: whether the policy of classical augmentation changes all images of its batches.
         balance: what makes up for rare classes.
         equal_compute: whether it trains for as long as a generator and a classifier take together.
         every_seed: whether it is trained once for each of the study's classifier seeds, or once only: arms that are far
@@ -104,7 +112,7 @@ class Arm:
     role: Role
     base: Callable[[Material], LabelledImages]
     added: Callable[[Material], LabelledImages] | None = None
-    deformed: bool = False
+    augmented: bool = False
     balance: Balance = "none"
     equal_compute: bool = False
     every_seed: bool = False
@@ -125,17 +133,15 @@ def _synthetic(material: Material) -> LabelledImages:
 
 
 def _deformed_copies(material: Material) -> LabelledImages:
-    """Deform real images once and for all, as many as there are synthetic ones: a control that must show no gain."""
-    from data.augmentation import deform
-    from data.tensors import to_pixels, to_unit_range
-
+    """Augment real images once and for all, as many as there are synthetic ones: a control that must show no gain."""
     copies = material.subset.take(np.resize(np.arange(len(material.subset)), material.num_synthetic))
+    policy = material.policy()
+    if policy is None:
+        return copies
+    from data.policies import augmented
+
     rng = torch_stream(material.options.seed, "deformed copies")
-    parts = [
-        to_pixels(deform(to_unit_range(part), config=material.config.deformation, rng=rng))
-        for part in np.array_split(copies.images, -(-len(copies) // DEFORMED_AT_ONCE))
-    ]
-    return replace(copies, images=np.concatenate(parts))
+    return replace(copies, images=augmented(copies.images, policy=policy, rng=rng))
 
 
 def _more_labels(factor: float) -> Callable[[Material], LabelledImages]:
@@ -179,11 +185,11 @@ ARMS: dict[ArmName, Arm] = {
         base=_subset,
     ),
     HEADLINE_REFERENCE: Arm(
-        description="the labelled images, deformed differently in every batch: classical augmentation",
+        description="the labelled images, changed differently in every batch by the policy of classical augmentation",
         reference="real",
         role="without generator",
         base=_subset,
-        deformed=True,
+        augmented=True,
         every_seed=True,
     ),
     EQUAL_COMPUTE_ARM: Arm(
@@ -191,21 +197,21 @@ ARMS: dict[ArmName, Arm] = {
         reference=HEADLINE_REFERENCE,
         role="without generator",
         base=_subset,
-        deformed=True,
+        augmented=True,
         equal_compute=True,
     ),
     HEADLINE_ARM: Arm(
         description="the labelled images, and the GAN's at a share of each batch that fades over the training and is "
-        "the smaller the more labelled images there are, all deformed",
+        "the smaller the more labelled images there are, all augmented classically",
         reference=HEADLINE_REFERENCE,
         role="with generator",
         base=_subset,
         added=_synthetic,
-        deformed=True,
+        augmented=True,
         every_seed=True,
     ),
     "real+synthetic": Arm(
-        description="as real+classical+synthetic, nothing deformed",
+        description="as real+classical+synthetic, without classical augmentation",
         reference="real",
         role="with generator",
         base=_subset,
@@ -218,7 +224,7 @@ ARMS: dict[ArmName, Arm] = {
         role="with generator",
         base=_subset,
         added=_confident,
-        deformed=True,
+        augmented=True,
         on_request=True,
     ),
     "oversampled": Arm(
@@ -226,7 +232,7 @@ ARMS: dict[ArmName, Arm] = {
         reference=HEADLINE_REFERENCE,
         role="without generator",
         base=_subset,
-        deformed=True,
+        augmented=True,
         balance="batches",
         every_seed=True,
         on_request=True,
@@ -236,7 +242,7 @@ ARMS: dict[ArmName, Arm] = {
         reference=HEADLINE_REFERENCE,
         role="without generator",
         base=_subset,
-        deformed=True,
+        augmented=True,
         balance="loss",
         every_seed=True,
         on_request=True,
@@ -246,7 +252,7 @@ ARMS: dict[ArmName, Arm] = {
         reference="oversampled",
         role="with generator",
         base=_evened_out,
-        deformed=True,
+        augmented=True,
         balance="batches",
         every_seed=True,
         on_request=True,
@@ -259,21 +265,21 @@ ARMS: dict[ArmName, Arm] = {
         base=_synthetic,
     ),
     "synthetic+classical": Arm(
-        description="the GAN's images alone, deformed",
+        description="the GAN's images alone, augmented classically",
         reference=HEADLINE_REFERENCE,
         role="with generator",
         base=_synthetic,
-        deformed=True,
+        augmented=True,
         on_request=True,
     ),
     CONTROL_ARM: Arm(
-        description="the control: deformed copies of the labelled images in the GAN's place, mixed in at the same "
-        "share; they hold nothing new and must not help",
+        description="the control: classically augmented copies of the labelled images in the GAN's place, mixed in at "
+        "the same share; they hold nothing new and must not help",
         reference=HEADLINE_REFERENCE,
         role="control",
         base=_subset,
         added=_deformed_copies,
-        deformed=True,
+        augmented=True,
     ),
 } | {
     name: Arm(
@@ -282,7 +288,7 @@ ARMS: dict[ArmName, Arm] = {
         reference=HEADLINE_REFERENCE,
         role="more labels",
         base=_more_labels(factor),
-        deformed=True,
+        augmented=True,
     )
     for name, factor in MORE_LABELS.items()
 }
@@ -308,7 +314,7 @@ def training_set(name: ArmName, material: Material) -> TrainingSet:
     return TrainingSet(
         base=arm.base(material),
         added=arm.added(material) if arm.added else None,
-        deformation=material.config.deformation if arm.deformed else None,
+        policy=material.policy() if arm.augmented else None,
         balance=arm.balance,
     )
 

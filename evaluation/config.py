@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, Field, JsonValue, PositiveFloat, PositiveInt, model_validator
 
 from data.base.plugins import is_reference
-from data.config import DeformationConfig
+from data.config import POLICIES, DeformationConfig, PolicyName
 
 ShareOrAuto = Annotated[float, Field(gt=0, lt=1)] | Literal["auto"]
 LEAST_LONGER = 2.0  # so that the arm tells in any case whether its reference was trained to its plateau
@@ -56,7 +56,7 @@ class ClassifierConfig(BaseModel, frozen=True, extra="forbid"):
     max_iterations: PositiveInt = Field(default=200, description="logistic_regression: L-BFGS iterations")
     neighbours: PositiveInt = Field(default=3, description="knn")
     deformed_copies: PositiveInt = Field(
-        default=10, description="all but networks: deformed copies of each image in the classical arms"
+        default=10, description="all but networks: augmented copies of each image in the classical arms"
     )
 
     @model_validator(mode="after")
@@ -149,11 +149,28 @@ class SamplesConfig(BaseModel, frozen=True, extra="forbid"):
     audit: CheckThresholds = CheckThresholds()
 
 
+class PolicyChoiceConfig(BaseModel, frozen=True, extra="forbid"):
+    """How the policy of classical augmentation is chosen by inner validation (see `evaluation.policy_choice`)."""
+
+    candidates: tuple[PolicyName, ...] = Field(
+        default=(), description="policies to choose from; empty: those that fit grey or colour images"
+    )
+    folds: int = Field(default=2, ge=2, le=10, description="of the subset, at most")
+    steps: PositiveInt = Field(default=200, description="convnet: of each training, at most")
+    most_images: int = Field(default=4000, ge=2, description="of the subset that are divided into folds, at most")
+
+
 class TrainingConfig(BaseModel, frozen=True, extra="forbid"):
     """How the classifiers of all arms are trained: what their predictions depend on beside the images."""
 
     classifier: ClassifierConfig = ClassifierConfig()
-    deformation: DeformationConfig = DeformationConfig()
+    policy: Literal["auto"] | PolicyName = Field(
+        default="auto",
+        description=f"classical augmentation: {', '.join(POLICIES)}, or package.module:attribute of your own; auto: "
+        "chosen in each cell by inner validation on its subset alone",
+    )
+    policy_choice: PolicyChoiceConfig = PolicyChoiceConfig()
+    deformation: DeformationConfig = Field(default=DeformationConfig(), description="ranges of the policy digits")
     added_share: ShareOrAuto = Field(
         default="auto",
         description=f"convnet: share of synthetic images in the first mixed batches; auto: half up to {FEW_IMAGES} "
@@ -175,15 +192,22 @@ class TrainingConfig(BaseModel, frozen=True, extra="forbid"):
         f"generator and its arm take, at least {LEAST_LONGER:g} times",
     )
 
-    def for_subset(self, num_images: int) -> Self:
+    @property
+    def own_policies(self) -> tuple[str, ...]:
+        """References of code of the user's own among the policies, which somebody must allow to be loaded."""
+        return tuple(name for name in (self.policy, *self.policy_choice.candidates) if is_reference(name))
+
+    def for_subset(self, num_images: int, *, policy: str) -> Self:
         """Return the configuration with "auto" decided for a subset of `num_images`; what was set stays as it is.
 
         Each synthetic image takes a real image's turn, and the more real images there are, the more is lost by that.
+
+        Args:
+            policy: of classical augmentation, that the cell chose.
         """
-        if self.added_share != "auto":
-            return self
         share = MOST_ADDED * min(1.0, math.sqrt(FEW_IMAGES / num_images))
-        return self.model_copy(update={"added_share": max(share, self.final_added_share)})
+        decided = {"added_share": max(share, self.final_added_share), "policy": policy}
+        return self.model_copy(update={name: value for name, value in decided.items() if getattr(self, name) == "auto"})
 
     @property
     def added_shares(self) -> tuple[float, float]:

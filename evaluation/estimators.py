@@ -18,11 +18,11 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import has_fit_parameter
 
-from data.augmentation import deform
 from data.base.errors import UsageError
 from data.base.plugins import load_named
 from data.base.randomness import GlobalRandomness, child_seed, torch_stream
-from data.tensors import to_pixels, to_unit_range
+from data.policies import augmented
+from data.tensors import to_unit_range
 from evaluation.config import ClassifierConfig
 from evaluation.fitting import ClassifierProgress, FitOptions, Probabilities
 from evaluation.named_classifiers import Estimator, in_one_line
@@ -86,7 +86,7 @@ class FittingImages:
 
 
 def fitting_images(training: TrainingSet, options: FitOptions) -> FittingImages:
-    """Put base and added images together; classical arms get deformed copies of each image.
+    """Put base and added images together; classical arms get augmented copies of each image.
 
     Where batches would be drawn evenly by class, the images of rarer classes are repeated until all classes have as
     many.
@@ -100,11 +100,8 @@ def fitting_images(training: TrainingSet, options: FitOptions) -> FittingImages:
     if training.balance == "batches":
         origins = evened_rows(labels)
         images, labels = images[origins], labels[origins]
-    if training.deformation is not None:
-        source = to_unit_range(images)
-        copies = [
-            to_pixels(deform(source, config=training.deformation, rng=rng)) for _ in range(config.deformed_copies)
-        ]
+    if training.policy is not None:
+        copies = [augmented(images, policy=training.policy, rng=rng) for _ in range(config.deformed_copies)]
         images = np.concatenate([images, *copies])
         labels = np.tile(labels, config.deformed_copies + 1)
         origins = np.tile(origins, config.deformed_copies + 1)

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from evaluation.arms import ArmName
+from evaluation.policy import PolicyChoice
 from evaluation.samples import SampleEvaluation
 from evaluation.stopping import Look, look_at
 
@@ -57,6 +58,7 @@ class CellFacts(BaseModel, frozen=True, extra="forbid"):
         predictions: digest of each training's predictions, by arm and seed.
         metrics: of each arm, the mean over its seeds.
         samples: what was measured on the synthetic images themselves; None where it was not.
+        policy: of classical augmentation; None in runs of versions that had one policy only.
         tail: labels of the rarest third of the subset's classes; none where they have as many images.
         class_counts: images of each class in the subset.
         resolved: what was decided where the configuration says "auto", by dotted key.
@@ -69,6 +71,7 @@ class CellFacts(BaseModel, frozen=True, extra="forbid"):
     predictions: dict[str, str]
     metrics: dict[ArmName, dict[str, float]]
     samples: SampleEvaluation | None = None
+    policy: PolicyChoice | None = None
     tail: tuple[int, ...] = ()
     class_counts: tuple[int, ...] = ()
     resolved: dict[str, Any] = {}

@@ -162,7 +162,7 @@ def _train_member(
 ) -> ConvNet:
     rng = numpy_stream(config.seed, "features", index)
     rows = np.sort(rng.permutation(len(train))[: config.images]).astype(np.int64)
-    training = TrainingSet(base=train.take(rows), added=None, deformation=None)
+    training = TrainingSet(base=train.take(rows), added=None, policy=None)
     options = FitOptions(
         config=_classifier(config),
         added_shares=(0.5, 0.5),

@@ -24,7 +24,7 @@ def confident_samples(
     """Return the synthetic images that an ensemble of classifiers finds rightly labelled.
 
     Args:
-        training: what the ensemble trains on: the subset, deformed.
+        training: what the ensemble trains on: the subset, classically augmented.
         options: of each fit; every member has its own seed below the one in them.
     """
     members = [

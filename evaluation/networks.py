@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 
-from data.augmentation import deform_by, draw_deformations
 from data.base.cuda_graphs import RecordedStep
 from data.base.device import Compute
 from data.base.errors import AugmentError
@@ -196,7 +195,7 @@ def train_network(trainee: Trainee, training: TrainingSet, options: FitOptions) 
     Raises:
         AugmentError: the loss is not finite.
     """
-    config, compute, deformation = options.config, options.compute, training.deformation
+    config, compute, policy = options.config, options.compute, training.policy
     network = trainee.network
     rng = torch_stream(options.seed, "classifier batches")
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
@@ -211,7 +210,8 @@ def train_network(trainee: Trainee, training: TrainingSet, options: FitOptions) 
         optimizer, config.peak_learning_rate, total_steps=max(config.steps, 2)
     )
     parts = [training.base] if training.added is None else [training.base, training.added]
-    images = to_unit_range(np.concatenate([part.images for part in parts])).to(compute.device)  # (N, C, H, W)
+    pixels = np.concatenate([part.images for part in parts])
+    images = to_unit_range(pixels).to(compute.device)  # (N, C, H, W)
     labels = torch.from_numpy(np.concatenate([part.labels for part in parts])).to(compute.device)  # (N,)
     class_weights = None
     if training.balance == "loss":
@@ -220,9 +220,9 @@ def train_network(trainee: Trainee, training: TrainingSet, options: FitOptions) 
 
     def loss_and_gradients(rows: Tensor, *drawn: Tensor) -> Tensor:
         batch = images[rows]
-        if deformation is not None:
-            coefficients, *drawn = drawn  # type: ignore[assignment]
-            batch = deform_by(batch, coefficients, config=deformation)
+        if policy is not None:
+            changes, *drawn = drawn  # type: ignore[assignment]
+            batch = policy.apply(batch, changes)
         with compute.autocast():
             logits = network(batch.contiguous(memory_format=trainee.memory_format), *drawn)
         loss = classification_loss(
@@ -245,12 +245,10 @@ def train_network(trainee: Trainee, training: TrainingSet, options: FitOptions) 
     started = time.monotonic()
     network.train()
     for step, rows in enumerate(rows_of_batches, start=1):
-        coefficients = []
-        if deformation is not None:
-            coefficients.append(draw_deformations(len(rows), config=deformation, rng=rng))
+        changes = [] if policy is None else [policy.draw(pixels[rows], rng)]
         drawn = trainee.draw(len(rows))
         with trainee.around():
-            loss = recorded(rows, *coefficients, *drawn)
+            loss = recorded(rows, *changes, *drawn)
             optimizer.step()
         schedule.step()
         if step % PROGRESS_EVERY == 0 or step == config.steps:

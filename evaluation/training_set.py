@@ -1,13 +1,15 @@
 """What a classifier trains on."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from data.config import DeformationConfig
 from data.images import LabelledImages
+
+if TYPE_CHECKING:  # it imports torch, and arms are named by commands that compute nothing
+    from data.policies import Policy
 
 Balance = Literal["none", "batches", "loss"]
 
@@ -19,14 +21,14 @@ class TrainingSet:
     Attributes:
         base: the images that the arm starts from.
         added: images mixed into the batches at a share that is the same in every arm, or None.
-        deformation: the classical augmentation, applied to all images of a batch alike, or None.
+        policy: the classical augmentation, for base and added images alike, or None.
         balance: what makes up for rare classes: nothing, batches drawn evenly by class, or a loss weighted by inverse
             class frequency.
     """
 
     base: LabelledImages
     added: LabelledImages | None
-    deformation: DeformationConfig | None
+    policy: "Policy | None"
     balance: Balance = "none"
 
 

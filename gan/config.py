@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, PositiveInt, model_validator
 
-from data.config import DeformationConfig
+from data.config import DeformationConfig, PolicyName
 
 LossName = Literal["minimax", "non_saturating", "hinge", "relativistic"]
 SHARD_SIZE = 10_000  # images per file of a synthetic data set
@@ -57,9 +57,13 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
     initialisation: Literal["dcgan", "default"] = "dcgan"
 
     differentiable_augmentation: bool | Literal["auto"] = Field(
-        default="auto", description=f"auto: with fewer than {MANY_IMAGES:,} images"
+        default="auto", description=f"auto: with fewer than {MANY_IMAGES:,} images, unless the policy is none"
     )
-    deformation: DeformationConfig = DeformationConfig()
+    policy: Literal["auto"] | PolicyName = Field(
+        default="auto",
+        description="how the discriminator sees its images; auto: as the classifiers' policy of classical augmentation",
+    )
+    deformation: DeformationConfig = Field(default=DeformationConfig(), description="ranges of the policy digits")
 
     compiled: bool = Field(
         default=False,
@@ -68,7 +72,7 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
     grid_every: int = Field(default=250, ge=1, description="steps between sample grids where an epoch is shorter")
     checkpoint_every: int = Field(default=250, ge=1, description="steps between checkpoints")
 
-    def for_subset(self, num_images: int, *, imbalance: float = 1.0) -> "GanConfig":
+    def for_subset(self, num_images: int, *, imbalance: float = 1.0, policy: str = "digits") -> "GanConfig":
         """Return the configuration with "auto" decided for a subset of `num_images`; what was set stays as it is.
 
         Where images are many, undistorted ones teach more, there is no lost diversity to pay for, and every image is
@@ -77,10 +81,15 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
 
         Args:
             imbalance: images of the most frequent class over those of the rarest one that has any.
+            policy: of the classifiers' classical augmentation. Where it is `none` and the discriminator is to see
+                changed images all the same, they are changed by `digits`.
         """
         many = num_images >= MANY_IMAGES
+        if policy == "none" and self.differentiable_augmentation is True:
+            policy = "digits"
         decided: dict[str, object] = {
-            "differentiable_augmentation": not many,
+            "differentiable_augmentation": not many and (policy if self.policy == "auto" else self.policy) != "none",
+            "policy": policy,
             "diversity_weight": 0.0 if many else DIVERSITY_WEIGHT,
             "reconstruction_weight": 0.0 if many or imbalance > MAX_IMBALANCE else RECONSTRUCTION_WEIGHT,
         }

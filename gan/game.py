@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from data.augmentation import deform_by, draw_deformations
 from data.base.device import Compute
+from data.policies import Views, differentiable_policy_of
 from gan.config import GanConfig
 from gan.losses import LOSSES, gradient_penalty, lost_diversity, reconstruction_error
 from gan.state import TrainState
@@ -18,23 +18,30 @@ class StepDraws:
 
     Attributes:
         latent: (B, latent_dim) float32 from N(0, I).
-        views: how the discriminator sees each batch deformed, in turn (`data.augmentation.draw_deformations`); empty
-            without differentiable augmentation.
+        views: how the discriminator sees each batch changed, in turn (`data.policies.Views`); empty without
+            differentiable augmentation.
     """
 
     latent: Tensor
     views: tuple[Tensor, ...]
 
 
-def draws_of_step(config: GanConfig, *, rng: torch.Generator) -> StepDraws:
-    """Draw what one `train_step` needs."""
-    assert config.differentiable_augmentation != "auto", "see GanConfig.for_subset"
+def seen_through(config: GanConfig) -> Views | None:
+    """Return what the discriminator sees all images through; None where it sees them as they are."""
+    if not config.differentiable_augmentation:
+        return None
+    return differentiable_policy_of(config.policy, digits=config.deformation)
+
+
+def draws_of_step(config: GanConfig, *, size: tuple[int, int], rng: torch.Generator) -> StepDraws:
+    """Draw what one `train_step` on images of `size` (H, W) needs."""
+    assert "auto" not in (config.differentiable_augmentation, config.policy), "see GanConfig.for_subset"
     latent = torch.randn(config.batch_size, config.latent_dim, generator=rng)
     # Real and fake in the discriminator's update, fake (and real, for some losses) in the generator's.
-    num_views = (4 if LOSSES[config.loss].needs_real_logits else 3) if config.differentiable_augmentation else 0
-    if not num_views:
+    num_views, policy = 4 if LOSSES[config.loss].needs_real_logits else 3, seen_through(config)
+    if policy is None:
         return StepDraws(latent, ())
-    views = draw_deformations(num_views * config.batch_size, config=config.deformation, rng=rng)
+    views = policy.draw_for(num_views * config.batch_size, size=size, rng=rng)
     return StepDraws(latent, views.chunk(num_views))
 
 
@@ -66,11 +73,11 @@ def train_step(
         draws: from `draws_of_step`.
     """
     loss = LOSSES[config.loss]
-    views = iter(draws.views)
+    policy, views = seen_through(config), iter(draws.views)
     needs_penalty = config.r1_gamma > 0 or config.r2_gamma > 0
 
     def seen(images: Tensor) -> Tensor:  # T(x) of DiffAugment: the same kind of view for real and fake, in both updates
-        return deform_by(images, next(views), config=config.deformation) if draws.views else images
+        return images if policy is None else policy.apply(images, next(views))
 
     latent, codes = draws.latent.to(images.device), state.generator.codes
     coded = latent[:0]

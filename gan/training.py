@@ -121,6 +121,7 @@ class Training:
 
     def __init__(self, subset: LabelledImages, *, config: GanConfig, seed: int, compute: Compute) -> None:
         self.config = config
+        self._size = subset.shape[1:]
         self.state = state = new_state(subset, config=config, seed=seed, compute=compute)
         self.batches = Batches(
             subset.labels, batch_size=config.batch_size, seed=seed, class_balanced=config.class_balanced_batches
@@ -139,7 +140,7 @@ class Training:
 
     def step(self) -> StepMetrics:
         """Train both players on the next batch."""
-        draws = draws_of_step(self.config, rng=self.state.rng)
+        draws = draws_of_step(self.config, size=self._size, rng=self.state.rng)
         metrics = self._step(self.batches.of_step(self.state.step), draws.latent, *draws.views)
         self.state.step += 1
         return StepMetrics(metrics.discriminator_loss.clone(), metrics.generator_loss.clone())

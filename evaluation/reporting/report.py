@@ -27,6 +27,7 @@ from evaluation.class_gains import ClassGain
 from evaluation.facts import CellFacts, DatasetFacts, DesignFacts, Looks, StageTiming, TakenLook
 from evaluation.gains import Gain, Headline, MetricName, RegimeAnswers
 from evaluation.intervals import NextDraw
+from evaluation.policy import PolicyUse, policy_use
 from evaluation.statistics import Spread, spread
 from evaluation.stopping import intersection
 from evaluation.verdicts import Needed, Verdict, is_decided, read_off, regime_alpha
@@ -83,7 +84,8 @@ class RegimeReport(BaseModel, frozen=True, extra="forbid"):
         next_draw: what somebody with one data set of this size may expect.
         beside: the gain over the reference on the test split that the user gave, where folds were tested.
         tail: labels of the rarest third of the classes.
-        resolved: what was decided where the configuration says "auto".
+        augmentation: the policies of classical augmentation; None in runs of versions that had one policy only.
+        resolved: what was decided where the configuration says "auto", the same in all replicates.
     """
 
     name: str
@@ -102,6 +104,7 @@ class RegimeReport(BaseModel, frozen=True, extra="forbid"):
     beside: Gain | None
     checks: tuple[StudyCheck, ...]
     tail: tuple[int, ...]
+    augmentation: PolicyUse | None = None
     resolved: dict[str, Any]
 
     def arm(self, name: ArmName) -> ArmReport | None:
@@ -255,8 +258,13 @@ def _regime_report(
         else data.beside.gain(HEADLINE_ARM, HEADLINE_REFERENCE, alpha=alpha, wished_gain=wished_gain),
         checks=tuple(_study_checks({arm.name: arm for arm in arms}, wished_gain=wished_gain)),
         tail=tail,
-        resolved=cells[0].resolved,
+        augmentation=policy_use([cell.policy for cell in cells if cell.policy is not None]),
+        resolved=_shared([cell.resolved for cell in cells]),
     )
+
+
+def _shared(decided: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {key: value for key, value in decided[0].items() if all(other.get(key) == value for other in decided)}
 
 
 def _arm_report(
@@ -314,7 +322,7 @@ def _study_checks(arms: Mapping[ArmName, ArmReport], *, wished_gain: float) -> l
     if (copies := _gain_of(arms, CONTROL_ARM)) is not None:
         checks.append(
             StudyCheck(
-                name="control: deformed copies in the GAN's place do not help",
+                name="control: augmented copies in the GAN's place do not help",
                 passed=None if copies.low is None else copies.low <= 0,
                 detail=f"{in_points(copies.mean)} points, {_interval(copies)}",
             )

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from data.base.device import Compute, DeviceChoice, Precision, resolve_compute
 from data.base.errors import UsageError
-from data.base.files import digest_json
+from data.base.files import digest_json, read_model
 from data.base.randomness import child_seed
 from data.images import LabelledImages
 from data.parquet import num_rows, read_subset
@@ -23,9 +23,10 @@ from data.publishing.formats import FileFormat
 from evaluation.arms import HEADLINE_REFERENCE, Material, training_set
 from evaluation.classifiers import fit_classifier
 from evaluation.fitting import FitOptions
+from evaluation.policy import PolicyChoice
 from flows.commands.allowing import AllowOption, allow_code
 from flows.commands.console import output_console
-from flows.study.run_directory import load_run_config
+from flows.study.run_directory import POLICY_FILE, load_run_config
 from flows.study.store import store_of
 from gan.checkpoint import load_generator
 from gan.config import SHARD_SIZE
@@ -53,6 +54,11 @@ class GeneratorChoice:
         if not file.is_file():
             raise UsageError(f"{needed_for} needs the generator's subset, and {file} is missing; give --run")
         return read_subset(file)
+
+    @property
+    def policy(self) -> str:
+        """The policy of classical augmentation that the generator's cell chose."""
+        return read_model(self.directory.parent / POLICY_FILE, PolicyChoice).policy
 
 
 def export(
@@ -212,7 +218,7 @@ def confidence_filter(choice: GeneratorChoice, *, minimum: float, compute: Compu
         raise UsageError("--min-confidence trains a classifier as the run does; give --run")
     config = load_run_config(choice.run)
     subset = choice.subset(needed_for="--min-confidence")
-    evaluation = config.evaluation.training().for_subset(len(subset))
+    evaluation = config.evaluation.training().for_subset(len(subset), policy=choice.policy)
     options = FitOptions(
         config=evaluation.classifier,
         added_shares=evaluation.added_shares,
@@ -225,6 +231,7 @@ def confidence_filter(choice: GeneratorChoice, *, minimum: float, compute: Compu
     facts = {
         "subset": subset.digest(),
         "classifier": evaluation.classifier.model_dump(mode="json"),
+        "policy": evaluation.policy,
         "deformation": evaluation.deformation.model_dump(mode="json"),
         "seed": options.seed,
     }

@@ -223,6 +223,8 @@ def print_report(report: StudyReport, store: RunStore, *, console: Console) -> N
     console.print(gain_table(report, wide=console.width >= WIDE_TABLE))
     for regime in report.regimes:
         console.print(escape(regime.sentence), highlight=False, soft_wrap=True)
+        if regime.augmentation is not None:
+            console.print(escape(f"  {regime.augmentation.sentence}"), highlight=False, soft_wrap=True)
         if regime.needed is not None:
             more = f" (augment run --resume {store.location} --until-decided)" if regime.needed.fewest else ""
             console.print(escape(f"  {needed_sentence(regime.needed)}{more}"), highlight=False, soft_wrap=True)

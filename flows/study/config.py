@@ -89,7 +89,7 @@ class StudyConfig(BaseModel, frozen=True, extra="forbid"):
     @property
     def named_code(self) -> tuple[str, ...]:
         """The references of code that somebody must allow to be loaded (`data.base.plugins`)."""
-        named = (self.evaluation.classifier.named_code,)
+        named = (self.evaluation.classifier.named_code, *self.evaluation.own_policies)
         return tuple(dict.fromkeys(reference for reference in named if reference is not None))
 
     @property

@@ -20,7 +20,6 @@ from data.base.files import digest_file, digest_json, is_below, read_json, read_
 from data.base.memory import forget_peak_memory, peak_memory_bytes
 from data.base.randomness import child_seed
 from data.design import ReplicateSplit
-from data.images import LabelledImages
 from data.sources.source import Source
 from evaluation.facts import StageTiming
 from flows.study.code import code_digest, library_versions
@@ -96,7 +95,8 @@ class StageKind(Generic[Settings]):
             nothing but its arguments.
         reads: names of its inputs, for a variant.
         settings: the part of the configuration that its result depends on, for a variant.
-        resolve: decides what is "auto" in the settings where the subset is known.
+        resolve: decides what is "auto" in the settings where the inputs are known.
+        settled_by: the inputs that `resolve` alone reads, and that the work is not given.
         stream: the names of its random stream below the cell's, for a variant.
         output: the file or directory that it makes, for a variant.
         more_output: files that it made beside an output that is a file.
@@ -115,7 +115,8 @@ class StageKind(Generic[Settings]):
     output: Callable[[Cell, str], Path]
     weight: Callable[[StudyConfig], float]
     images: Callable[[StudyConfig, int], int | None] = lambda config, num_classes: None  # noqa: ARG005
-    resolve: Callable[[Settings, LabelledImages], Settings] = lambda settings, subset: settings  # noqa: ARG005
+    resolve: Callable[[Settings, Mapping[str, Any]], Settings] = lambda settings, given: settings  # noqa: ARG005
+    settled_by: tuple[str, ...] = ()
     more_output: Callable[[Path], list[Path]] = lambda output: []  # noqa: ARG005
     variants: Callable[[StudyConfig, str], tuple[str, ...]] = lambda config, regime: ("",)  # noqa: ARG005
     named_code: Callable[[StudyConfig], Mapping[str, str]] = lambda config: {}  # noqa: ARG005
@@ -237,9 +238,7 @@ class Stage:
         started = time.monotonic()
         depends_on = self.depends_on()
         given = {name: self.inputs[name].read(self.context) for name in self.kind.reads(self.variant)}
-        settings = self._settings
-        if "subset" in given:
-            settings = self.kind.resolve(settings, given["subset"])
+        settings = self.kind.resolve(self._settings, given)
         job = Job(
             cell=self.cell.name,
             settings=settings,
@@ -249,7 +248,7 @@ class Stage:
             output=self.output,
             on_update=on_update,
         )
-        line = self.kind.work(job, **given)
+        line = self.kind.work(job, **{name: value for name, value in given.items() if name not in self.kind.settled_by})
         seconds = round(time.monotonic() - started, 3)
         config, num_classes = self.context.config, self.context.source.train.num_classes
         record = {

@@ -33,6 +33,7 @@ DEFAULT_RUNS_DIRECTORY = Path("runs")
 DATASET_FILE = "dataset.json"
 ENVIRONMENT_FILE = "environment.json"
 LOOKS_FILE = "looks.json"
+POLICY_FILE = "policy.json"  # of a cell
 RUN_FILES = ("config.toml", ENVIRONMENT_FILE, DATASET_FILE, LOOKS_FILE)
 
 
@@ -55,6 +56,11 @@ class Cell:
     @property
     def subset_file(self) -> Path:
         return self.directory / "subset.parquet"
+
+    @property
+    def policy_file(self) -> Path:
+        """The policy of classical augmentation, and why it is that one."""
+        return self.directory / POLICY_FILE
 
     @property
     def generator_directory(self) -> Path:

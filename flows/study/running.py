@@ -22,6 +22,7 @@ from evaluation.arms import ARMS, check_arms
 from evaluation.classifiers import check_classifier
 from evaluation.facts import CellFacts
 from evaluation.metrics import mean_metrics, tail_classes
+from evaluation.policy import PolicyChoice
 from evaluation.predictions import read_predictions
 from evaluation.reporting.report import StudyReport
 from evaluation.samples import SampleEvaluation
@@ -278,6 +279,7 @@ def summarise_cell(cell: Cell, config: StudyConfig) -> None:
             for seed, file in enumerate(of_arm)
         },
         samples=read_model(cell.samples_directory / EVALUATION_FILE, SampleEvaluation),
+        policy=read_model(cell.policy_file, PolicyChoice),
         metrics={arm: mean_metrics([read_predictions(file) for file in of_arm], tail) for arm, of_arm in files.items()},
         tail=tuple(tail.tolist()),
         class_counts=tuple(class_counts.tolist()),

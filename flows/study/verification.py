@@ -313,4 +313,5 @@ def _summary(cell: Cell, config: StudyConfig) -> None:
                 raise BrokenLinkError(
                     f"{name} of {arm} is {summary['metrics'][arm][name]}, its predictions give {value}"
                 )
+    _same(summary["policy"], read_json(cell.policy_file), "policy of classical augmentation")
     _same(summary["samples"], read_json(cell.samples_directory / EVALUATION_FILE), "evaluation of the samples")

@@ -22,7 +22,7 @@ from evaluation.fitting import FitOptions
 from evaluation.protocol import EvaluationConfig
 from evaluation.training_set import evened_rows
 
-UNDEFORMED = {"real", "real+synthetic", "synthetic"}
+UNAUGMENTED = {"real", "real+synthetic", "synthetic"}
 TAILED = np.array([8, 4, 1])
 
 
@@ -44,7 +44,7 @@ def material(subset, synthetic, pool=None):
         given_synthetic=synthetic,
         given_pool=pool,
         num_synthetic=30 if synthetic is None else len(synthetic),
-        config=TrainingConfig(),
+        config=TrainingConfig(policy="digits"),
         options=options,
     )
 
@@ -99,12 +99,12 @@ def test_a_new_arm_is_one_entry_of_the_table(striped, monkeypatch):
 
 def test_real_arm_holds_the_subset_alone(compose):
     training, subset, _ = compose("real")
-    assert (training.base, training.added, training.deformation) == (subset, None, None)
+    assert (training.base, training.added, training.policy) == (subset, None, None)
 
 
 @pytest.mark.parametrize("arm", list(ARMS))
-def test_only_classical_arms_deform(compose, arm):
-    assert (compose(arm)[0].deformation is None) == (arm in UNDEFORMED)
+def test_only_classical_arms_are_augmented(compose, arm):
+    assert (compose(arm)[0].policy is None) == (arm in UNAUGMENTED)
 
 
 @pytest.mark.parametrize("arm", ["synthetic", "synthetic+classical"])

@@ -8,6 +8,7 @@ import torch
 from data.base.device import Compute
 from data.base.errors import AugmentError, UsageError
 from data.config import DeformationConfig
+from data.policies import NATURAL, Views
 from evaluation.classifiers import fit_classifier
 from evaluation.config import ClassifierConfig
 from evaluation.estimators import fit_scikit_learn
@@ -15,6 +16,7 @@ from evaluation.fitting import FitOptions
 from evaluation.networks import balanced_weights, classification_loss
 from evaluation.training_set import TrainingSet
 
+DIGITS = Views(deformation=DeformationConfig())
 KINDS = ["convnet", "logistic_regression", "knn"]
 
 
@@ -36,7 +38,7 @@ def halves(striped):
 @pytest.mark.parametrize("kind", KINDS)
 def test_stripes_are_learnt(halves, kind):
     train, test = halves
-    classifier = fit_classifier(TrainingSet(base=train, added=None, deformation=None), options(kind))
+    classifier = fit_classifier(TrainingSet(base=train, added=None, policy=None), options(kind))
     probabilities = classifier.predict_probabilities(test.images)
     assert (probabilities.argmax(1) == test.labels).mean() >= 0.9
 
@@ -44,7 +46,7 @@ def test_stripes_are_learnt(halves, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_probabilities_are_float32_and_sum_to_one(halves, kind):
     train, test = halves
-    training = TrainingSet(base=train, added=test, deformation=DeformationConfig())
+    training = TrainingSet(base=train, added=test, policy=DIGITS)
     probabilities = fit_classifier(training, options(kind)).predict_probabilities(test.images)
     assert (probabilities.shape, probabilities.dtype) == ((30, 3), np.float32)
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
@@ -53,7 +55,7 @@ def test_probabilities_are_float32_and_sum_to_one(halves, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_same_seed_gives_the_same_probabilities(halves, kind):
     train, test = halves
-    training = TrainingSet(base=train, added=None, deformation=DeformationConfig())
+    training = TrainingSet(base=train, added=None, policy=DIGITS)
     first, second = (fit_classifier(training, options(kind)).predict_probabilities(test.images) for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
@@ -61,7 +63,7 @@ def test_same_seed_gives_the_same_probabilities(halves, kind):
 def test_added_images_that_fade_out_leave_real_ones_the_last_word(halves):
     train, test = halves
     mislabelled = replace(train, labels=(train.labels + 1) % train.num_classes)
-    training = TrainingSet(base=train, added=mislabelled, deformation=None)
+    training = TrainingSet(base=train, added=mislabelled, policy=None)
 
     def accuracy(first, last):
         classifier = fit_classifier(training, replace(options(), added_shares=(first, last)))
@@ -73,14 +75,14 @@ def test_added_images_that_fade_out_leave_real_ones_the_last_word(halves):
 
 def test_other_seed_gives_other_probabilities(halves):
     train, test = halves
-    training = TrainingSet(base=train, added=None, deformation=None)
+    training = TrainingSet(base=train, added=None, policy=None)
     first, second = (fit_classifier(training, options(seed=seed)).predict_probabilities(test.images) for seed in (0, 1))
     assert not np.array_equal(first, second)
 
 
 def test_prediction_does_not_depend_on_the_batch(halves):
     train, test = halves
-    classifier = fit_classifier(TrainingSet(base=train, added=None, deformation=None), options())
+    classifier = fit_classifier(TrainingSet(base=train, added=None, policy=None), options())
     alone = np.concatenate([classifier.predict_probabilities(test.images[i : i + 1]) for i in range(5)])
     np.testing.assert_allclose(alone, classifier.predict_probabilities(test.images)[:5], atol=1e-5)
 
@@ -88,21 +90,21 @@ def test_prediction_does_not_depend_on_the_batch(halves):
 def test_class_missing_from_training_gets_probability_zero(halves):
     train, test = halves
     without = train.take(np.flatnonzero(train.labels != 1))
-    fitted = fit_scikit_learn(TrainingSet(base=without, added=None, deformation=None), options("logistic_regression"))
+    fitted = fit_scikit_learn(TrainingSet(base=without, added=None, policy=None), options("logistic_regression"))
     assert (fitted.predict_probabilities(test.images)[:, 1] == 0).all()
 
 
 def test_more_neighbours_than_images_are_cut(halves):
     train, test = halves
     few = train.take(np.arange(3))
-    fitted = fit_scikit_learn(TrainingSet(base=few, added=None, deformation=None), options("knn", neighbours=5))
+    fitted = fit_scikit_learn(TrainingSet(base=few, added=None, policy=None), options("knn", neighbours=5))
     np.testing.assert_allclose(fitted.predict_probabilities(test.images), 1 / 3, atol=1e-6)
 
 
 def test_duplicated_images_do_not_change_logistic_regression(halves):
     train, test = halves
-    once = fit_classifier(TrainingSet(base=train, added=None, deformation=None), options("logistic_regression"))
-    twice = fit_classifier(TrainingSet(base=train, added=train, deformation=None), options("logistic_regression"))
+    once = fit_classifier(TrainingSet(base=train, added=None, policy=None), options("logistic_regression"))
+    twice = fit_classifier(TrainingSet(base=train, added=train, policy=None), options("logistic_regression"))
     np.testing.assert_allclose(
         once.predict_probabilities(test.images), twice.predict_probabilities(test.images), atol=1e-2
     )
@@ -111,8 +113,8 @@ def test_duplicated_images_do_not_change_logistic_regression(halves):
 def test_added_images_are_learnt_from(halves):
     train, test = halves
     mislabelled = replace(train, labels=(train.labels + 1) % 3)
-    honest = fit_classifier(TrainingSet(base=train, added=None, deformation=None), options())
-    misled = fit_classifier(TrainingSet(base=train, added=mislabelled, deformation=None), options())
+    honest = fit_classifier(TrainingSet(base=train, added=None, policy=None), options())
+    misled = fit_classifier(TrainingSet(base=train, added=mislabelled, policy=None), options())
     own = np.arange(len(test)), test.labels
     assert misled.predict_probabilities(test.images)[own].mean() < honest.predict_probabilities(test.images)[own].mean()
 
@@ -135,7 +137,7 @@ def test_balancing_raises_the_rare_class(tailed, kind, balance):
     train, test = tailed
     rare = test.labels == 1
     probabilities = [
-        fit_classifier(TrainingSet(base=train, added=None, deformation=DeformationConfig(), balance=way), options(kind))
+        fit_classifier(TrainingSet(base=train, added=None, policy=DIGITS, balance=way), options(kind))
         .predict_probabilities(test.images)[rare, 1]
         .mean()
         for way in ("none", balance)
@@ -146,7 +148,7 @@ def test_balancing_raises_the_rare_class(tailed, kind, balance):
 def test_weighting_balanced_classes_changes_nothing(halves):
     train, test = halves
     plain, weighted = (
-        fit_classifier(TrainingSet(base=train, added=None, deformation=None, balance=balance), options())
+        fit_classifier(TrainingSet(base=train, added=None, policy=None, balance=balance), options())
         for balance in ("none", "loss")
     )
     np.testing.assert_allclose(
@@ -155,7 +157,7 @@ def test_weighting_balanced_classes_changes_nothing(halves):
 
 
 def test_neighbours_refuse_a_weighted_loss(halves):
-    training = TrainingSet(base=halves[0], added=None, deformation=None, balance="loss")
+    training = TrainingSet(base=halves[0], added=None, policy=None, balance="loss")
     with pytest.raises(UsageError, match="knn has no loss"):
         fit_classifier(training, options("knn"))
 
@@ -177,27 +179,27 @@ def test_weighted_loss_is_analytic():
 @pytest.mark.parametrize("balance", ["none", "batches", "loss"])
 def test_every_way_of_balancing_takes_the_same_steps(tailed, balance):
     seen = []
-    training = TrainingSet(base=tailed[0], added=None, deformation=DeformationConfig(), balance=balance)
+    training = TrainingSet(base=tailed[0], added=None, policy=DIGITS, balance=balance)
     fit_classifier(training, options(on_progress=seen.append))
     assert [progress.step for progress in seen] == [50, 80]
 
 
 def test_progress_ends_with_the_last_step(halves):
     seen = []
-    fit_classifier(TrainingSet(base=halves[0], added=None, deformation=None), options(on_progress=seen.append))
+    fit_classifier(TrainingSet(base=halves[0], added=None, policy=None), options(on_progress=seen.append))
     assert (seen[-1].step, seen[-1].num_steps) == (80, 80)
 
 
 def test_divergence_is_told(halves):
-    training = TrainingSet(base=halves[0], added=None, deformation=None)
+    training = TrainingSet(base=halves[0], added=None, policy=None)
     with pytest.raises(AugmentError, match="diverged"):
         fit_classifier(training, options(learning_rate=1e30))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("deformation", [None, DeformationConfig()])
-def test_a_gpu_trains_the_same_classifier(striped, deformation):
-    training = TrainingSet(base=striped, added=striped, deformation=deformation)
+@pytest.mark.parametrize("policy", [None, DIGITS, NATURAL])
+def test_a_gpu_trains_the_same_classifier(striped, policy):
+    training = TrainingSet(base=striped, added=striped, policy=policy)
     answers = [
         fit_classifier(
             training, replace(options(), compute=Compute(device=device, precision="float32"))

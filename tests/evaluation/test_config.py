@@ -51,15 +51,15 @@ def test_configuration_is_frozen():
 
 @pytest.mark.parametrize(("num_images", "first"), [(10, 0.5), (100, 0.5), (400, 0.25), (10_000, 0.05)])
 def test_fewer_synthetic_images_are_added_the_more_real_ones_there_are(num_images, first):
-    assert EvaluationConfig().for_subset(num_images).added_shares == (pytest.approx(first), 0.0)
+    assert EvaluationConfig().for_subset(num_images, policy="none").added_shares == (pytest.approx(first), 0.0)
 
 
 def test_a_share_that_is_asked_for_holds_for_any_number_of_images():
-    assert EvaluationConfig(added_share=0.3).for_subset(10_000).added_shares == (0.3, 0.0)
+    assert EvaluationConfig(added_share=0.3).for_subset(10_000, policy="none").added_shares == (0.3, 0.0)
 
 
 def test_the_share_never_starts_below_where_it_ends():
-    assert EvaluationConfig(final_added_share=0.4).for_subset(10_000).added_shares == (0.4, 0.4)
+    assert EvaluationConfig(final_added_share=0.4).for_subset(10_000, policy="none").added_shares == (0.4, 0.4)
 
 
 @pytest.mark.parametrize("share", [0, 1, "much"])

@@ -4,6 +4,7 @@ import numpy as np
 
 from data.base.device import Compute
 from data.config import DeformationConfig
+from data.policies import Views
 from evaluation.config import ClassifierConfig, FilterConfig
 from evaluation.filtering import confident, confident_samples
 from evaluation.fitting import FitOptions
@@ -35,7 +36,7 @@ def test_wrong_labels_are_filtered_out(striped):
     )
     kept = confident_samples(
         replace(synthetic, labels=labels),
-        TrainingSet(base=subset, added=None, deformation=GENTLE, balance="none"),
+        TrainingSet(base=subset, added=None, policy=Views(deformation=GENTLE), balance="none"),
         config=FilterConfig(threshold=0.5, members=2),
         options=options,
     )

@@ -12,6 +12,7 @@ from data.base.device import Compute
 from data.base.errors import AugmentError, UsageError
 from data.base.plugins import allow
 from data.config import DeformationConfig
+from data.policies import Views
 from evaluation.classifiers import check_classifier, classifier_operations, fit_classifier
 from evaluation.config import ClassifierConfig
 from evaluation.estimators import fitting_images, with_probabilities
@@ -19,6 +20,7 @@ from evaluation.fitting import FitOptions
 from evaluation.named_classifiers import named_code_digests
 from evaluation.training_set import TrainingSet
 
+DIGITS = Views(deformation=DeformationConfig())
 HEAD = """
 import torch
 from torch import nn
@@ -80,7 +82,7 @@ def own(own_code, source, name="own_net"):
 
 def accuracy(halves, given, **parts):
     train, test = halves
-    training = TrainingSet(base=train, added=None, deformation=None)
+    training = TrainingSet(base=train, added=None, policy=None)
     classifier = fit_classifier(replace(training, **parts), given)
     return (classifier.predict_probabilities(test.images).argmax(1) == test.labels).mean()
 
@@ -101,10 +103,10 @@ def check(kind, weighted=False, **changes):
         ("sklearn:sklearn.ensemble.RandomForestClassifier", {"n_estimators": 20}),
     ],
 )
-@pytest.mark.parametrize("deformation", [None, DeformationConfig()])
-def test_named_classifiers_learn_stripes(halves, kind, parameters, deformation):
+@pytest.mark.parametrize("policy", [None, DIGITS])
+def test_named_classifiers_learn_stripes(halves, kind, parameters, policy):
     given = options(kind, parameters=parameters, steps=20)
-    assert accuracy(halves, given, deformation=deformation) >= 0.9
+    assert accuracy(halves, given, policy=policy) >= 0.9
 
 
 def test_own_network_learns_with_the_parameters_of_the_configuration(halves, own_code):
@@ -141,7 +143,7 @@ def test_same_seed_gives_the_same_bytes_whatever_was_drawn_before(halves, own_co
     if source:
         own(own_code, source)
     train, test = halves
-    training = TrainingSet(base=train, added=test, deformation=DeformationConfig())
+    training = TrainingSet(base=train, added=test, policy=DIGITS)
 
     def answers(seed):
         torch.rand(7), np.random.rand(3)
@@ -200,7 +202,7 @@ def make(channels, classes, image_size):
 """,
     )
     train, test = halves
-    training = TrainingSet(base=train, added=None, deformation=None)
+    training = TrainingSet(base=train, added=None, policy=None)
     first, second = (fit_classifier(training, options(kind)).predict_probabilities(test.images) for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
@@ -257,7 +259,7 @@ def test_resnet18_halves_nothing_at_the_start_on_small_images(side, first, poole
 def test_classes_that_training_lacks_get_probability_zero(halves):
     train, test = halves
     without = train.take(np.flatnonzero(train.labels != 1))
-    training = TrainingSet(base=without, added=None, deformation=None)
+    training = TrainingSet(base=without, added=None, policy=None)
     fitted = fit_classifier(training, options("sklearn:sklearn.naive_bayes.GaussianNB"))
     assert (fitted.predict_probabilities(test.images)[:, 1] == 0).all()
 
@@ -266,7 +268,7 @@ def test_copies_of_an_image_never_cross_a_fold_of_the_calibration(halves):
     from sklearn.svm import LinearSVC
 
     train, _ = halves
-    training = TrainingSet(base=train, added=None, deformation=DeformationConfig(), balance="batches")
+    training = TrainingSet(base=train, added=None, policy=DIGITS, balance="batches")
     given = fitting_images(training, options("sklearn:sklearn.svm.LinearSVC"))
     calibrated = with_probabilities(LinearSVC(), kind="", labels=given.labels, origins=given.origins)
     splits = list(calibrated.cv.split())
@@ -283,7 +285,7 @@ def test_a_loss_weighted_by_class_reaches_the_estimator(striped):
     kind = "sklearn:sklearn.naive_bayes.GaussianNB"
 
     def told(balance):
-        training = TrainingSet(base=noisy, added=None, deformation=None, balance=balance)
+        training = TrainingSet(base=noisy, added=None, policy=None, balance=balance)
         return fit_classifier(training, options(kind, parameters={"var_smoothing": 10.0})).predict_probabilities(
             noisy.images
         )[:, 1]

@@ -35,7 +35,13 @@ def trained(steps: int = 2, config: GanConfig = CONFIG) -> TrainState:
     for _ in range(steps):
         images = torch.rand(6, 1, 8, 8, generator=state.rng) * 2 - 1
         train_step(
-            state, images, LABELS, torch.arange(6), draws_of_step(config, rng=state.rng), config=config, compute=CPU
+            state,
+            images,
+            LABELS,
+            torch.arange(6),
+            draws_of_step(config, size=(8, 8), rng=state.rng),
+            config=config,
+            compute=CPU,
         )
         state.step += 1
         state.snapshots.append(copy.deepcopy(state.ema_generator))

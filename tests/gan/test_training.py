@@ -17,10 +17,11 @@ import gan.training
 from data.base.device import Compute
 from data.base.errors import CorruptFileError, UsageError
 from data.images import LabelledImages
+from data.policies import MEDICAL, NATURAL, SHIFTED_AND_TONED, Views
 from data.tensors import to_unit_range
 from gan.checkpoint import load_generator
 from gan.config import GanConfig, chapter_dcgan
-from gan.game import StepMetrics, draws_of_step, train_step, update_average
+from gan.game import StepMetrics, draws_of_step, seen_through, train_step, update_average
 from gan.losses import same_class_distance
 from gan.training import (
     NonFiniteLossError,
@@ -421,8 +422,23 @@ def test_there_are_codes_where_classes_are_even_and_none_for_a_long_tail(striped
 
 
 def test_what_was_asked_for_stays_whatever_the_subset():
-    asked = GanConfig(differentiable_augmentation=True, diversity_weight=2, reconstruction_weight=1.5)
+    asked = GanConfig(differentiable_augmentation=True, diversity_weight=2, reconstruction_weight=1.5, policy="natural")
     assert asked.for_subset(60_000) == asked.for_subset(60, imbalance=100) == asked
+
+
+@pytest.mark.parametrize(("policy", "seen"), [("natural", NATURAL), ("none", None), ("medical", MEDICAL)])
+def test_the_discriminator_sees_its_images_as_the_classifiers_do(policy, seen):
+    assert seen_through(GanConfig().for_subset(60, policy=policy)) == seen
+
+
+def test_a_policy_whose_steps_have_no_gradients_is_stood_in_for_by_published_diffaugment():
+    assert seen_through(GanConfig().for_subset(60, policy="trivial-augment")) == SHIFTED_AND_TONED
+    assert seen_through(GanConfig().for_subset(60, policy="own_views:strong")) == SHIFTED_AND_TONED
+
+
+def test_changed_images_that_were_asked_for_are_seen_where_classifiers_see_none():
+    asked = GanConfig(differentiable_augmentation=True).for_subset(60, policy="none")
+    assert seen_through(asked) == Views(deformation=asked.deformation)
 
 
 def test_training_decides_by_its_own_subset(striped, tmp_path):
@@ -461,7 +477,9 @@ def test_averaged_generator_follows_the_exponential_average_of_the_generators(st
     images, labels = torch.rand(8, 1, 8, 8), LABELS
     expected = state.generator.up2.weight.detach().clone()
     for _ in range(3):
-        train_step(state, images, labels, ROWS, draws_of_step(CONFIG, rng=state.rng), config=CONFIG, compute=CPU)
+        train_step(
+            state, images, labels, ROWS, draws_of_step(CONFIG, size=(8, 8), rng=state.rng), config=CONFIG, compute=CPU
+        )
         expected = CONFIG.ema_decay * expected + (1 - CONFIG.ema_decay) * state.generator.up2.weight.detach()
     torch.testing.assert_close(state.ema_generator.up2.weight.detach(), expected)
 
@@ -473,7 +491,13 @@ def test_each_player_is_moved_by_its_own_optimiser_only(frozen):
     players = {"generator_optimizer": state.generator, "discriminator_optimizer": state.discriminator}
     before = {name: [p.detach().clone() for p in player.parameters()] for name, player in players.items()}
     train_step(
-        state, torch.rand(8, 1, 8, 8), LABELS, ROWS, draws_of_step(CONFIG, rng=state.rng), config=CONFIG, compute=CPU
+        state,
+        torch.rand(8, 1, 8, 8),
+        LABELS,
+        ROWS,
+        draws_of_step(CONFIG, size=(8, 8), rng=state.rng),
+        config=CONFIG,
+        compute=CPU,
     )
     for name, player in players.items():
         stayed = all(torch.equal(a, b) for a, b in zip(before[name], player.parameters(), strict=True))
@@ -488,7 +512,7 @@ def test_a_step_trains_the_codes_of_half_of_its_images():
         torch.rand(8, 1, 8, 8),
         LABELS[rows],
         rows,
-        draws_of_step(CONFIG, rng=state.rng),
+        draws_of_step(CONFIG, size=(8, 8), rng=state.rng),
         config=CONFIG,
         compute=CPU,
     )
@@ -513,7 +537,7 @@ def test_gradient_penalties_enter_the_discriminators_loss():
         state = new_state(SUBSET, config=config, seed=0, compute=CPU)
         images = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(1))
         metrics = train_step(
-            state, images, LABELS, ROWS, draws_of_step(config, rng=state.rng), config=config, compute=CPU
+            state, images, LABELS, ROWS, draws_of_step(config, size=(8, 8), rng=state.rng), config=config, compute=CPU
         )
         losses.append(float(metrics.discriminator_loss))
     assert losses[1] > losses[0]

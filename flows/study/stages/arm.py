@@ -21,9 +21,9 @@ class ArmSettings(BaseModel, frozen=True):
     training: TrainingConfig
     synthetic_per_class: PositiveInt
 
-    def for_subset(self, num_images: int) -> "ArmSettings":
-        """Return the settings with "auto" decided for a subset of `num_images`."""
-        return self.model_copy(update={"training": self.training.for_subset(num_images)})
+    def for_subset(self, num_images: int, *, policy: str) -> "ArmSettings":
+        """Return the settings with "auto" decided for a subset of `num_images` and the policy that the cell chose."""
+        return self.model_copy(update={"training": self.training.for_subset(num_images, policy=policy)})
 
 
 def arm_variant(arm: ArmName, seed: int) -> str:

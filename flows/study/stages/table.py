@@ -8,16 +8,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from data.base.files import digest_file, digest_json, read_json
+from data.base.files import digest_file, digest_json, read_json, read_model
+from data.base.plugins import source_digest
 from data.images import LabelledImages
 from data.parquet import read_published, read_subset
 from evaluation.arms import ARMS
 from evaluation.named_classifiers import named_code_digests
+from evaluation.policy import PolicyChoice
 from flows.study.config import StudyConfig
 from flows.study.engine import CellContext, Input, Stage, StageKind
 from flows.study.run_directory import Cell
 from flows.study.stages.arm import ArmSettings, arm_of, arm_variant, beside_file, train_arm
 from flows.study.stages.generator import OPERATIONS_FILE, train_generator
+from flows.study.stages.policy import PolicySettings, choose_cell_policy
 from flows.study.stages.samples import judge_samples
 from flows.study.stages.subset import SubsetSettings, draw_cell_subset
 from flows.study.stages.synthetic import draw_synthetic_set
@@ -76,6 +79,10 @@ INPUTS: Mapping[str, Input] = {
         digest=lambda at: digest_file(at.cell.subset_file),
         read=lambda at: read_subset(at.cell.subset_file),
     ),
+    "policy": Input(
+        digest=lambda at: digest_file(at.cell.policy_file),
+        read=lambda at: read_model(at.cell.policy_file, PolicyChoice),
+    ),
     "generator": Input(
         digest=lambda at: digest_file(at.cell.generator_directory / GENERATOR_FILE),
         read=lambda at: at.cell.generator_directory,
@@ -101,6 +108,20 @@ def _classifier_weight(config: StudyConfig) -> float:
     return 2.0 if rate is None else 1 + classifier.steps * classifier.batch_size / rate
 
 
+def _own_policies(config: StudyConfig) -> dict[str, str]:
+    """Return the digests of the user's own policies, by name."""
+    return {reference: source_digest(reference) for reference in config.evaluation.own_policies}
+
+
+def _policy_weight(config: StudyConfig) -> float:
+    evaluation = config.evaluation
+    if evaluation.policy != "auto":
+        return 0.1
+    trainings = 6 * evaluation.policy_choice.folds  # four candidates, then two of them again
+    share = min(1.0, evaluation.policy_choice.steps / evaluation.classifier.steps)
+    return trainings * (share if evaluation.classifier.kind == "convnet" else 1.0) * _classifier_weight(config)
+
+
 def _classifier_images(config: StudyConfig, num_classes: int) -> int | None:  # noqa: ARG001 (as of every stage)
     classifier = config.evaluation.classifier
     return classifier.steps * classifier.batch_size if classifier.kind in IMAGES_PER_SECOND else None
@@ -112,6 +133,7 @@ def _arm_reads(variant: str) -> tuple[str, ...]:
         "subset",
         "test",
         "beside",
+        *(["policy"] if arm.augmented else []),
         *(["synthetic"] if arm.needs_generator else []),
         *(["pool"] if arm.role == "more labels" else []),
         *(["operations"] if arm.equal_compute else []),
@@ -142,12 +164,26 @@ STAGES: tuple[StageKind[Any], ...] = (
         weight=lambda _: 1.0,
     ),
     StageKind(
+        name="policy",
+        title="choose augmentation",
+        work=choose_cell_policy,
+        reads=lambda _: ("subset",),
+        settings=lambda config, cell, _: PolicySettings.of(config.evaluation.training()),
+        stream=lambda _: ("policy",),
+        output=lambda cell, _: cell.policy_file,
+        weight=_policy_weight,
+        named_code=lambda config: named_code_digests(config.evaluation.classifier) | _own_policies(config),
+    ),
+    StageKind(
         name="generator",
         title="train GAN",
         work=train_generator,
-        reads=lambda _: ("subset", "origin"),
+        reads=lambda _: ("subset", "policy", "origin"),
         settings=lambda config, cell, _: config.gan,
-        resolve=lambda settings, subset: settings.for_subset(len(subset), imbalance=subset.imbalance),
+        resolve=lambda settings, given: settings.for_subset(
+            len(given["subset"]), imbalance=given["subset"].imbalance, policy=given["policy"].policy
+        ),
+        settled_by=("policy",),
         stream=lambda _: ("gan",),
         output=lambda cell, _: cell.generator_directory,
         weight=lambda config: config.gan.steps * config.gan.batch_size / 3000,
@@ -184,7 +220,10 @@ STAGES: tuple[StageKind[Any], ...] = (
             training=config.evaluation.training(),
             synthetic_per_class=config.sampling.images_per_class,
         ),
-        resolve=lambda settings, subset: settings.for_subset(len(subset)),
+        resolve=lambda settings, given: settings.for_subset(
+            len(given["subset"]), policy=given["policy"].policy if "policy" in given else "auto"
+        ),
+        settled_by=("policy",),
         stream=_classifier_stream,
         output=lambda cell, variant: cell.predictions_file(*arm_of(variant)),
         more_output=lambda output: [path for path in [beside_file(output)] if path.exists()],

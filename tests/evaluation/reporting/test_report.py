@@ -114,7 +114,7 @@ def test_headline_is_held_against_every_arm_without_a_gan(tmp_path: Path) -> Non
 def test_controls_of_the_study_are_made(tmp_path: Path) -> None:
     regime = fabricate_run(tmp_path, more_right={10: (6,) * 5 + (7,)}).report.regimes[0]
     passed = {check.name: check.passed for check in regime.checks}
-    assert passed["control: deformed copies in the GAN's place do not help"] is True
+    assert passed["control: augmented copies in the GAN's place do not help"] is True
     assert passed["control: 2 times the labels help"] is True
     assert len(passed) == 3
 

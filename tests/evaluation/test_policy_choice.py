@@ -1,0 +1,142 @@
+"""The choice of a policy: by inner validation on the subset alone, and by rule where that cannot tell."""
+
+import numpy as np
+import pytest
+
+from data.base.device import Compute
+from data.images import LabelledImages
+from evaluation.config import ClassifierConfig, PolicyChoiceConfig, TrainingConfig
+from evaluation.policy import PolicyChoice, policy_use
+from evaluation.policy_choice import Trial, choose_policy, usual_policy
+
+CPU = Compute(device="cpu", precision="float32")
+STEPS = 60
+
+
+def config(*candidates, policy="auto", **changes):
+    return TrainingConfig(
+        classifier=ClassifierConfig(steps=STEPS, batch_size=16, width=4),
+        policy=policy,
+        policy_choice=PolicyChoiceConfig(candidates=candidates, **changes),
+    )
+
+
+def choose(images, training):
+    return choose_policy(images, config=training, seed=0, compute=CPU, on_update=lambda share, detail: None)
+
+
+def sided(count=48, grey=60):
+    """Images whose class is the side on which a bright bar stands: mirror images bear the wrong label."""
+    labels = np.arange(count, dtype=np.int64) % 2
+    images = np.random.default_rng(0).integers(grey, grey + 40, (count, 1, 12, 12), dtype=np.uint8)
+    images[labels == 0, :, :, 1:4] = 220
+    images[labels == 1, :, :, 8:11] = 220
+    return LabelledImages(images=images, labels=labels, rows=np.arange(count), class_names=("left", "right"))
+
+
+def fake(monkeypatch, right):
+    """Let candidates recognise images as `right` says: policy and round to (N,) floats."""
+    monkeypatch.setattr(Trial, "recognised", lambda self, policy, number: np.asarray(right(policy, number), float))
+
+
+def test_a_policy_that_changes_what_a_label_means_is_not_chosen():
+    choice = choose(sided(), config("natural", "none"))
+    scores = {score.policy: score.accuracy for score in choice.candidates}
+    assert choice.policy == "none"
+    assert scores["none"] > 0.9 > 0.75 > scores["natural"]
+
+
+def test_a_policy_that_the_configuration_names_is_tried_on_nothing(monkeypatch):
+    fake(monkeypatch, lambda policy, number: 1 / 0)
+    choice = choose(sided(), config(policy="medical"))
+    assert choice == PolicyChoice(policy="medical", reason="set in the configuration")
+
+
+@pytest.mark.parametrize(
+    ("channels", "background", "usual"), [(1, 0, "digits"), (1, 255, "digits"), (1, 90, "none"), (3, 0, "none")]
+)
+def test_the_usual_policy_is_that_of_glyphs_for_grey_images_on_an_even_ground(channels, background, usual):
+    images = np.random.default_rng(0).integers(80, 120, (10, channels, 12, 12), dtype=np.uint8)
+    images[:, :, :6] = background
+    labelled = LabelledImages(images=images, labels=np.zeros(10, np.int64), rows=np.arange(10), class_names=("a",))
+    assert usual_policy(labelled) == usual
+
+
+@pytest.mark.parametrize(("better_in", "chosen"), [(1, "none"), (30, "medical")])
+def test_the_usual_policy_stays_unless_another_one_is_better_by_more_than_the_error(monkeypatch, better_in, chosen):
+    base = np.arange(48) % 4 == 0
+    better = base.copy()
+    better[np.flatnonzero(~base)[:better_in]] = True
+    fake(monkeypatch, lambda policy, number: better if policy == "medical" else base)
+    choice = choose(sided(), config("none", "medical"))
+    assert choice.policy == chosen
+    assert ("did not do better by more than the error" in choice.reason) == (chosen == "none")
+    assert choice.judged == 48
+
+
+def test_the_worse_half_goes_out_after_the_first_round_and_the_usual_one_never(monkeypatch):
+    shares = {"none": 0.1, "digits": 0.2, "medical": 0.9, "natural": 0.8}
+    fake(monkeypatch, lambda policy, number: np.arange(48) < 48 * shares[policy])
+    choice = choose(sided(), config())
+    assert {score.policy: score.rounds for score in choice.candidates} == {
+        "medical": 2, "none": 2, "natural": 1, "digits": 1
+    }  # fmt: skip
+    assert choice.policy == "medical"
+
+
+def test_one_image_a_class_leaves_nothing_to_choose_by():
+    images = sided(2)
+    choice = choose(images, config())
+    assert choice.policy == "none"
+    assert "0 images that can be judged are too few" in choice.reason
+    assert not choice.candidates
+
+
+def test_an_image_is_judged_only_where_others_of_its_class_were_learnt():
+    few = sided(25)  # the class of the last one is the only one of its class
+    labels = few.labels.copy()
+    labels[-1] = 2
+    alone = LabelledImages(images=few.images, labels=labels, rows=few.rows, class_names=("left", "right", "odd"))
+    trial = Trial(images=alone, groups=None, config=config(), seed=0, compute=CPU)
+    assert trial.folds(0)[-1] == -1
+    assert set(trial.folds(0)[:-1]) == {0, 1}
+
+
+def test_a_group_is_never_divided_between_learning_and_judging():
+    groups = np.arange(48) // 4
+    trial = Trial(images=sided(), groups=groups, config=config(), seed=0, compute=CPU)
+    for number in (0, 1):
+        assert all(len(set(trial.folds(number)[groups == group])) == 1 for group in range(12))
+    assert not np.array_equal(trial.folds(0), trial.folds(1))
+
+
+def test_images_of_a_group_count_as_one_draw():
+    differences = np.repeat([1.0, 0.0, 0.0, 1.0, 0.0, 0.0], 8)
+    alone = Trial(images=sided(), groups=None, config=config(), seed=0, compute=CPU)
+    grouped = Trial(images=sided(), groups=np.arange(48) // 8, config=config(), seed=0, compute=CPU)
+    assert grouped.standard_error(differences) == pytest.approx(np.std([1, 0, 0, 1, 0, 0], ddof=1) / 6**0.5)
+    assert alone.standard_error(differences) == pytest.approx(np.std(differences, ddof=1) / 48**0.5)
+
+
+def test_large_subsets_are_tried_in_part(monkeypatch):
+    seen = []
+    fake(monkeypatch, lambda policy, number: np.ones(30))
+    monkeypatch.setattr("evaluation.policy_choice.undivided", lambda images: seen.append(len(images)))
+    choose(sided(), config("none", "digits", most_images=30))
+    assert seen == [30]
+
+
+def test_the_same_seed_makes_the_same_choice():
+    first, second = (choose(sided(), config("digits", "none")) for _ in range(2))
+    assert first == second
+
+
+def test_a_report_tells_how_often_each_policy_was_chosen():
+    choices = [PolicyChoice(policy=name, reason=f"reason {name}") for name in ("digits", "none", "digits")]
+    sentence = policy_use(choices).sentence
+    assert "digits in 2, none in 1 of 3 replicates, chosen in each by inner validation" in sentence
+
+
+def test_a_report_tells_of_a_policy_that_was_set():
+    choices = [PolicyChoice(policy="natural", reason="set in the configuration")] * 3
+    assert policy_use(choices).sentence == "the policy of classical augmentation is natural, set in the configuration"
