@@ -9,6 +9,7 @@ from data.base.errors import UsageError
 from data.config import ImagesPerClass
 from data.copies import NearCopies, blankness, near_copies, num_flat
 from data.images import LabelledImages, identities
+from data.policy_candidates import policy_candidates, usual_policy
 from data.regimes import Regime, check_regime, regime_of
 from data.sources.collecting import resized
 from data.sources.source import Source
@@ -33,6 +34,8 @@ class Inspection:
         values: the darkest and the brightest pixel of both splits.
         regimes: the values of `images_per_class` that the train split can fill, with their regimes.
         largest_balanced: most images per class that a balanced regime may ask for.
+        policies: of classical augmentation, that a cell chooses from.
+        usual_policy: the one where it cannot tell.
     """
 
     train_counts: tuple[int, ...]
@@ -48,6 +51,8 @@ class Inspection:
     values: tuple[int, int]
     regimes: tuple[tuple[ImagesPerClass, Regime], ...]
     largest_balanced: int
+    policies: tuple[str, ...]
+    usual_policy: str
 
 
 def inspect_source(source: Source) -> Inspection:
@@ -75,6 +80,8 @@ def inspect_source(source: Source) -> Inspection:
         ),
         regimes=tuple((value, regime_of(value)) for value in CANDIDATES if _fills(source.train, regime_of(value))),
         largest_balanced=int(source.train.class_counts().min()),
+        policies=policy_candidates(source.train),
+        usual_policy=usual_policy(source.train),
     )
 
 

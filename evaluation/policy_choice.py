@@ -21,6 +21,7 @@ from data.base.randomness import child_seed, numpy_stream
 from data.design import stratified_folds, undivided
 from data.images import LabelledImages
 from data.policies import policy_of
+from data.policy_candidates import policy_candidates, usual_policy
 from evaluation.classifiers import fit_classifier
 from evaluation.config import TrainingConfig
 from evaluation.fitting import FitOptions
@@ -29,10 +30,6 @@ from evaluation.training_set import TrainingSet
 
 ROUNDS = 2
 LEAST_JUDGED = 20  # images; with fewer a single one would decide
-EVEN_GROUND = 0.3  # share of an image's pixels that are black, or white, where an object stands on an even ground
-BLACK = 8  # of 255, at most; white likewise
-GREY_CANDIDATES = ("none", "digits", "medical", "natural")
-COLOUR_CANDIDATES = ("none", "natural", "digits", "trivial-augment")
 
 OnUpdate = Callable[[float, str], None]  # finished share in [0, 1], a line of detail
 Recognised = dict[str, list[npt.NDArray[np.float64]]]
@@ -114,22 +111,13 @@ class Trial:
         return math.sqrt(float((sums**2).sum()) * count / max(count - 1, 1)) / len(residuals)
 
 
-def usual_policy(images: LabelledImages) -> str:
-    """Return the policy that images get where inner validation cannot tell: `digits` on an even ground, else `none`."""
-    if images.shape[0] > 1:
-        return "none"
-    flat = images.images.reshape(len(images), -1)
-    ground = max(float(np.median((flat <= BLACK).mean(1))), float(np.median((flat >= 255 - BLACK).mean(1))))
-    return "digits" if ground >= EVEN_GROUND else "none"
-
-
 def choose_policy(
     subset: LabelledImages, *, config: TrainingConfig, seed: int, compute: Compute, on_update: OnUpdate
 ) -> PolicyChoice:
     """Choose the policy of classical augmentation for a subset, or take the one that the configuration names."""
     if config.policy != "auto":
         return PolicyChoice(policy=config.policy, reason="set in the configuration")
-    candidates = config.policy_choice.candidates or (GREY_CANDIDATES if subset.shape[0] == 1 else COLOUR_CANDIDATES)
+    candidates = config.policy_choice.candidates or policy_candidates(subset)
     usual = usual_policy(subset)
     if usual not in candidates:
         usual = candidates[0]

@@ -166,5 +166,10 @@ def _print_findings(console: Console, facts: Inspection) -> None:
         console.print(f"[yellow]note:[/] {facts.contradictions:,} images occur with different labels", highlight=False)
     regimes = ", ".join(str(value) for value, _ in facts.regimes)
     console.print(
-        f"regimes: {regimes}; at most {facts.largest_balanced:,} images per class when balanced\n", highlight=False
+        f"regimes: {regimes}; at most {facts.largest_balanced:,} images per class when balanced", highlight=False
+    )
+    console.print(
+        f"classical augmentation: each cell chooses from {', '.join(facts.policies)} (evaluation.policy), and takes "
+        f"{facts.usual_policy} where it cannot tell\n",
+        highlight=False,
     )

@@ -5,9 +5,10 @@ import pytest
 
 from data.base.device import Compute
 from data.images import LabelledImages
+from data.policy_candidates import usual_policy
 from evaluation.config import ClassifierConfig, PolicyChoiceConfig, TrainingConfig
 from evaluation.policy import PolicyChoice, policy_use
-from evaluation.policy_choice import Trial, choose_policy, usual_policy
+from evaluation.policy_choice import Trial, choose_policy
 
 CPU = Compute(device="cpu", precision="float32")
 STEPS = 60
