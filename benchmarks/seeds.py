@@ -21,6 +21,7 @@ from benchmarks.results import add_result
 from data.base.device import resolve_compute
 from data.base.randomness import numpy_stream
 from data.config import DeformationConfig
+from data.policies import policy_of
 from data.regimes import BalancedRegime, draw_subset
 from data.sources.registry import load_source
 from evaluation.config import ClassifierConfig, TrainingConfig
@@ -45,8 +46,8 @@ def accuracies(draw: int, *, images_per_class: int, seeds: int, device: str) -> 
     for seed in range(seeds):
         judge = Judge(
             config=ClassifierConfig(),
-            deformation=DeformationConfig(),
-            added_shares=TrainingConfig().for_subset(len(subset)).added_shares,
+            policy=policy_of("digits", digits=DeformationConfig()),
+            added_shares=TrainingConfig().for_subset(len(subset), policy="digits").added_shares,
             judged_on=judged_on,
             seed=1000 * draw + seed,
             compute=compute,

@@ -162,6 +162,10 @@ def accuracy_of(rounds: Sequence[npt.NDArray[np.float64]]) -> float:
     return float(np.nanmean(np.concatenate(rounds)))
 
 
+def _told(scores: Sequence[CandidateScore]) -> str:
+    return ", ".join(f"{score.policy} {score.accuracy:.1%}" for score in scores)
+
+
 def _decided(trial: Trial, found: Recognised, *, usual: str) -> PolicyChoice:
     """Apply the one-standard-error rule to the policies that went through all rounds."""
     finalists = [name for name, rounds in found.items() if len(rounds) == ROUNDS]
@@ -169,7 +173,9 @@ def _decided(trial: Trial, found: Recognised, *, usual: str) -> PolicyChoice:
         CandidateScore(policy=name, accuracy=accuracy_of(rounds), rounds=len(rounds)) for name, rounds in found.items()
     ]
     scores.sort(key=lambda score: (-score.rounds, -score.accuracy))
-    told = ", ".join(f"{score.policy} {score.accuracy:.1%}" for score in scores)
+    told = _told([score for score in scores if score.rounds == ROUNDS])
+    if len(finalists) < len(found):
+        told += f"; after one round {_told([score for score in scores if score.rounds < ROUNDS])}"
     best = max(finalists, key=lambda name: (accuracy_of(found[name]), name == usual))
     choice = PolicyChoice(
         policy=usual,

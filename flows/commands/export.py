@@ -218,7 +218,8 @@ def confidence_filter(choice: GeneratorChoice, *, minimum: float, compute: Compu
         raise UsageError("--min-confidence trains a classifier as the run does; give --run")
     config = load_run_config(choice.run)
     subset = choice.subset(needed_for="--min-confidence")
-    evaluation = config.evaluation.training().for_subset(len(subset), policy=choice.policy)
+    policy = choice.policy if config.evaluation.policy == "auto" else config.evaluation.policy
+    evaluation = config.evaluation.training().for_subset(len(subset), policy=policy)
     options = FitOptions(
         config=evaluation.classifier,
         added_shares=evaluation.added_shares,

@@ -13,6 +13,7 @@ from evaluation.arms import ArmName
 from evaluation.facts import CellFacts, DatasetFacts, Looks, StageTiming
 from evaluation.gains import CellAnswers, RegimeAnswers
 from evaluation.metrics import measured
+from evaluation.policy import CandidateScore, PolicyChoice
 from evaluation.predictions import Predictions, write_predictions
 from evaluation.protocol import EvaluationConfig
 from evaluation.reporting.page import CellFiles, write_page
@@ -122,6 +123,15 @@ def fabricate_run(
                     predictions={arm: digest_file(path) for arm, path in paths.items()},
                     metrics={arm: measured(predictions, NO_TAIL) for arm, predictions in written.items()},
                     class_counts=(images_per_class,) * len(class_names),
+                    policy=PolicyChoice(
+                        policy="digits",
+                        reason="the usual one for such images, and none did better",
+                        judged=30,
+                        candidates=(
+                            CandidateScore(policy="digits", accuracy=0.8, rounds=2),
+                            CandidateScore(policy="none", accuracy=0.6 + 0.1 * replicate, rounds=2),
+                        ),
+                    ),
                 )
             )
             files.append(

@@ -91,6 +91,13 @@ def test_every_replicate_is_shown_to_the_statistician(run: FabricatedRun, page: 
     assert ", ".join(points(value) for value in run.report.regimes[1].headline.values) in page
 
 
+def test_the_policy_of_classical_augmentation_is_named_with_what_every_candidate_reached(page: str) -> None:
+    assert "With 10 per class, the policy of classical augmentation is digits, the usual one" in page
+    (table,) = re.findall(r"10 per class: the candidates for classical augmentation.*?</table>", page, re.DOTALL)
+    cells = [text.replace("\N{NO-BREAK SPACE}", " ") for text in re.findall(r">([^<>\n]+)</t[hd]>", table)]
+    assert cells[3:] == ["digits", "80.0 %", "4", "none", "75.0 %", "0"]
+
+
 def test_cost_has_seconds_and_speed(page: str) -> None:
     row = re.search(r"train GAN</th>(.*?)</tr>", page, re.DOTALL)
     assert row is not None

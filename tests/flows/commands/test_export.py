@@ -10,9 +10,11 @@ from data.base.files import write_json, write_text
 from data.config import DataConfig
 from data.parquet import read_published, write_subset
 from evaluation.config import ClassifierConfig
+from evaluation.policy import PolicyChoice
 from evaluation.protocol import EvaluationConfig
 from flows.commands.export import choose_generator, export, resolve_counts
 from flows.study.config import StudyConfig, to_toml
+from flows.study.run_directory import POLICY_FILE
 from gan.checkpoint import save_generator
 from gan.config import GanConfig
 from gan.export import GENERATOR_FILE
@@ -44,6 +46,7 @@ def run(tmp_path, striped):
             cell = tmp_path / "run" / "cells" / regime / str(replicate)
             write_generator(cell / "generator", striped.class_names)
             write_subset(cell / "subset.parquet", striped.take(np.arange(count)))
+            write_json(cell / POLICY_FILE, PolicyChoice(policy="digits", reason="").model_dump(mode="json"))
     return tmp_path / "run"
 
 
