@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from data.base.device import Compute
-from data.base.randomness import child_seed, numpy_stream
+from data.base.randomness import child_seed, numpy_stream, torch_stream
 from data.design import stratified_folds, undivided
 from data.images import LabelledImages
-from data.policies import policy_of
+from data.policies import augmented, policy_of
 from data.policy_candidates import policy_candidates, usual_policy
 from evaluation.classifiers import fit_classifier
 from evaluation.config import TrainingConfig
@@ -29,6 +29,7 @@ from evaluation.policy import CandidateScore, PolicyChoice
 from evaluation.training_set import TrainingSet
 
 ROUNDS = 2
+CHECKED_IMAGES = 3  # of an own policy's first trial
 LEAST_JUDGED = 20  # images; with fewer a single one would decide
 
 OnUpdate = Callable[[float, str], None]  # finished share in [0, 1], a line of detail
@@ -131,6 +132,19 @@ def choose_policy(
             judged=judged,
         )
     return _decided(trial, _raced(trial, candidates, usual=usual, on_update=on_update), usual=usual)
+
+
+def check_own_policies(config: TrainingConfig, images: LabelledImages) -> None:
+    """Apply the user's own policies once, before anything is trained, so that what is wrong with them shows at once.
+
+    Raises:
+        UsageError: one is not allowed, missing, no policy, fails, or makes something else than images.
+    """
+    some = images.images[:CHECKED_IMAGES]
+    for name in config.own_policies:
+        policy = policy_of(name, digits=config.deformation)
+        if policy is not None:
+            augmented(some, policy=policy, rng=torch_stream(0, "policy check"))
 
 
 def _trial(subset: LabelledImages, *, config: TrainingConfig, seed: int, compute: Compute) -> Trial:

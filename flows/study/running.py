@@ -23,6 +23,7 @@ from evaluation.classifiers import check_classifier
 from evaluation.facts import CellFacts
 from evaluation.metrics import mean_metrics, tail_classes
 from evaluation.policy import PolicyChoice
+from evaluation.policy_choice import check_own_policies
 from evaluation.predictions import read_predictions
 from evaluation.reporting.report import StudyReport
 from evaluation.samples import SampleEvaluation
@@ -136,6 +137,7 @@ def opened_study(store: RunStore, config: StudyConfig, *, keep_old_stages: bool 
         num_classes=source.train.num_classes,
         weighted=any(ARMS[arm].balance == "loss" for arm in config.evaluation.arms),
     )
+    check_own_policies(config.evaluation, source.train)
     with store.owned(), store.workspace() as directory:
         patiently(lambda: store.pull(directory, RUN_FILES))
         with open_run(directory, config) as compute:
