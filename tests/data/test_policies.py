@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import functional as F
 
 from data.augmentation import change_tones, deform
 from data.base.errors import UsageError
-from data.base.plugins import ALLOWED, DIRECTORY, allow
+from data.base.plugins import allow
 from data.config import POLICIES, DeformationConfig
 from data.policies import NATURAL, augmented, differentiable_policy_of, policy_of
 from data.tensors import to_pixels, to_unit_range
@@ -30,25 +30,15 @@ def pixels(channels=3, count=8, side=16):
 
 
 @pytest.fixture
-def own(tmp_path, monkeypatch):
+def own(own_code):
     """Writes a module of the user's own and allows its attribute `change`; returns the policy's name."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv(ALLOWED, raising=False)
-    monkeypatch.delenv(DIRECTORY, raising=False)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    before = set(sys.modules)
 
     def write(source):
-        name = f"own_policy_{len(list(tmp_path.iterdir()))}"
-        (tmp_path / f"{name}.py").write_text(f"import torch\n{source}\n")
-        allow(f"{name}:change")
-        return f"{name}:change"
+        file = own_code(f"own_policy_{abs(hash(source))}.py", f"import torch\n{source}\n")
+        allow(f"{file.stem}:change")
+        return f"{file.stem}:change"
 
-    yield write
-    for name in set(sys.modules) - before:
-        if name.startswith("own_policy"):
-            del sys.modules[name]
+    return write
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -16,6 +16,7 @@ from PIL import Image
 
 import augmentation_gain
 import augmentation_gain.face
+from data.base.plugins import ALLOWED, DIRECTORY
 from docs import generate
 from flows import cli
 
@@ -107,6 +108,12 @@ def test_tutorial_works_from_its_first_line_to_its_last(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     exec(compile(blocks(PAGES[TUTORIAL], "python")[0], TUTORIAL, "exec"), {})
+    for name in (ALLOWED, DIRECTORY):
+        monkeypatch.setenv(name, "")  # what commands allow is forgotten when the test ends
+        monkeypatch.delenv(name)
+    for block in blocks(PAGES[TUTORIAL], "python"):
+        if named := re.match(r"# (\w+\.py)\n", block):
+            Path(named[1]).write_text(block, encoding="utf-8")
     for command in shell_lines(PAGES[TUTORIAL]):
         if command.split()[1] == "run":
             command += " --runner sequential"

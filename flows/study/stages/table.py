@@ -108,9 +108,10 @@ def _classifier_weight(config: StudyConfig) -> float:
     return 2.0 if rate is None else 1 + classifier.steps * classifier.batch_size / rate
 
 
-def _own_policies(config: StudyConfig) -> dict[str, str]:
-    """Return the digests of the user's own policies, by name."""
-    return {reference: source_digest(reference) for reference in config.evaluation.own_policies}
+def _code_of_policies(config: StudyConfig) -> dict[str, str]:
+    """Return the digests of the user's own policies, by name, and of the classifier's code where it chooses."""
+    digests = {reference: source_digest(reference) for reference in config.evaluation.own_policies}
+    return digests | (named_code_digests(config.evaluation.classifier) if config.evaluation.policy == "auto" else {})
 
 
 def _policy_weight(config: StudyConfig) -> float:
@@ -172,7 +173,7 @@ STAGES: tuple[StageKind[Any], ...] = (
         stream=lambda _: ("policy",),
         output=lambda cell, _: cell.policy_file,
         weight=_policy_weight,
-        named_code=lambda config: named_code_digests(config.evaluation.classifier) | _own_policies(config),
+        named_code=_code_of_policies,
     ),
     StageKind(
         name="generator",
