@@ -45,7 +45,7 @@ bench-quality: $(INSTALLED)  ## time until samples of all of MNIST train a good 
 	$(BIN)/python -m benchmarks.quality --split test
 
 bench-studies: $(INSTALLED)  ## the studies behind the figures: few labels, rare classes (hours; continues where it stopped)
-	$(BIN)/python -m benchmarks.studies few-labels rare-classes
+	$(BIN)/python -m benchmarks.studies few-labels more-labels rare-classes
 
 bench-coverage: $(INSTALLED)  ## whether the intervals keep their promise, on simulated studies (20 minutes)
 	$(BIN)/python -m benchmarks.coverage rows
