@@ -156,8 +156,12 @@ class PolicyChoiceConfig(BaseModel, frozen=True, extra="forbid"):
         default=(), description="policies to choose from; empty: those that fit grey or colour images"
     )
     folds: int = Field(default=2, ge=2, le=10, description="of the subset, at most")
-    steps: PositiveInt = Field(default=200, description="convnet: of each training, at most")
-    most_images: int = Field(default=4000, ge=2, description="of the subset that are divided into folds, at most")
+    steps: PositiveInt | Literal["auto"] = Field(
+        default="auto",
+        description="networks: of each training in the last round, half as many in the first; auto: 200, or 20 epochs "
+        "where that is more, and no more than the classifier's",
+    )
+    most_images: int = Field(default=2000, ge=2, description="of the subset that are divided into folds, at most")
 
 
 class TrainingConfig(BaseModel, frozen=True, extra="forbid"):

@@ -10,7 +10,7 @@ class CandidateScore(BaseModel, frozen=True, extra="forbid"):
     """How a candidate did in the inner validation.
 
     Attributes:
-        accuracy: share of the judged images that its classifiers recognised, the mean over its rounds.
+        accuracy: share of the judged images that its classifiers recognised in its last round.
         rounds: of folds that it was trained on; a candidate that went out early has fewer.
     """
 

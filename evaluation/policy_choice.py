@@ -1,11 +1,12 @@
 """Which policy of classical augmentation a cell uses: chosen by inner validation on its subset alone.
 
 Each candidate trains short classifiers on some folds of the subset and is judged on the other ones (stratified; what
-belongs together stays together). After the first round the better half goes on to a second one, with other folds and
-seeds (sequential halving: Karnin, Koren & Somekh 2013). All candidates of a round share folds and seeds. Then the
-one-standard-error rule (Breiman et al. 1984, section 3.4.3): the usual policy for such images stays unless another one
-is better by more than the standard error of the difference, since few images tell little and a choice by chance would
-add noise alone. No test image is seen, and all arms and the generator of the cell share the choice.
+belongs together stays together). After the first round the better half goes on to a second one, which trains twice as
+long, from other folds and seeds, and alone decides (successive halving: Jamieson & Talwalkar 2016, arXiv 1502.07943).
+All candidates of a round share folds and seeds. Then the one-standard-error rule (Breiman et al. 1984, section 3.4.3):
+the usual policy for such images stays unless another one is better by more than the standard error of the difference,
+since few images tell little and a choice by chance would add noise alone. No test image is seen, and all arms and the
+generator of the cell share the choice.
 """
 
 import math
@@ -29,6 +30,7 @@ from evaluation.policy import CandidateScore, PolicyChoice
 from evaluation.training_set import TrainingSet
 
 ROUNDS = 2
+LEAST_STEPS, EPOCHS = 200, 20  # of a network's training in the last round; benchmarks/TRIALS.md
 CHECKED_IMAGES = 3  # of an own policy's first trial
 LEAST_JUDGED = 20  # images; with fewer a single one would decide
 
@@ -73,6 +75,13 @@ class Trial:
             folds[alone] = -1
         return folds
 
+    def steps(self, number: int, *, num_trained: int) -> int:
+        """Return how many steps a network takes in a round: half as many in the first as in the last."""
+        classifier, steps = self.config.classifier, self.config.policy_choice.steps
+        if steps == "auto":
+            steps = max(LEAST_STEPS, EPOCHS * num_trained // classifier.batch_size)
+        return max(1, min(steps, classifier.steps) >> (ROUNDS - 1 - number))
+
     def recognised(self, policy: str, number: int) -> npt.NDArray[np.float64]:
         """Return whether each image (N,) was recognised by a classifier of a round that had trained on other folds.
 
@@ -86,9 +95,10 @@ class Trial:
                 added=None,
                 policy=policy_of(policy, digits=config.deformation),
             )
-            steps = min(config.policy_choice.steps, config.classifier.steps)
             options = FitOptions(
-                config=config.classifier.model_copy(update={"steps": steps}),
+                config=config.classifier.model_copy(
+                    update={"steps": self.steps(number, num_trained=len(training.base))}
+                ),
                 added_shares=(0.0, 0.0),
                 seed=child_seed(self.seed, "policy classifier", number, fold),
                 compute=self.compute,
@@ -156,7 +166,7 @@ def _trial(subset: LabelledImages, *, config: TrainingConfig, seed: int, compute
 
 
 def _raced(trial: Trial, candidates: Sequence[str], *, usual: str, on_update: OnUpdate) -> Recognised:
-    """Train the candidates, the better half of them and the usual one twice."""
+    """Train all candidates, then the better half of them again, the usual one included."""
     found: Recognised = {name: [] for name in candidates}
     num_finalists = max(len(candidates) // 2, min(2, len(candidates)))
     num_trained, num_all, left = 0, len(candidates) + (ROUNDS - 1) * num_finalists, list(candidates)
@@ -165,15 +175,15 @@ def _raced(trial: Trial, candidates: Sequence[str], *, usual: str, on_update: On
             on_update(num_trained / num_all, f"{name}, round {number + 1} of {ROUNDS}")
             found[name].append(trial.recognised(name, number))
             num_trained += 1
-        left = sorted(left, key=lambda name: -accuracy_of(found[name]))[:num_finalists]
+        left = sorted(left, key=lambda name: -last_accuracy(found[name]))[:num_finalists]
         if usual not in left:  # it is what the other ones are held against
             left[-1] = usual
     return found
 
 
-def accuracy_of(rounds: Sequence[npt.NDArray[np.float64]]) -> float:
-    """Return the share of judged images that were recognised, over all rounds."""
-    return float(np.nanmean(np.concatenate(rounds)))
+def last_accuracy(rounds: Sequence[npt.NDArray[np.float64]]) -> float:
+    """Return the share of judged images that a candidate recognised in its last round."""
+    return float(np.nanmean(rounds[-1]))
 
 
 def _told(scores: Sequence[CandidateScore]) -> str:
@@ -184,13 +194,14 @@ def _decided(trial: Trial, found: Recognised, *, usual: str) -> PolicyChoice:
     """Apply the one-standard-error rule to the policies that went through all rounds."""
     finalists = [name for name, rounds in found.items() if len(rounds) == ROUNDS]
     scores = [
-        CandidateScore(policy=name, accuracy=accuracy_of(rounds), rounds=len(rounds)) for name, rounds in found.items()
+        CandidateScore(policy=name, accuracy=last_accuracy(rounds), rounds=len(rounds))
+        for name, rounds in found.items()
     ]
     scores.sort(key=lambda score: (-score.rounds, -score.accuracy))
     told = _told([score for score in scores if score.rounds == ROUNDS])
     if len(finalists) < len(found):
-        told += f"; after one round {_told([score for score in scores if score.rounds < ROUNDS])}"
-    best = max(finalists, key=lambda name: (accuracy_of(found[name]), name == usual))
+        told += f"; after a first, shorter round {_told([score for score in scores if score.rounds < ROUNDS])}"
+    best = max(finalists, key=lambda name: (last_accuracy(found[name]), name == usual))
     choice = PolicyChoice(
         policy=usual,
         reason="",
@@ -200,7 +211,7 @@ def _decided(trial: Trial, found: Recognised, *, usual: str) -> PolicyChoice:
     where = f"in inner validation on the subset alone (accuracy {told})"
     if best == usual:
         return choice.model_copy(update={"reason": f"the usual one for such images, and none did better {where}"})
-    differences = np.mean([ours - usuals for ours, usuals in zip(found[best], found[usual], strict=True)], axis=0)
+    differences = found[best][-1] - found[usual][-1]
     gain, error = float(np.nanmean(differences)), trial.standard_error(differences)
     points = f"{100 * gain:.1f} points (standard error {100 * error:.1f})"
     if gain <= error:

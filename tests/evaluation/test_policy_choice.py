@@ -85,6 +85,22 @@ def test_the_worse_half_goes_out_after_the_first_round_and_the_usual_one_never(m
     assert choice.policy == "medical"
 
 
+def test_the_last_round_alone_decides(monkeypatch):
+    shares = {"none": (0.9, 0.2), "medical": (0.1, 0.8)}
+    fake(monkeypatch, lambda policy, number: np.arange(48) < 48 * shares[policy][number])
+    assert choose(sided(), config("none", "medical")).policy == "medical"
+
+
+@pytest.mark.parametrize(
+    ("asked", "num_trained", "steps"),
+    [("auto", 50, (100, 200)), ("auto", 640, (200, 400)), ("auto", 2000, (450, 900)), (60, 2000, (30, 60))],
+)
+def test_the_last_round_trains_twice_as_long_and_the_longer_the_more_images(asked, num_trained, steps):
+    training = TrainingConfig(policy_choice=PolicyChoiceConfig(steps=asked))
+    trial = Trial(images=sided(), groups=None, config=training, seed=0, compute=CPU)
+    assert tuple(trial.steps(number, num_trained=num_trained) for number in (0, 1)) == steps
+
+
 def test_one_image_a_class_leaves_nothing_to_choose_by():
     images = sided(2)
     choice = choose(images, config())

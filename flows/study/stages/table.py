@@ -15,6 +15,7 @@ from data.parquet import read_published, read_subset
 from evaluation.arms import ARMS
 from evaluation.named_classifiers import named_code_digests
 from evaluation.policy import PolicyChoice
+from evaluation.policy_choice import LEAST_STEPS
 from flows.study.config import StudyConfig
 from flows.study.engine import CellContext, Input, Stage, StageKind
 from flows.study.run_directory import Cell
@@ -115,12 +116,13 @@ def _code_of_policies(config: StudyConfig) -> dict[str, str]:
 
 
 def _policy_weight(config: StudyConfig) -> float:
-    evaluation = config.evaluation
-    if evaluation.policy != "auto":
+    choice, classifier = config.evaluation.policy_choice, config.evaluation.classifier
+    if config.evaluation.policy != "auto":
         return 0.1
-    trainings = 6 * evaluation.policy_choice.folds  # four candidates, then two of them again
-    share = min(1.0, evaluation.policy_choice.steps / evaluation.classifier.steps)
-    return trainings * (share if evaluation.classifier.kind == "convnet" else 1.0) * _classifier_weight(config)
+    if classifier.factory is None and classifier.kind not in IMAGES_PER_SECOND:  # it takes no steps
+        return 6 * choice.folds * _classifier_weight(config)
+    steps = LEAST_STEPS if choice.steps == "auto" else choice.steps
+    return 4 * choice.folds * min(1.0, steps / classifier.steps) * _classifier_weight(config)  # half as many at first
 
 
 def _classifier_images(config: StudyConfig, num_classes: int) -> int | None:  # noqa: ARG001 (as of every stage)
