@@ -77,10 +77,9 @@ class Trial:
 
     def steps(self, number: int, *, num_trained: int) -> int:
         """Return how many steps a network takes in a round: half as many in the first as in the last."""
-        classifier, steps = self.config.classifier, self.config.policy_choice.steps
-        if steps == "auto":
-            steps = max(LEAST_STEPS, EPOCHS * num_trained // classifier.batch_size)
-        return max(1, min(steps, classifier.steps) >> (ROUNDS - 1 - number))
+        classifier, asked = self.config.classifier, self.config.policy_choice.steps
+        last = max(LEAST_STEPS, EPOCHS * num_trained // classifier.batch_size) if asked == "auto" else asked
+        return max(1, min(last, classifier.steps) >> (ROUNDS - 1 - number))
 
     def recognised(self, policy: str, number: int) -> npt.NDArray[np.float64]:
         """Return whether each image (N,) was recognised by a classifier of a round that had trained on other folds.
