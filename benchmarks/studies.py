@@ -24,10 +24,13 @@ STUDIES = Path(__file__).parent / "studies"
 
 
 def study_figures(name: str, report: StudyReport) -> list[tuple[str, str]]:
-    """Return the lines that tell of a study: each arm's accuracy, the headline against every arm without a GAN."""
+    """Return the lines that tell of a study: policies, each arm's accuracy, the headline against arms without a GAN."""
     figures = []
     for regime in report.regimes:
         where = f"{name}, {regime.title}, {regime.num_replicates} replicates ({regime.design.name})"
+        if regime.augmentation is not None:
+            chosen = ", ".join(f"{policy} in {count}" for policy, count in regime.augmentation.chosen.items())
+            figures.append((f"{where}: policy of classical augmentation", chosen))
         for arm in regime.arms:
             sd = "" if arm.accuracy.sd is None else f" (SD {100 * arm.accuracy.sd:.2f})"
             figures.append((f"{where}: {arm.name}", f"{100 * arm.accuracy.mean:.2f} %{sd}"))
