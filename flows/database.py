@@ -62,9 +62,7 @@ def old_flow_runs(*, keep: int, older_than: timedelta, now: datetime) -> list[Fl
     return going
 
 
-def _flow_runs(
-    client: SyncPrefectClient, runs: FlowRunFilter, *, flows: FlowFilter | None = None
-) -> Iterator[FlowRun]:
+def _flow_runs(client: SyncPrefectClient, runs: FlowRunFilter, *, flows: FlowFilter | None = None) -> Iterator[FlowRun]:
     for offset in count(step=PAGE):
         page = client.read_flow_runs(
             flow_filter=flows,
