@@ -167,10 +167,11 @@ def main() -> None:
             service.process.terminate()
             code = service.process.wait(STOP_SECONDS)
         finally:
-            for each in [*service.process.children(recursive=True), service.process] if service.process else []:
+            for each in [process for part in service.parts().values() for process in part]:
                 with suppress(psutil.NoSuchProcess):
                     each.kill()
         figures = [*told(due, soak), ("exit code after SIGTERM", str(code))]
+        figures.append(("load of the machine over 15 minutes", f"{os.getloadavg()[2]:.1f} on {os.cpu_count()} cores"))
         figures.append(("folders left in the temporary folder", str(len(list((folder / "tmp").iterdir())))))
         add_result("soak", compute=resolve_compute(device="cpu", precision="float32"), figures=figures)
 
