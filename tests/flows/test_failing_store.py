@@ -45,6 +45,7 @@ class Store:
     def __init__(self) -> None:
         self.trouble = ""
         self.port = free_port()
+        self.files: Any = None
         self._app = DomainDispatcherApplication(create_backend_app)
         self.come()
 
@@ -76,7 +77,8 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     found = Store()
     for name, value in environment(found).items():
         monkeypatch.setenv(name, value)
-    fsspec.filesystem("s3", skip_instance_cache=True).mkdir("failing")
+    found.files = fsspec.filesystem("s3", skip_instance_cache=True)  # other tests have other servers
+    found.files.mkdir("failing")
     yield found
     found.go()
 
@@ -114,12 +116,12 @@ def start(store: Store, prefect_api: str, tmp_path: Path) -> Callable[..., tuple
     return started
 
 
-def wait_until_held(name: str, process: BaseProcess) -> None:
+def wait_until_held(store: Store, name: str, process: BaseProcess) -> None:
     """Wait until the store holds a file of the run."""
-    files, give_up = fsspec.filesystem("s3"), time.monotonic() + GIVE_UP
+    give_up = time.monotonic() + GIVE_UP
     while process.is_alive() and time.monotonic() < give_up:
-        files.invalidate_cache()
-        if files.exists(f"{LOCATION}/{name}"):
+        store.files.invalidate_cache()
+        if store.files.exists(f"{LOCATION}/{name}"):
             return
         time.sleep(0.02)
     raise AssertionError(f"{name} never came")
@@ -144,7 +146,7 @@ def test_store_that_fails_ends_a_run_with_one_line_and_it_goes_on_when_asked(
         ("away", stages(0, "arm real"), "cannot use s3://failing/run"),
     ):
         process, out = start(*arguments)
-        wait_until_held(reached, process)
+        wait_until_held(store, reached, process)
         store.trouble = trouble
         if trouble == "away":
             store.go()
@@ -161,11 +163,11 @@ def test_store_that_fails_ends_a_run_with_one_line_and_it_goes_on_when_asked(
         assert SECRET not in text
         arguments = ["--resume", LOCATION]
     process, out = start(*arguments)
-    wait_until_held(stages(1, "subset"), process)
+    wait_until_held(store, stages(1, "subset"), process)
     store.go()  # for a moment: this is survived
     time.sleep(0.5)
     store.come()
     process.join(GIVE_UP)
     assert process.exitcode == 0, out.read_text()
-    fsspec.filesystem("s3").get(f"{LOCATION}/report.json", str(tmp_path / "report.json"))
+    store.files.get(f"{LOCATION}/report.json", str(tmp_path / "report.json"))
     assert figures(tmp_path) == expected
