@@ -34,6 +34,7 @@ def test_link_of_prefects_page_leads_to_the_report(
         browser.get(f"{prefect_api.removesuffix('/api')}/artifacts/key/report-{artifact_key(run.name)}")
         address = f"{pages}/{quote(run.name)}/report.html"
         wait = WebDriverWait(browser, SECONDS)
+        wait.until(lambda page: page.find_element(By.CSS_SELECTOR, 'a[href*="/artifacts/artifact/"]')).click()
         link = wait.until(lambda page: page.find_element(By.CSS_SELECTOR, f'a[href="{address}"]'))
         browser.get_log("browser")
         link.click()
