@@ -2,7 +2,7 @@
 
     python -m benchmarks.soak --minutes 60 --interval 60
 
-A tiny study of scikit-learn's digits runs on an interval, its cells in processes. At random moments (SIGKILL) the
+A tiny study of scikit-learn's digits runs on an interval, its cells in a worker process. At random moments (SIGKILL) the
 Prefect server, the process of a run, one of its workers, or `augment serve` itself goes. This program plays the service
 manager: it starts `augment serve` again, as systemd would. In the last part nothing is killed, so that what is under
 way can end. Then Prefect's database is read: each time that was due must have a run, and each run must have ended.
@@ -102,8 +102,8 @@ class Service:
         (folder / "tmp").mkdir()
         self.home.mkdir()
         config = resolve_config(preset_name="quick", file=None, options={}, assignments=list(TINY))
-        (folder / "study.toml").write_text(to_toml(config))
-        options = ["--interval", f"{interval:g}", "--port", str(port), "--pages-port", "0", "--runner", "processes"]
+        (folder / "study.toml").write_text(to_toml(config) + '\n[runner]\nkind = "processes"\nworkers = 1\n')
+        options = ["--interval", f"{interval:g}", "--port", str(port), "--pages-port", "0"]
         runs = ["--runs-directory", str(folder / "runs")]
         self._command = [sys.executable, "-m", "flows.cli", "serve", str(folder / "study.toml"), *options, *runs]
         own = {"PREFECT_HOME": str(self.home), "TMPDIR": str(folder / "tmp")}

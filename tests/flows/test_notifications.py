@@ -8,7 +8,6 @@ import socketserver
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -23,9 +22,9 @@ from prefect.events import emit_event
 from prefect.events.worker import EventsWorker
 
 from flows.metrics import GAUGES
+from tests.waiting import wait_until
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations" / "notifications.md").read_text(encoding="utf-8")
-SECONDS = 150  # for a slow machine
 
 
 def block(language: str, *, having: str) -> str:
@@ -70,12 +69,14 @@ def listening(server: socketserver.BaseServer) -> Iterator[int]:
 
 def waited_for(received: list[str], act: Callable[[], object]) -> str:
     """Act, again and again as an automation takes a while to be loaded by the server, until something comes."""
-    give_up = time.monotonic() + SECONDS
-    while not received and time.monotonic() < give_up:
-        act()
-        EventsWorker.drain_all(timeout=5)
-        time.sleep(1)
-    assert received
+
+    def came() -> list[str]:
+        if not received:
+            act()
+            EventsWorker.drain_all(timeout=5)
+        return received
+
+    wait_until(came)
     return received[0]
 
 

@@ -4,7 +4,6 @@ import shutil
 from pathlib import Path
 from urllib.parse import quote
 
-import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
@@ -16,11 +15,9 @@ from flows.progress import artifact_key
 from flows.study.config import StudyConfig
 from flows.study.store import RunStore
 from tests.evaluation.test_browser import browser  # noqa: F401 (a fixture)
+from tests.waiting import PATIENCE_SECONDS
 
-SECONDS = 90  # for a slow machine: Prefect's page is large
 
-
-@pytest.mark.slow
 def test_link_of_prefects_page_leads_to_the_report(
     browser: webdriver.Chrome,  # noqa: F811
     prefect_api: str,
@@ -33,7 +30,7 @@ def test_link_of_prefects_page_leads_to_the_report(
         augmentation_study(tiny, run)  # nothing is left to do but to tell Prefect of it
         browser.get(f"{prefect_api.removesuffix('/api')}/artifacts/key/report-{artifact_key(run.name)}")
         address = f"{pages}/{quote(run.name)}/report.html"
-        wait = WebDriverWait(browser, SECONDS)
+        wait = WebDriverWait(browser, PATIENCE_SECONDS)
         wait.until(lambda page: page.find_element(By.CSS_SELECTOR, 'a[href*="/artifacts/artifact/"]')).click()
         link = wait.until(lambda page: page.find_element(By.CSS_SELECTOR, f'a[href="{address}"]'))
         browser.get_log("browser")
