@@ -2,8 +2,8 @@
 
     python -m benchmarks.soak --minutes 60 --interval 60
 
-A tiny study of scikit-learn's digits runs on an interval, its cells in a worker process. At random moments (SIGKILL) the
-Prefect server, the process of a run, one of its workers, or `augment serve` itself goes. This program plays the service
+A tiny study of scikit-learn's digits runs on an interval, its cells in a worker process. At random moments the Prefect
+server, the process of a run, its worker, or `augment serve` itself is killed (SIGKILL). This program plays the service
 manager: it starts `augment serve` again, as systemd would. In the last part nothing is killed, so that what is under
 way can end. Then Prefect's database is read: each time that was due must have a run, and each run must have ended.
 

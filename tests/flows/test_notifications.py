@@ -8,6 +8,7 @@ import socketserver
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -20,6 +21,7 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.events import emit_event
 from prefect.events.worker import EventsWorker
+from prefect.states import Running
 
 from flows.metrics import GAUGES
 from tests.waiting import wait_until
@@ -43,16 +45,20 @@ def saved_block(code: str, *, address: str, instead_of: str) -> str:
 
 
 @contextmanager
-def automation(text: str, block_id: str, folder: Path) -> Iterator[None]:
-    """Make the page's automation with Prefect's own command."""
-    text, replaced = re.subn(r"<id that .*>", block_id, text)
-    assert replaced == 1
+def automation(text: str, folder: Path) -> Iterator[None]:
+    """Make an automation with Prefect's own command."""
     (folder / "automation.yaml").write_text(text)
     prefect = [sys.executable, "-m", "prefect", "--no-prompt", "automation"]
     create = [*prefect, "create", "--from-file", str(folder / "automation.yaml")]
     subprocess.run(create, env=os.environ, check=True, capture_output=True)
     yield
     subprocess.run([*prefect, "delete", yaml.safe_load(text)["name"]], env=os.environ, check=False, capture_output=True)
+
+
+def with_block(text: str, block_id: str) -> str:
+    text, replaced = re.subn(r"<id that .*>", block_id, text)
+    assert replaced == 1
+    return text
 
 
 @contextmanager
@@ -102,7 +108,7 @@ def test_webhook_of_the_page_is_called_after_a_regression(prefect_api: str, tmp_
     with listening(HTTPServer(("127.0.0.1", 0), Chat)) as port:
         code = block("py", having="import Webhook")
         made = saved_block(code, address=f"http://127.0.0.1:{port}/hook", instead_of=r"https://chat[\w./]+")
-        with automation(block("yaml", having="call-webhook"), made, tmp_path):
+        with automation(with_block(block("yaml", having="call-webhook"), made), tmp_path):
             told = json.loads(waited_for(received, regressed))
     assert told == {"text": 'a "gain" is worse; another too http://here/comparison.html'}
 
@@ -141,7 +147,7 @@ def test_mail_of_the_page_is_sent_after_a_failure(prefect_api: str, tmp_path: Pa
         code = block("py", having="import SlackWebhook")
         address = f"mailto://127.0.0.1:{port}/?from=augment@example.org&to=me@example.org&mode=insecure"
         made = saved_block(code, address=address, instead_of=r'mailtos://[^"]+')
-        with automation(block("yaml", having="send-notification"), made, tmp_path):
+        with automation(with_block(block("yaml", having="send-notification"), made), tmp_path):
             mail = waited_for(Mailbox.received, failed)
     message = email.message_from_string(mail, policy=email.policy.default)
     assert message["Subject"] == "scheduled_study Failed"
@@ -151,6 +157,31 @@ def test_mail_of_the_page_is_sent_after_a_failure(prefect_api: str, tmp_path: Pa
     with get_client(sync_client=True) as client:
         stored = client.read_block_document_by_name("mail", "slack-webhook", include_secrets=False)
     assert "example.org" not in str(stored.data)
+
+
+def test_run_without_a_sign_of_life_is_marked_as_crashed(prefect_api: str, tmp_path: Path) -> None:
+    @flow(name="killed", persist_result=False)
+    def killed() -> None: ...
+
+    text, replaced = re.subn("within: 90", "within: 10", block("yaml", having="Proactive"))
+    assert replaced == 1
+    with automation(text, tmp_path), get_client(sync_client=True) as client:
+        run = client.create_flow_run(killed, state=Running())
+        alive = 0.0
+
+        def crashed() -> bool:
+            nonlocal alive
+            if time.monotonic() - alive > 30:  # again, for an automation that the server has loaded only now
+                alive = time.monotonic()
+                emit_event("prefect.flow-run.heartbeat", resource={"prefect.resource.id": f"prefect.flow-run.{run.id}"})
+                EventsWorker.drain_all(timeout=5)
+            state = client.read_flow_run(run.id).state
+            return state is not None and state.is_crashed()
+
+        wait_until(crashed)
+        state = client.read_flow_run(run.id).state
+    assert state is not None
+    assert state.message == "no sign of life for 90 seconds"
 
 
 def test_every_metric_is_in_the_pages_table() -> None:

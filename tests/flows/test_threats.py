@@ -7,7 +7,6 @@ import os
 import pickle
 import re
 import shutil
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -297,11 +296,3 @@ def test_systemd_unit_restricts_the_service() -> None:
     service = unit["Service"]
     assert service["NoNewPrivileges"] == "yes"
     assert (service["ProtectSystem"], service["ReadWritePaths"]) == ("strict", "/srv/augment")
-
-
-def test_a_port_that_is_refused_is_not_open() -> None:
-    with served_pages(RunStore("/nowhere"), host="127.0.0.1", port=0) as url:
-        port = urlsplit(url).port
-        assert port is not None
-    with socket.socket() as probe:
-        assert probe.connect_ex(("127.0.0.1", port)) != 0
