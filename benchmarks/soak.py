@@ -172,7 +172,7 @@ def main() -> None:
                     each.kill()
         figures = [*told(due, soak), ("exit code after SIGTERM", str(code))]
         figures.append(("load of the machine over 15 minutes", f"{os.getloadavg()[2]:.1f} on {os.cpu_count()} cores"))
-        figures.append(("folders left in the temporary folder", str(len(list((folder / "tmp").iterdir())))))
+        figures.append(("scratch folders left", str(len(list((folder / "tmp").glob("augment-*"))))))
         add_result("soak", compute=resolve_compute(device="cpu", precision="float32"), figures=figures)
 
 
@@ -260,14 +260,17 @@ def size_of(folder: Path) -> int:
 
 
 def growth(seen: Sequence[tuple[float, int]]) -> str:
-    """Say in megabytes what the first and the last third of the time had: the smallest of each minute, their median."""
+    """Say in megabytes what the middle and the last third of the time had: the smallest of each minute, their median.
+
+    In the first third the service may still be starting.
+    """
     minutes: dict[int, int] = {}
     for at, size in seen:
         minutes[int(at // 60)] = min(size, minutes.get(int(at // 60), size))
     smallest = [size for _, size in sorted(minutes.items())]
     third = max(1, len(smallest) // 3)
-    first, last = statistics.median(smallest[:third]), statistics.median(smallest[-third:])
-    return f"{first / 1e6:,.0f} MB, then {last / 1e6:,.0f} MB"
+    middle, last = statistics.median(smallest[-2 * third : -third] or smallest), statistics.median(smallest[-third:])
+    return f"{middle / 1e6:,.0f} MB, then {last / 1e6:,.0f} MB"
 
 
 def told(due: Account, soak: Soak) -> list[tuple[str, str]]:
@@ -277,8 +280,8 @@ def told(due: Account, soak: Soak) -> list[tuple[str, str]]:
     return [
         ("due runs", f"{due.due}: {of_states}; {due.open} not ended, {due.missing} without a run"),
         ("killed", f"{kills}; serve started again {soak.restarts} times"),
-        *((f"memory of {kind}, first and last third", growth(seen)) for kind, seen in soak.memory.items() if seen),
-        ("disk of Prefect's home, first and last third", growth(soak.disk)),
+        *((f"memory of {kind}, middle and last third", growth(seen)) for kind, seen in soak.memory.items() if seen),
+        ("disk of Prefect's home, middle and last third", growth(soak.disk)),
         ("completed", f"{due.ended.get(StateType.COMPLETED.value, 0)} of {due.due}"),
     ]
 

@@ -30,4 +30,4 @@ def test_every_due_time_has_a_run_that_ended_or_is_told():
 
 def test_growth_compares_the_smallest_of_each_minute():
     seen = [(60.0 * minute + second, (100 + minute) * 10**6 + second) for minute in range(9) for second in (0, 30)]
-    assert growth(seen) == "101 MB, then 107 MB"
+    assert growth(seen) == "104 MB, then 107 MB"
