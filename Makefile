@@ -10,7 +10,7 @@ WORKERS := 4
 SIDE_BY_SIDE := --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test quick check docs format lock clean bench bench-throughput bench-quality bench-studies bench-coverage bench-export bench-scale bench-cost bench-gpu
+.PHONY: help install run test quick check advisories docs format lock clean bench bench-throughput bench-quality bench-studies bench-coverage bench-export bench-scale bench-cost bench-gpu soak
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -32,6 +32,9 @@ check: $(INSTALLED)  ## ruff, mypy --strict, import-linter, the links of docs/
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+advisories: $(UV)  ## known faults of the locked packages (asks a database in the network, so it is no part of check)
+	$(UV) tool run pip-audit==2.10.1 --requirement requirements.lock --require-hashes --disable-pip
 
 docs: $(INSTALLED)  ## the site of docs/ in build/site, without a network; a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
@@ -63,6 +66,9 @@ bench-scale: $(INSTALLED)  ## cells per minute against workers, Prefect's overhe
 
 bench-cost: $(INSTALLED)  ## seconds and memory against subset, batch, image size and number of samples
 	$(BIN)/python -m benchmarks.cost
+
+soak: $(INSTALLED)  ## augment serve for an hour, its parts killed at random: due runs, memory, disk
+	$(BIN)/python -m benchmarks.soak --minutes 60 --interval 60
 
 format: $(INSTALLED)  ## let ruff put the code in order
 	$(BIN)/ruff check --fix .

@@ -77,11 +77,11 @@ def augmentation_study(
     with opened_study(store_of(location), config, keep_old_stages=keep_old_stages) as study:
         if warning := study_warning(study.source, study.designs):
             get_run_logger().warning(warning)
-        other_code = study.other_code()
-        if other_code:
-            get_run_logger().warning(other_code)
+        differences = study.differences()
+        if differences:
+            get_run_logger().warning(differences)
             for listener in listeners():
-                listener.noted(other_code)
+                listener.noted(differences)
         with listening(PrefectStudyListener(study.store.name, total_weight=study_weight(study.config))):
             if until is None:
                 run_cells(study, runner)

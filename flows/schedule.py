@@ -6,6 +6,7 @@ it emits the event `augmentation.study.finished`; when it is worse than the last
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -28,8 +29,9 @@ from evaluation.reporting.report import StudyReport, read_report
 from evaluation.statistics import mean_intervals
 from flows.attached import end_with_serve
 from flows.augmentation_study import SEQUENTIAL, augmentation_study
+from flows.metrics import publish_figures
 from flows.pages import page_link
-from flows.progress import artifact_key
+from flows.progress import SERVER_ERRORS, artifact_key
 from flows.study.config import RunnerConfig, StudyConfig
 from flows.study.designs import resolve_study, study_source
 from flows.study.reporting import REPORT_HTML, REPORT_JSON
@@ -194,6 +196,8 @@ def judge_run(run: RunStore, runs: RunStore, *, config: StudyConfig, on_regressi
         resource=_resource(run),
         payload={"verdict": report.verdict, "sentence": report.sentence, **outcome},
     )
+    with suppress(*SERVER_ERRORS):  # for watching
+        publish_figures(report, name=run.name, regressions=judgement.regressions)
     if judgement.not_compared:
         reasons = "\n".join(f"- {reason}" for reason in judgement.not_compared)
         create_markdown_artifact(

@@ -93,7 +93,8 @@ class PrefectServer:
         self._lock = home / "starting.lock"
         own = {"PREFECT_API_URL": self.url, "PREFECT_UI_API_URL": "/api"}  # a browser asks where it found the page
         own |= {"PREFECT_HOME": str(home)}
-        self._environment = SERVER_SETTINGS | os.environ | own | dict(settings)
+        origin = {"PREFECT_SERVER_CORS_ALLOWED_ORIGINS": self.url.removesuffix("/api")}  # of its own user interface
+        self._environment = SERVER_SETTINGS | origin | os.environ | own | dict(settings)
         start = ["prefect", "server", "start", "--host", host, "--port", str(port)]
         self._command = [sys.executable, "-m", "flows.attached", *start]
         self._running = ExitStack()

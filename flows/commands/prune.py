@@ -1,4 +1,4 @@
-"""`augment prune`: remove old runs."""
+"""`augment prune`: remove old runs, and what Prefect's database holds of them."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -10,7 +10,7 @@ from rich.console import Console
 from data.base.errors import AugmentError, UsageError
 from flows.study.retention import fates, remove_run
 from flows.study.run_directory import DEFAULT_RUNS_DIRECTORY
-from flows.study.store import store_of
+from flows.study.store import RunStore, store_of
 
 AGE = re.compile(r"(\d+(?:\.\d+)?)([dhw])")
 HOURS = {"h": 1, "d": 24, "w": 7 * 24}
@@ -22,6 +22,9 @@ def prune(
     ),
     keep: Annotated[int, typer.Option(min=1, help="so many of the newest runs of each configuration stay")] = 30,
     older_than: Annotated[str, typer.Option(help="younger runs stay: 90d, 12w, 36h")] = "90d",
+    database: Annotated[
+        bool, typer.Option("--database", help="flow runs in Prefect's database too, by the same rule")
+    ] = False,
     delete: Annotated[bool, typer.Option("--delete", help="remove them, instead of saying what would go")] = False,
 ) -> None:
     """Say which old runs would go, or remove them.
@@ -29,7 +32,14 @@ def prune(
     A run that another one is held against stays, and so does one that is unfinished, unreadable or in use.
     """
     console, runs = Console(soft_wrap=True, markup=False, highlight=False), store_of(runs_directory)
-    found = fates(runs, keep=keep, older_than=age(older_than), now=datetime.now(UTC))
+    oldest = age(older_than)
+    _prune_runs(runs, console, keep=keep, older_than=oldest, delete=delete)
+    if database:
+        _prune_database(console, keep=keep, older_than=oldest, delete=delete)
+
+
+def _prune_runs(runs: RunStore, console: Console, *, keep: int, older_than: timedelta, delete: bool) -> None:
+    found = fates(runs, keep=keep, older_than=older_than, now=datetime.now(UTC))
     freed = count = 0
     for fate in found:
         if fate.kept:
@@ -44,8 +54,27 @@ def prune(
             continue
         freed, count = freed + size, count + 1
         console.print(f"{'removed' if delete else 'would go:'} {fate.name}, {megabytes(size)}")
-    done = "removed" if delete else "would go; remove them with --delete"
-    console.print(f"{count} of {len(found)} runs ({megabytes(freed)}) {done}")
+    console.print(f"{count} of {len(found)} runs ({megabytes(freed)}) {_done(delete)}")
+
+
+def _prune_database(console: Console, *, keep: int, older_than: timedelta, delete: bool) -> None:
+    from flows.database import forget, old_flow_runs  # Prefect takes seconds to import
+    from flows.progress import SERVER_ERRORS
+    from flows.server import study_server
+
+    try:
+        with study_server():
+            runs = old_flow_runs(keep=keep, older_than=older_than, now=datetime.now(UTC))
+            if delete:
+                forget(runs)
+    except SERVER_ERRORS as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise AugmentError(f"Prefect's server went away ({reason}); run augment prune again") from error
+    console.print(f"{len(runs)} flow runs in Prefect's database {_done(delete)}")
+
+
+def _done(delete: bool) -> str:
+    return "removed" if delete else "would go; remove them with --delete"
 
 
 def age(text: str) -> timedelta:

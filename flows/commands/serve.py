@@ -18,6 +18,7 @@ from data.base.names import safe_file_name
 from flows.commands.allowing import AllowOption, allow_code
 from flows.commands.console import output_console
 from flows.commands.run import PRESET_HELP, Preset
+from flows.metrics import served_metrics
 from flows.pages import served_pages
 from flows.progress import SERVER_ERRORS
 from flows.schedule import OnRegression
@@ -75,6 +76,10 @@ def serve(
         int | None,
         typer.Option(min=0, max=65535, help="Port of the runs' pages.", show_default="4201, or a free one"),
     ] = None,
+    metrics: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port of metrics for Prometheus.", show_default="none are served"),
+    ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace a deployment of this name that another command made.")
     ] = False,
@@ -116,7 +121,11 @@ def serve(
         for line in [next_runs_line(served[0]), *notes]:
             if line:
                 tell(line)
-        ending = keep_serving(served, server=server.own, tell=tell)
+        names = [each.full_name for each in served]
+        with served_metrics(names, api_url=server.url, host=host, port=metrics) as metrics_url:
+            if metrics_url:
+                tell(f"metrics for Prometheus: {metrics_url}")
+            ending = keep_serving(served, server=server.own, tell=tell)
         with suppress(*SERVER_ERRORS):
             end_dead_runs(name, message="augment serve ended while this run was under way")
     if ending == signal.SIGINT:

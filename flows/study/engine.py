@@ -29,7 +29,12 @@ from flows.study.job import Job, OnUpdate
 from flows.study.run_directory import Cell
 
 Settings = TypeVar("Settings", bound=BaseModel)
-MADE_BY = ("code", "libraries", "named_code")  # of a stage's record: what made it
+MADE_BY = {  # of a stage's record: what made it, in words
+    "code": "other code",
+    "libraries": "other versions of libraries",
+    "named_code": "other code of your own",
+    "compute": "another device or precision",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +42,8 @@ class CellContext:
     """A cell with everything that its stages may declare as an input, or take from the configuration.
 
     Attributes:
-        keep_old_stages: whether a stage of other code or other versions of libraries counts as finished too.
+        keep_old_stages: whether a stage that other code, other versions of libraries, or another device or precision
+            made counts as finished too.
     """
 
     cell: Cell
@@ -174,7 +180,6 @@ class Stage:
             "inputs": {name: self.inputs[name].digest(self.context) for name in self.kind.reads(self.variant)},
             "settings": self._settings.model_dump(mode="json"),
             "seed": self.seed,
-            "compute": self.context.compute.as_dict(),
             **self._made_by(),
         }
 
@@ -215,13 +220,14 @@ class Stage:
             depends_on |= {name: record[name] for name in MADE_BY if name in record}
         return bool(record["digest"] == record_digest(self.name, depends_on))
 
-    def is_of_other_code(self) -> bool:
-        """Tell whether it was made, and by other code or other versions of libraries than those at hand."""
+    def made_otherwise(self) -> list[str]:
+        """Say by what it was made that is not at hand now, such as "other code"; [] where it was not, or not made."""
         try:
             record = read_record(self.record_file)
         except CorruptFileError:
-            return False
-        return any(record.get(name) != value for name, value in self._made_by().items())
+            return []
+        now = self._made_by()
+        return [words for name, words in MADE_BY.items() if record.get(name) != now.get(name)]
 
     def _made_by(self) -> dict[str, Any]:
         named = dict(self.kind.named_code(self.context.config))
@@ -229,6 +235,7 @@ class Stage:
             "code": code_digest(self.kind.module),
             "libraries": library_versions(self.kind.module),
             **({"named_code": named} if named else {}),
+            "compute": self.context.compute.as_dict(),
         }
 
     def run(self, on_update: OnUpdate) -> str:

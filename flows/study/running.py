@@ -15,7 +15,7 @@ import torch
 
 from data.base.device import Compute
 from data.base.errors import UsageError
-from data.base.files import digest_file, read_model, write_json, write_text
+from data.base.files import digest_file, read_model, read_record, write_json, write_text
 from data.parquet import read_subset
 from data.sources.source import Source
 from evaluation.arms import ARMS, check_arms
@@ -30,12 +30,13 @@ from evaluation.samples import SampleEvaluation
 from flows.study.cells import CellPlace, OpenCell
 from flows.study.config import StudyConfig, to_toml
 from flows.study.designs import Designs, resolve_study, study_designs, study_source
-from flows.study.engine import CellContext, Stage, resolved_settings
+from flows.study.engine import MADE_BY, CellContext, Stage, resolved_settings
 from flows.study.job import OnUpdate, unheard
 from flows.study.reporting import write_reports
 from flows.study.retrying import patiently
 from flows.study.run_directory import (
     DEFAULT_RUNS_DIRECTORY,
+    ENVIRONMENT_FILE,
     LOOKS_FILE,
     RUN_FILES,
     Cell,
@@ -75,18 +76,33 @@ class OpenStudy:
             for cell in study_cells(self.config, self.directory)
         ]
 
-    def other_code(self) -> str:
-        """Say how many finished stages were made by other code, and what becomes of them; "" where none was."""
+    def differences(self) -> str:
+        """Say what is not here as it was where the run began, and what becomes of finished stages; "" where all is."""
+        return "; ".join(note for note in (self._other_stages(), self._other_threads()) if note)
+
+    def _other_stages(self) -> str:
         patiently(lambda: self.store.pull_folder(self.directory, "cells", only=STAGE_RECORDS))
-        made, old = 0, 0
+        made, old, reasons = 0, 0, set[str]()
         for cell in study_cells(self.config, self.directory):
             for stage in stages_of(context_of(cell, self.config, self.compute)):
                 if stage.record_file.exists():
-                    made, old = made + 1, old + stage.is_of_other_code()
+                    by = stage.made_otherwise()
+                    made, old, reasons = made + 1, old + bool(by), reasons | set(by)
+        if not old:
+            return ""
         fate = "are kept (--keep-old-stages)" if self.keep_old_stages else "are made again"
-        were = "was" if old == 1 else "were"
+        told = " or ".join(reason for reason in MADE_BY.values() if reason in reasons)
+        return f"{old} of {made} stages {'was' if old == 1 else 'were'} made by {told} and {fate}"
+
+    def _other_threads(self) -> str:
+        began = read_record(self.directory / ENVIRONMENT_FILE).get("compute")
+        before = began.get("threads") if isinstance(began, dict) else None
+        here = torch.get_num_threads()
+        if self.config.compute.threads or before in (None, here):
+            return ""
         return (
-            f"{old} of {made} stages {were} made by other code or other versions of libraries and {fate}" if old else ""
+            f"the run began with {before} threads, and here are {here} (compute.threads is 0, all cores): figures may "
+            "differ in their last digits from those of one machine"
         )
 
     def grown(self, replicates: int) -> "OpenStudy":
@@ -166,9 +182,9 @@ def run_study(config: StudyConfig, location: str | Path | None = None, *, worker
     """
     location = location or new_run_location(DEFAULT_RUNS_DIRECTORY, config)
     with opened_study(store_of(location), config) as study:
-        other_code = study.other_code()
-        if other_code:
-            LOGGER.warning(other_code)
+        differences = study.differences()
+        if differences:
+            LOGGER.warning(differences)
         if workers == 1:
             for place in study.places():
                 run_cell(place, study.config, study.compute, run=run_stage)

@@ -275,7 +275,7 @@ class RunStore:
         In a store the owner is a small object that is created on the condition that it does not exist (S3's
         `If-None-Match`, exclusive open elsewhere), so of two studies that start together one is refused. It is
         renewed every few seconds; without a sign of life for 90 seconds, and while it is watched after that, its
-        owner counts as dead and is replaced.
+        owner counts as dead and is replaced; one that was a process of this machine and has ended, at once.
         What this does not guarantee: an owner that was paused for longer and wakes up continues to write beside its
         successor. Results are the same bytes from either, so nothing is spoilt by that.
 
@@ -355,10 +355,12 @@ class RunStore:
     def _is_alive(self, owner: dict[str, Any]) -> bool:
         """Tell whether somebody renews the owner's record.
 
-        The times in it are by the owner's clock, which may be minutes from this one. A record that looks fresh is that
-        of a live owner, or of one that died a moment ago; one that looks old is watched for a while by this machine's
-        own clock, whether it changes.
+        A process of this machine is looked up. Of another machine's, the times in the record are by the owner's clock,
+        which may be minutes from this one: a record that looks fresh is that of a live owner, or of one that died a
+        moment ago; one that looks old is watched for a while by this machine's own clock, whether it changes.
         """
+        if _has_ended_here(str(owner.get("life", ""))):
+            return False
         if abs(time.time() - float(owner.get("alive", 0))) <= STALE_SECONDS:
             return True
         give_up = time.monotonic() + WATCH_SECONDS
@@ -420,8 +422,36 @@ def store_of(location: str | Path) -> RunStore:
 
 
 def _owner_record(token: str) -> bytes:
-    facts = {"token": token, "host": platform.node(), "process": os.getpid(), "alive": time.time()}
+    process = os.getpid()
+    facts = {
+        "token": token,
+        "host": platform.node(),
+        "process": process,
+        "alive": time.time(),
+        "life": life_of(process),
+    }
     return json.dumps(facts).encode()
+
+
+def life_of(process: int) -> str:
+    """Return what no other process is ever called: the machine's boot, the namespace of process numbers, this number,
+    and when it started; "" of one that has ended, or where that cannot be told (it is Linux's)."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        namespace = Path("/proc/self/ns/pid").stat().st_ino
+        state, *facts = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if state in "ZX" else f"{boot} {namespace} {process} {facts[18]}"
+
+
+def _has_ended_here(life: str) -> bool:
+    """Tell whether a process was one of this machine and namespace, and has ended."""
+    match life.split():
+        case [boot, namespace, process, _] if process.isdigit():
+            return life_of(os.getpid()).split()[:2] == [boot, namespace] and life_of(int(process)) != life
+        case _:
+            return False
 
 
 def _inside(workspace: Path, name: str) -> Path:

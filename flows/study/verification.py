@@ -125,7 +125,7 @@ def verify_cell(cell: Cell, config: StudyConfig, source: Source | None, designs:
 
 
 def verify_code(cells: Sequence[Cell], config: StudyConfig) -> Iterator[Link]:
-    """Yield whether the cells' stages of each kind were made by one code, with the same versions of libraries."""
+    """Yield whether the cells' stages of each kind were made by one code, with the same libraries and precision."""
     for kind in STAGES:
         yield _link(f"all stages {kind.name} are of one code", lambda kind=kind: _one_code(kind, cells, config))  # type: ignore[misc]
 
@@ -241,15 +241,16 @@ def _depends_on(
 
 
 def _one_code(kind: StageKind[Any], cells: Sequence[Cell], config: StudyConfig) -> None:
-    made: dict[str, str] = {}
+    made: dict[str, tuple[str, dict[str, Any]]] = {}
     for cell in cells:
         for name, _ in kind.names(config, cell.regime.name):
             record = _record(cell, name)
-            by = [record[part] for part in MADE_BY if part in record]
-            made.setdefault(digest_json(by), f"{name} of {cell.name}")
+            by = {part: record[part] for part in MADE_BY if part in record}
+            made.setdefault(digest_json(by), (f"{name} of {cell.name}", by))
     if len(made) > 1:
-        first, other, *_ = made.values()
-        raise BrokenLinkError(f"{other} was made by other code or other versions of libraries than {first}")
+        (first, before), (other, by), *_ = made.values()
+        told = " or ".join(words for part, words in MADE_BY.items() if before.get(part) != by.get(part))
+        raise BrokenLinkError(f"{other} was made by {told} than {first}")
 
 
 def _generator_provenance(cell: Cell) -> None:

@@ -58,10 +58,11 @@ def test_worker_that_is_killed_while_it_writes_to_the_queue_does_not_hold_up_the
 
 
 @pytest.mark.long
-def test_study_ends_after_workers_were_killed_in_several_stages(
+def test_study_ends_after_workers_were_killed_in_each_kind_of_stage(
     augment, tiny_toml: Path, tmp_path: Path, prefect_api: str, expected: dict[str, object]
 ) -> None:
-    moments = (FIRST_GRID, "arms/real+classical/*.parquet")
+    """In training, in an arm, before what was trained is recorded, and before what was judged is: two for each cell."""
+    moments = (f"0/{FIRST_GRID}", "0/arms/real+classical/*.parquet", "1/stages/generator.json", "1/stages/samples.json")
     killed = Interruption(folder=tmp_path / "interruption", before=moments, kill=True)
     arguments = ("run", tiny_toml, "--run-dir", tmp_path / "run", "--runner", "processes", "--workers", "1")
     ended = augment(*arguments, environment=killed.environment())

@@ -11,6 +11,8 @@ import pytest
 
 from data.base.errors import AugmentError
 from flows.server import prefect_server
+from flows.study.config import StudyConfig, to_toml
+from flows.study.run_directory import study_cells
 from tests.flows.test_serve import free_port
 
 PROGRAMS = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
@@ -42,22 +44,37 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     subprocess.run([*control, "--mode=immediate", "stop"], check=True, stdout=subprocess.DEVNULL, cwd="/")
 
 
-@pytest.mark.parametrize("word", ["right-word", "wrong-word"])
-def test_server_keeps_its_database_in_postgresql_or_says_why_not(
-    word: str, database: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+def use(database: int, *, word: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_HOME", str(home))
     url = f"postgresql+asyncpg://prefect:{word}@127.0.0.1:{database}/postgres"
     monkeypatch.setenv("PREFECT_API_DATABASE_CONNECTION_URL", url)
-    if word == "wrong-word":
-        with (
-            pytest.raises(AugmentError, match="password authentication failed") as caught,
-            prefect_server(host="127.0.0.1", port=0),
-        ):
-            pass
-        assert "correct the password in PREFECT_API_DATABASE_CONNECTION_URL" in str(caught.value)
-        assert word not in str(caught.value)
-        return
+
+
+def test_wrong_password_is_said(database: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(database, word="wrong-word", home=tmp_path, monkeypatch=monkeypatch)
+    with (
+        pytest.raises(AugmentError, match="password authentication failed") as caught,
+        prefect_server(host="127.0.0.1", port=0),
+    ):
+        pass
+    assert "correct the password in PREFECT_API_DATABASE_CONNECTION_URL" in str(caught.value)
+    assert "wrong-word" not in str(caught.value)
+
+
+def test_study_with_four_workers_is_kept_in_postgresql(
+    database: int, augment, tiny: StudyConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(database, word="right-word", home=tmp_path, monkeypatch=monkeypatch)
+    config = tiny.model_copy(update={"replicates": 4})
+    (tmp_path / "study.toml").write_text(to_toml(config))
+    workers = ["--runner", "processes", "--workers", "4"]
     with prefect_server(host="127.0.0.1", port=0) as api:
-        assert httpx.post(f"{api}/flows/", json={"name": "kept"}).status_code == httpx.codes.CREATED
+        ran = augment(
+            "run", tmp_path / "study.toml", "--run-dir", tmp_path / "run", *workers,
+            environment={"PREFECT_API_URL": api},
+        )  # fmt: skip
+        assert ran.returncode == 0, ran.stderr
+        cells = {"task_runs": {"name": {"like_": "cell "}, "state": {"type": {"any_": ["COMPLETED"]}}}}
+        told = httpx.post(f"{api}/task_runs/filter", json=cells).json()
+    assert len({run["name"] for run in told}) == len(study_cells(config, tmp_path / "run")) >= 4
     assert not list(tmp_path.glob("*.db"))

@@ -3,14 +3,16 @@
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
+import httpx
 import psutil
 import pytest
 from prefect.client.orchestration import get_client
@@ -147,6 +149,7 @@ def test_runs_do_not_overlap_and_go_on_after_everything_was_killed(
         assert states(url)[StateType.CRASHED] == 1
         process.terminate()
         assert process.wait(timeout=PATIENCE_SECONDS) == 0, output.read_text()
+    assert under_way(home / "prefect.db") == []
     text = output.read_text()
     assert "it is marked as crashed" in text
     assert "every 5 s" in text
@@ -154,12 +157,21 @@ def test_runs_do_not_overlap_and_go_on_after_everything_was_killed(
     assert (cut / "report.json").exists()
 
 
+def under_way(database: Path) -> list[str]:
+    """Return the runs that the database of a server that has ended tells of as if somebody were at them."""
+    with closing(sqlite3.connect(database)) as connection:
+        rows = connection.execute("select name from flow_run where state_type in ('PENDING', 'RUNNING', 'CANCELLING')")
+        return [name for (name,) in rows]
+
+
 @pytest.mark.long
 def test_server_that_dies_is_started_again_and_ctrl_c_ends_in_order(
     augment: Command, tiny_toml: Path, tmp_path: Path
 ) -> None:
     port, output = free_port(), tmp_path / "serve.log"
-    options = ["serve", tiny_toml, "--port", str(port), "--runs-directory", tmp_path / "runs"]
+    metrics = free_port()
+    served = ["--port", str(port), "--metrics", str(metrics), "--runs-directory", tmp_path / "runs"]
+    options = ["serve", tiny_toml, *served]
 
     def told(line: str) -> bool:
         return line in output.read_text()
@@ -169,6 +181,9 @@ def test_server_that_dies_is_started_again_and_ctrl_c_ends_in_order(
         next(each for each in psutil.Process(process.pid).children() if "server" in each.cmdline()).kill()
         wait_until(lambda: told("the Prefect server is there again"), told=output.read_text)
         wait_until(lambda: answers(f"http://127.0.0.1:{port}/api"), told=output.read_text)
+        assert (
+            "augment_server_up 1.0" in httpx.get(f"http://127.0.0.1:{metrics}/metrics", timeout=PATIENCE_SECONDS).text
+        )
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=PATIENCE_SECONDS) == 130, output.read_text()
     assert told("the Prefect server ended by signal 9")

@@ -1,9 +1,11 @@
 """Deployments keep what people set, schedules keep their hour, and other people's are not replaced in silence."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import httpx
 import pytest
 import yaml
 from prefect.client.orchestration import get_client
@@ -14,6 +16,7 @@ from prefect.deployments.runner import RunnerDeployment
 
 from data.base.errors import UsageError
 from flows.serving import (
+    PatientRunner,
     ServedStudy,
     Timetable,
     checked_timetable,
@@ -80,6 +83,42 @@ def test_time_zone_is_the_machines_own_by_default(monkeypatch: pytest.MonkeyPatc
 def test_machine_without_a_time_zone_counts_as_utc(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tzlocal.get_localzone_name", lambda: None)
     assert machine_timezone() == "UTC"
+
+
+def test_server_that_fails_is_asked_again_with_growing_pauses_and_a_line_each(
+    prefect_api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a locked database does (503), and a server that is away."""
+    told: list[str] = []
+    answer = httpx.Response(503, request=httpx.Request("POST", prefect_api))
+    failures: list[Exception] = [
+        httpx.HTTPStatusError("database is locked", request=answer.request, response=answer),
+        httpx.ConnectError("refused"),
+        httpx.ReadTimeout(""),
+    ]
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    async def poll(task_group: object = None) -> None:
+        if failures:
+            raise failures.pop(0)
+
+    async def ask() -> None:
+        asked = PatientRunner(tell=told.append, handle_signals=lambda: None)._patiently(poll)
+        for _ in range(5):
+            await asked()
+
+    monkeypatch.setattr("flows.serving.asyncio.sleep", sleep)
+    asyncio.run(ask())
+    assert pauses == [2, 4, 8]
+    assert [line.partition(";")[0] for line in told] == [
+        "the Prefect server does not answer (database is locked)",
+        "the Prefect server does not answer (refused)",
+        "the Prefect server does not answer (ReadTimeout)",
+        "the Prefect server answers again",
+    ]
 
 
 def test_restart_keeps_pause_and_time_zone(tiny: StudyConfig, prefect_api: str) -> None:

@@ -2,15 +2,17 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from data.base.files import read_json, write_json
-from flows.study.config import StudyConfig
+from flows.study.config import StudyConfig, to_toml
 from flows.study.engine import record_digest
 from flows.study.running import context_of, opened_study, run_study
 from flows.study.stages.table import stages_of
@@ -49,32 +51,55 @@ def test_finished_study_is_reported_again_without_training(
     assert figures(run) == figures(undisturbed)
 
 
-@pytest.fixture
-def of_older_code(undisturbed: Path, tmp_path: Path) -> Path:
-    """A copy of the tiny study's run in which one stage was made by other code."""
+OTHERWISE = {
+    "other code": {"code": "0" * 64},
+    "other versions of libraries": {"libraries": {"torch": "1.0"}},
+    "another device or precision": {"compute": {"device": "cpu", "precision": "bfloat16"}},
+}
+
+
+@pytest.fixture(params=OTHERWISE)
+def made_otherwise(request: pytest.FixtureRequest, undisturbed: Path, tmp_path: Path) -> tuple[Path, str]:
+    """A copy of the tiny study's run in which one stage was made by something else, and what that was."""
     run = tmp_path / "older"
     shutil.copytree(undisturbed, run)
     file = run / "cells/balanced-10/0/stages/samples.json"
     record = read_json(file)
     depends_on = {name: record[name] for name in ("inputs", "settings", "seed", "compute", "code", "libraries")}
-    depends_on["code"] = "0" * 64
+    depends_on |= OTHERWISE[request.param]
     write_json(file, record | depends_on | {"digest": record_digest("samples", depends_on)})
-    return run
+    return run, request.param
 
 
 @pytest.mark.parametrize("keep", [False, True])
-def test_stages_of_other_code_are_announced_and_made_again_unless_they_are_to_be_kept(
-    keep: bool, of_older_code: Path, tiny: StudyConfig
+def test_stages_made_otherwise_are_announced_and_made_again_unless_they_are_to_be_kept(
+    keep: bool, made_otherwise: tuple[Path, str], tiny: StudyConfig
 ) -> None:
-    with opened_study(store_of(of_older_code), tiny, keep_old_stages=keep) as study:
-        told = study.other_code()
+    run, by = made_otherwise
+    with opened_study(store_of(run), tiny, keep_old_stages=keep) as study:
+        told = study.differences()
         place = study.places()[0]
         with place.opened() as here:
             context = context_of(here.cell, study.config, study.compute, keep_old_stages=here.keep_old_stages)
             unfinished = [stage.name for stage in stages_of(context) if not stage.is_finished()]
-    assert told.startswith("1 of ")
+    assert re.fullmatch(rf"1 of \d+ stages was made by {by} and are .*", told)
     assert ("kept" if keep else "made again") in told
     assert unfinished == ([] if keep else ["samples"])
+
+
+@pytest.mark.parametrize(("threads", "before", "told"), [(0, 3, True), (0, None, False), (1, 3, False)])
+def test_run_of_all_cores_says_where_there_are_others(
+    threads: int, before: int | None, told: bool, undisturbed: Path, tiny: StudyConfig, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(undisturbed, run)
+    config = tiny.model_copy(update={"compute": tiny.compute.model_copy(update={"threads": threads})})
+    (run / "config.toml").write_text(to_toml(config))
+    began = read_json(run / "environment.json")
+    count = torch.get_num_threads() if before is None else before + torch.get_num_threads()
+    write_json(run / "environment.json", began | {"compute": began["compute"] | {"threads": count}})
+    with opened_study(store_of(run), config) as study:
+        assert ("figures may differ in their last digits" in study.differences()) is told
 
 
 def test_each_resume_is_written_down(undisturbed: Path, tiny: StudyConfig, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from flows.schedule import augmentation_export
 from flows.study.config import StudyConfig
 from flows.study.retrying import StoreError, may_pass
 from flows.study.scratch import scratch_folder, sweep_scratch
-from flows.study.store import OWNER_FILE, STALE_SECONDS, RunStore, redact
+from flows.study.store import OWNER_FILE, STALE_SECONDS, RunStore, life_of, redact
 from tests.flows.reports import figures
 from tests.waiting import PATIENCE_SECONDS
 
@@ -170,6 +170,32 @@ def test_dead_owner_is_replaced(bucket: str, monkeypatch: pytest.MonkeyPatch) ->
     with RunStore(f"{bucket}/dead").owned():
         found = json.loads(fsspec.filesystem("s3").cat_file(f"runs/dead/{OWNER_FILE}"))
     assert found["process"] == os.getpid()
+
+
+def test_dead_owner_of_this_machine_is_replaced_at_once_and_a_live_one_is_not(bucket: str) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        life = life_of(process.pid)
+        owner = {"token": "z", "host": "here", "process": process.pid, "alive": time.time(), "life": life}
+        fsspec.filesystem("s3").pipe_file(f"runs/killed/{OWNER_FILE}", json.dumps(owner).encode())
+        refused = pytest.raises(AugmentError, match="another process is working in")
+        with refused, RunStore(f"{bucket}/killed").owned():
+            pass
+        process.kill()
+        process.wait()
+    with RunStore(f"{bucket}/killed").owned():
+        found = json.loads(fsspec.filesystem("s3").cat_file(f"runs/killed/{OWNER_FILE}"))
+    assert found["life"] == life_of(os.getpid()) != ""
+
+
+@pytest.mark.parametrize("life", ["", "boot 1 2", "{boot} {namespace} 999999999999 5 6", "other-boot {namespace} 1 5"])
+def test_owner_who_may_be_elsewhere_is_not_taken_for_dead(life: str, bucket: str) -> None:
+    boot, namespace, *_ = life_of(os.getpid()).split()
+    life = life.format(boot=boot, namespace=namespace)
+    owner = {"token": "z", "host": "elsewhere", "process": 1, "alive": time.time(), "life": life}
+    fsspec.filesystem("s3").pipe_file(f"runs/elsewhere/{OWNER_FILE}", json.dumps(owner).encode())
+    refused = pytest.raises(AugmentError, match="another process is working in")
+    with refused, RunStore(f"{bucket}/elsewhere").owned():
+        pass
 
 
 @pytest.mark.parametrize("minutes", [-10, 10])

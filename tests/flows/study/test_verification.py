@@ -136,11 +136,14 @@ def test_edited_stage_record_is_found(run):
     assert "balanced-8/0: stage generator ← subset, policy, origin, settings" in broken(run)
 
 
-def test_stage_of_other_code_is_found(finished, tmp_path):
+@pytest.mark.parametrize(
+    ("part", "key", "value"), [("libraries", "torch", "0.1"), ("compute", "precision", "bfloat16")]
+)
+def test_stage_that_was_made_otherwise_is_found(finished, tmp_path, part, key, value):
     shutil.copytree(finished, tmp_path / "run")
     path = cell_of(tmp_path / "run") / "stages" / "arm real.json"
     record = json.loads(path.read_text())
-    record["libraries"]["torch"] = "0.1"
+    record[part][key] = value
     depends_on = {name: record[name] for name in ("inputs", "settings", "seed", "compute", "code", "libraries")}
     path.write_text(json.dumps(record | {"digest": record_digest("arm real", depends_on)}))
     assert broken(tmp_path / "run") == ["all stages arm are of one code"]
