@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from augmentation_gain.frames import arms_frame, classes_frame, gains_frame, replicates_frame
     from augmentation_gain.generators import export, sample, train_gan
     from augmentation_gain.plots import plot_accuracies, plot_gains, plot_images
+    from augmentation_gain.report import Report
     from augmentation_gain.studies import compare, load_report, study
 
 __all__ = [
+    "Report",
     "arms_frame",
     "classes_frame",
     "compare",
@@ -39,6 +41,7 @@ _MODULES = {
     "frames": ("arms_frame", "classes_frame", "gains_frame", "replicates_frame"),
     "generators": ("export", "sample", "train_gan"),
     "plots": ("plot_accuracies", "plot_gains", "plot_images"),
+    "report": ("Report",),
     "studies": ("compare", "load_report", "study"),
 }
 

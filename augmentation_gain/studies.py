@@ -8,10 +8,11 @@ import torch
 
 from augmentation_gain.in_memory import GivenImages, GivenLabels, dataset_options
 from augmentation_gain.progress import shown_progress
+from augmentation_gain.report import Report, report_at
 from data.base.errors import UsageError
 from data.base.plugins import allow
 from evaluation.reporting.comparison import Comparison, NamedReport, compare_reports
-from evaluation.reporting.report import StudyReport, read_report
+from evaluation.reporting.report import StudyReport
 from flows.study.config import PresetName, resolve_config
 from flows.study.designs import resolve_study, study_source
 from flows.study.reporting import REPORT_JSON
@@ -34,7 +35,7 @@ def study(
     wished_gain: float | None = None,
     settings: Mapping[str, Any] | None = None,
     progress: bool = False,
-) -> StudyReport:
+) -> Report:
     """Measure how much GAN augmentation helps on labelled images, and return the report.
 
     Args:
@@ -93,17 +94,17 @@ def study(
                 run_study(config, run)
         finally:
             torch.set_num_threads(threads)
-        return read_report(run / REPORT_JSON)
+        return report_at(run / REPORT_JSON)
 
 
-def load_report(run: str | Path) -> StudyReport:
+def load_report(run: str | Path) -> Report:
     """Read the report of a finished run, by its directory or its report.json.
 
     Raises:
         CorruptFileError: missing, damaged, or written by another version.
     """
     path = Path(run)
-    return read_report(path / REPORT_JSON if path.is_dir() else path)
+    return report_at(path / REPORT_JSON if path.is_dir() else path)
 
 
 def compare(runs: Sequence[str | Path | StudyReport], *, force: bool = False) -> Comparison:

@@ -139,12 +139,6 @@ class StudyReport(BaseModel, frozen=True, extra="forbid"):
         found = {arm.name for regime in self.regimes for arm in regime.arms}
         return tuple(arm for arm in ARMS if arm in found)
 
-    def _repr_html_(self) -> str:
-        """Return what a notebook shows: the answer and the table of arms."""
-        from evaluation.reporting.summary import report_summary  # it draws from this module
-
-        return report_summary(self)
-
 
 @dataclass(frozen=True, kw_only=True)
 class RegimeData:
