@@ -83,8 +83,8 @@ KINDS: Mapping[str, Kind] = {
 }
 
 _KEYS_OF_FILES = (
-    "group_column", "group_level", "test", "test_split", "validation", "bad_images", "resize", "colour", "alpha_ground",
-    "bits",
+    "group_column", "split_column", "image_folder", "group_level", "test", "test_split", "validation", "bad_images",
+    "resize", "colour", "alpha_ground", "bits",
 )  # fmt: skip
 
 _DESCRIPTIONS = {

@@ -103,7 +103,10 @@ def assign_roles(
         facts.append(f"the validation split ({describe(validation)}) is left out (data.validation=train trains on it)")
     if not train:
         found = ", ".join(f"{split}: {describe(of_split)}" for split, of_split in parts.items() if of_split)
-        raise UsageError(f"{where} has nothing to train on ({found}); give one part of it a name with the word train")
+        trained = ", or train on it with --set data.validation=train" if validation else ""
+        raise UsageError(
+            f"{where} has nothing to train on ({found}); give one part of it a name with the word train{trained}"
+        )
     if test is not None:
         layout.append(f"test: {describe(test)}")
     tested = None if test is None else tuple(test)
