@@ -10,7 +10,7 @@ WORKERS := 4
 SIDE_BY_SIDE := --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test quick check docs format lock clean bench bench-throughput bench-quality bench-studies bench-coverage bench-export bench-scale bench-cost bench-gpu
+.PHONY: help install run test quick check docs notebook format lock clean bench bench-throughput bench-quality bench-studies bench-coverage bench-export bench-scale bench-cost bench-gpu
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,6 +35,9 @@ check: $(INSTALLED)  ## ruff, mypy --strict, import-linter, the links of docs/
 
 docs: $(INSTALLED)  ## the site of docs/ in build/site, without a network; a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+notebook: $(INSTALLED)  ## execute docs/notebook.ipynb and store what it shows (minutes)
+	$(BIN)/python docs/notebook.py
 
 bench: bench-throughput bench-export bench-cost bench-quality bench-studies bench-coverage bench-scale  ## all benchmarks (hours)
 

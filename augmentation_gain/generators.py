@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +15,13 @@ from augmentation_gain.progress import shown_progress
 from data.base.device import DeviceChoice, resolve_compute
 from data.base.errors import UsageError
 from data.base.files import digest_file
+from data.base.plugins import allow
 from data.base.randomness import child_seed, torch_stream
 from data.design import whole_images
 from data.parquet import num_rows, read_subset, write_subset
 from data.publishing.formats import FileFormat
 from data.sources.registry import load_source
+from evaluation.policy_choice import choose_policy
 from flows.study.code import code_digest
 from flows.study.config import resolve_config
 from flows.study.job import Job
@@ -45,7 +47,8 @@ def train_gan(
 ) -> Path:
     """Train a GAN on labelled images, and return the generator's folder, which `sample` and `export` take.
 
-    Of a data set with a test split, that is left out. What a GAN gains is not said here: see `study`.
+    Of a data set with a test split, that is left out. The policy of augmentation is chosen as a study does
+    (settings={"evaluation.policy": …} says it). What a GAN gains is not said here: see `study`.
 
     Args:
         images, labels, class_names: as `study` takes them.
@@ -71,6 +74,8 @@ def train_gan(
             settings=settings or {},
         )
         config = resolve_config(preset_name="quick", file=None, options=options, assignments=[])
+        for reference in config.named_code:
+            allow(reference)  # whoever calls this named it
         source = load_source(config.data)
     subset = whole_images(source) if source.held_out else source.train
     subset = replace(subset, groups=None)  # a generator has no use for them
@@ -79,12 +84,20 @@ def train_gan(
     try:
         place.mkdir(parents=True, exist_ok=True)
         write_subset(place / SUBSET_FILE, subset)
-        with shown_progress(progress, total_weight=1.0):
+        compute = resolve_compute(device=config.compute.device, precision=config.compute.precision)
+        with shown_progress(progress, total_weight=2.0):
+            policy = choose_policy(
+                subset,
+                config=config.evaluation.training(),
+                seed=child_seed(seed, "policy"),
+                compute=compute,
+                on_update=lambda share, detail: _tell("choose augmentation", share, detail),
+            ).policy
             job = Job(
                 cell="",
-                settings=config.gan.for_subset(len(subset), imbalance=subset.imbalance),
+                settings=config.gan.for_subset(len(subset), imbalance=subset.imbalance, policy=policy),
                 seed=child_seed(seed, "gan"),
-                compute=resolve_compute(device=config.compute.device, precision=config.compute.precision),
+                compute=compute,
                 code=code_digest(train_generator.__module__),
                 output=generator,
                 on_update=lambda share, detail: _tell("train GAN", share, detail),
@@ -150,6 +163,8 @@ def export(
         CorruptFileError: the generator cannot be read.
         AugmentError: `output` cannot be written.
     """
+    if file_format not in get_args(FileFormat):
+        raise UsageError(f"file_format {file_format!r} is none of {', '.join(get_args(FileFormat))}")
     folder = _generator_folder(Path(generator), cell)
     real = folder.parent / SUBSET_FILE
     if mix_real and not real.is_file():

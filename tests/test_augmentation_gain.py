@@ -397,6 +397,7 @@ def test_generator_of_a_run_is_found(run):
         (lambda gan, here: ag.sample(here, 3), "holds no trained generator"),
         (lambda gan, here: ag.sample(gan, 0), "ask for 1 or more"),
         (lambda gan, here: ag.export(gan, here / "x", class_counts={"cat": 3}), "no class 'cat'"),
+        (lambda gan, here: ag.export(gan, here / "x", file_format="tar"), "none of parquet, imagefolder, idx"),
         (lambda gan, here: ag.train_gan(PIXELS, NAMES, directory=gan.parent), "is already there"),
         (lambda gan, here: ag.plot_images(PIXELS[0]), "images must be"),
     ],
