@@ -17,6 +17,7 @@ TINY = {
         "gan.discriminator_width": 4,
         "sampling.images_per_class": 6,
         "evaluation.arms": ("real", "real+classical", "real+classical+synthetic"),
+        "evaluation.policy": "digits",
         "evaluation.classifier_seeds": 1,
         "evaluation.classifier.steps": 4,
         "evaluation.classifier.width": 4,
