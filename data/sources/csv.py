@@ -21,6 +21,7 @@ import pyarrow.csv
 
 from data.base.errors import AugmentError, CorruptFileError, UsageError, first_line
 from data.base.limits import MAX_DECODED_BYTES, MAX_IMAGE_PIXELS, check_limit
+from data.base.names import name_like
 from data.config import DataConfig
 from data.sources.advice import damage
 from data.sources.arrays import ArrayReader, is_flat_image
@@ -131,7 +132,7 @@ def _table(path: Path, config: DataConfig, *, is_test: bool) -> _Table:
     if len(set(names)) < len(names):
         raise UsageError(f"{path} has two columns of one name; rename one")
     values = values if has_header else cells
-    label = _name_like(config.label_column, names)
+    label = name_like(config.label_column, names)
     if label is None and not has_header and not (is_test and is_flat_image(len(names))):
         others = [name for number, name in enumerate(names) if number not in named]
         label = others[0] if others else None
@@ -139,7 +140,7 @@ def _table(path: Path, config: DataConfig, *, is_test: bool) -> _Table:
         raise UsageError(f"{path} has no column {config.label_column!r}; it has {_shown(names)}: {_choose('label')}")
 
     def chosen(what: str, wanted: str, *, may_lack: bool) -> str | None:
-        found = _name_like(wanted, names) if wanted else None
+        found = name_like(wanted, names) if wanted else None
         if wanted and found is None and not may_lack:
             raise UsageError(f"{path} has no column {wanted!r}; it has {_shown(names)}: {_choose(what)}")
         return found
@@ -148,7 +149,7 @@ def _table(path: Path, config: DataConfig, *, is_test: bool) -> _Table:
     split = chosen("split", config.split_column, may_lack=not has_header)
     given = [name for name in (label, group, split) if name is not None]
     texts = [name for name, value in zip(names, values, strict=False) if not _is_number(value)]
-    likely = [_name_like(name, names) for name in (config.image_column, *FILE_COLUMNS)]
+    likely = [name_like(name, names) for name in (config.image_column, *FILE_COLUMNS)]
     candidates = [name for name in likely if name in texts and name not in given]
     if not has_header:
         candidates = [names[number] for number in named]
@@ -171,14 +172,6 @@ def _table(path: Path, config: DataConfig, *, is_test: bool) -> _Table:
         pixels=() if candidates else tuple(pixels),
         first_row=tuple(values),
     )
-
-
-def _name_like(wanted: str, names: Sequence[str]) -> str | None:
-    """Return the column of that name, or else the only one that differs from it in case and spaces about it alone."""
-    if wanted in names:
-        return wanted
-    alike = [name for name in names if name.strip().casefold() == wanted.strip().casefold()]
-    return alike[0] if len(alike) == 1 else None
 
 
 def _first_lines(path: Path) -> tuple[str, str]:

@@ -139,6 +139,11 @@ def _layout(path: Path, config: DataConfig) -> _Layout:
     if not tops:
         beside = " (its images lie in no folder)" if tree.files else ""
         advice = suggestion(path, kind="folder") or "put the images of each class into a folder of its own"
+        if not tree.files and tree.left_out:
+            (reason, count), *_ = tree.left_out.most_common(1)
+            read = ", ".join(suffix[1:].upper() for suffix in sorted(IMAGE_SUFFIXES))
+            beside = f" with images that can be read ({read}); it has {count:,} {reason}"
+            advice = suggestion(path, kind="folder") or "convert images of other kinds to PNG"
         raise AugmentError(f"{tree.root} holds no class folders{beside}; {advice}")
     split_of = {top: split for top in tops if (split := split_named(top)) is not None}
     with_folders = {parts[0] for parts in tree.files if len(parts) > 2}

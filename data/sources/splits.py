@@ -22,6 +22,7 @@ _WORDS: Mapping[str, Split] = {
     "train": "train", "training": "train", "trainset": "train", "trn": "train", "trainval": "train",
     "test": "test", "testing": "test", "testset": "test", "tst": "test",
     "val": "validation", "valid": "validation", "validation": "validation", "valset": "validation", "dev": "validation",
+    "eval": "validation", "evaluation": "validation",
 }  # fmt: skip
 _MNIST_TEST = re.compile(r"(?<![a-z0-9])t10k(?![a-z0-9])")
 _MAX_DEPTH = 4  # folders between a data set's folder and its files

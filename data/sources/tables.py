@@ -18,6 +18,7 @@ import pyarrow.compute
 
 from data.base.errors import AugmentError, CorruptFileError, UsageError
 from data.base.limits import MAX_IMAGES, check_limit
+from data.base.names import name_like
 from data.config import DataConfig
 from data.decoding import Picture, decode_image
 from data.sources.arrays import ArrayReader
@@ -128,6 +129,8 @@ def _split_values(file: TableFile, config: DataConfig) -> list[object]:
     name = config.split_column
     if name in partition_values(file.path):
         return [partition_values(file.path)[name]] * file.num_rows
+    if file.schema.names.count(name) == 0:
+        name = name_like(name, file.schema.names) or name
     if file.schema.names.count(name) != 1:
         known = ", ".join(repr(other) for other in file.schema.names[:_SHOWN])
         raise UsageError(
@@ -155,22 +158,25 @@ def _columns(file: TableFile, config: DataConfig, *, is_test: bool) -> _Columns:
         count = schema.names.count(column)
         if count == 1:
             return column
-        if count == 0 and (column in constants or may_lack):
+        if count == 0 and column in constants:
             return None
+        alike = name_like(column, schema.names) if count == 0 else None
+        if alike is not None or (count == 0 and may_lack):
+            return alike
         known = ", ".join(repr(name) for name in schema.names[:_SHOWN])
         raise UsageError(
             f"{file.path} has no single column {column!r}; it has {known}: choose with --set data.{option}=NAME"
         )
 
-    single("image_column", config.image_column, may_lack=False)
+    image = single("image_column", config.image_column, may_lack=False) or config.image_column
     label = single("label_column", config.label_column, may_lack=is_test)
     group = single("group_column", config.group_column, may_lack=is_test) if config.group_column else None
-    class_names = _class_names(schema, config.label_column, facts)
+    class_names = _class_names(schema, label or config.label_column, facts)
     is_numbered = label is not None and pa.types.is_integer(schema.field(label).type)
-    if class_names is None and is_numbered and pa.types.is_struct(schema.field(config.image_column).type):
+    if class_names is None and is_numbered and pa.types.is_struct(schema.field(image).type):
         facts.append("the files hold no class names (pandas drops them): classes are called by their numbers")
     return _Columns(
-        image=config.image_column,
+        image=image,
         label=label,
         group=group,
         constants=constants,
@@ -296,7 +302,7 @@ def _storage(column: pa.Array, config: DataConfig, *, where: str) -> pa.Array:
 
 def _paths(kind: pa.DataType) -> str:
     """Say what to do where images are names of files, as they seem to be."""
-    if not (_is_text(kind) or pa.types.is_struct(kind)):
+    if not (_is_text(kind) or (pa.types.is_struct(kind) and kind.get_field_index("path") >= 0)):
         return ""
     return " (names of files are opened where --set data.image_folder=PATH names their folder)"
 

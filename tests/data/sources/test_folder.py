@@ -495,3 +495,11 @@ def test_messages_stay_on_one_line(tmp_path):
         load(tmp_path)
     assert "\n" not in str(told.value)
     assert r"a\nb" in str(told.value)
+
+
+def test_images_that_are_not_read_are_named(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.heic").write_bytes(b"x")
+    with pytest.raises(AugmentError, match=r"it has 2 \.heic files; convert images of other kinds to PNG"):
+        load(tmp_path)

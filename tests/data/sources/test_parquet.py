@@ -585,3 +585,10 @@ def test_labels_may_be_texts_as_bytes(tmp_path):
     pq.write_table(pa.table({"image": pngs(), "label": pa.array([b"\xff", b"dog"] * 6)}), tmp_path / "y.parquet")
     with pytest.raises(AugmentError, match="no UTF-8 text"):
         load(tmp_path / "y.parquet")
+
+
+def test_columns_are_found_in_any_case(tmp_path):
+    table = pa.table({"Image": pngs(), "Label": ["cat", "dog"] * 6, "SPLIT": ["train"] * 8 + ["eval"] * 4})
+    pq.write_table(table, tmp_path / "x.parquet")
+    source = load(tmp_path / "x.parquet", split_column="split")
+    assert (len(source.train), len(source.test)) == (8, 4)
