@@ -34,6 +34,7 @@ def study(
     seed: int | None = None,
     wished_gain: float | None = None,
     settings: Mapping[str, Any] | None = None,
+    workers: int = 1,
     progress: bool = False,
 ) -> Report:
     """Measure how much GAN augmentation helps on labelled images, and return the report.
@@ -63,7 +64,9 @@ def study(
         seed: of everything random.
         wished_gain: the least gain worth having, a share: 0.005 is half a point of accuracy.
         settings: any configuration keys with values, such as {"data.images_per_class": (10,)}.
-        progress: whether to show it, as a bar on standard error or in the notebook.
+        workers: cells at a time. Several run in processes of their own, which import the caller's script again: it
+            needs `if __name__ == "__main__":`.
+        progress: whether to show it, as a bar on standard error or in the notebook; of one worker.
 
     Raises:
         UsageError: images without labels, of an impossible shape, or a configuration that cannot be.
@@ -71,11 +74,13 @@ def study(
     """
     if directory is not None and "://" in str(directory):
         raise UsageError(f"directory {str(directory)!r} is a URL; from Python a run lies in a folder of this machine")
+    if workers < 1 or (progress and workers > 1):
+        raise UsageError(f"workers={workers}: give 1 or more, and 1 where progress is to be shown")
     chosen = {"replicates": replicates, "seed": seed, "evaluation.wished_gain": wished_gain}
     chosen = {key: value for key, value in chosen.items() if value is not None}
     threads = torch.get_num_threads()
     with scratch_folder() as scratch:
-        run = scratch / "run" if directory is None else Path(directory)
+        run = scratch / "run" if directory is None else Path(directory).expanduser().resolve()
         options = dataset_options(
             images,
             labels,
@@ -91,7 +96,7 @@ def study(
         try:
             config = resolve_study(config, study_source(config.data))
             with shown_progress(progress, total_weight=study_weight(config)):
-                run_study(config, run)
+                run_study(config, run, workers=workers)
         finally:
             torch.set_num_threads(threads)
         return report_at(run / REPORT_JSON)
@@ -117,7 +122,7 @@ def compare(runs: Sequence[str | Path | StudyReport], *, force: bool = False) ->
     named: list[NamedReport] = []
     for number, run in enumerate(runs, start=1):
         report = run if isinstance(run, StudyReport) else load_report(run)
-        name = f"report {number}" if isinstance(run, StudyReport) else Path(run).name
+        name = f"report {number}" if isinstance(run, StudyReport) else Path(run).resolve().name
         taken = any(other.name == name for other in named)
         named.append(NamedReport(name=f"{name} #{number}" if taken else name, link="", report=report))
     return compare_reports(named, force=force)

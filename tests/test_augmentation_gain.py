@@ -121,10 +121,11 @@ def test_report_is_read_back_and_compared(run):
     assert ag.compare([report, report]).regressions == ()
 
 
-def test_a_run_goes_on_with_its_own_images_and_with_no_others(digits, run):
+def test_a_run_goes_on_with_its_own_images_and_with_no_others(digits, run, monkeypatch):
     directory, report = run
     images, labels = digits
-    grown = ag.study(images, labels, directory=directory, replicates=3, settings=QUICK)
+    monkeypatch.chdir(directory.parent)
+    grown = ag.study(images, labels, directory=directory.name, replicates=3, settings=QUICK)
     assert grown.regimes[0].num_replicates == 3
     assert grown.cells[:2] == report.cells
     with pytest.raises(UsageError, match="holds other images"):
@@ -302,6 +303,22 @@ def test_what_cannot_be_is_told_in_one_line(images, labels, message):
     with pytest.raises(UsageError, match=message) as told:
         ag.study(images, labels)
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"workers": 0}, "give 1 or more"),
+        ({"workers": 2, "progress": True}, "1 where progress is to be shown"),
+        ({"directory": "s3://bucket/run"}, "is a URL"),
+        ({"test": "digits"}, "images in memory are tested on images in memory"),
+        ({"test": (PIXELS,)}, r"give the pair \(images, labels\)"),
+        ({"groups": [1, 2]}, "with 2 groups"),
+    ],
+)
+def test_options_that_cannot_be_are_told(options, message):
+    with pytest.raises(UsageError, match=message):
+        ag.study(PIXELS, NAMES, **options)
 
 
 def test_missing_report_is_named(tmp_path):
