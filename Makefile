@@ -10,7 +10,7 @@ WORKERS := 4
 SIDE_BY_SIDE := --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test quick check advisories docs format lock clean bench bench-throughput bench-quality bench-studies bench-coverage bench-export bench-scale bench-cost bench-gpu soak
+.PHONY: help install run test quick check advisories docs notebook format lock clean bench bench-throughput bench-quality bench-studies bench-coverage bench-export bench-scale bench-cost bench-gpu bench-audit soak
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,6 +38,9 @@ advisories: $(UV)  ## known faults of the locked packages (asks a database in th
 
 docs: $(INSTALLED)  ## the site of docs/ in build/site, without a network; a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+notebook: $(INSTALLED)  ## execute docs/notebook.ipynb and store what it shows (minutes)
+	$(BIN)/python docs/notebook.py
 
 bench: bench-throughput bench-export bench-cost bench-quality bench-studies bench-coverage bench-scale  ## all benchmarks (hours)
 

@@ -2,9 +2,9 @@
 
 import re
 from difflib import get_close_matches
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, Field, field_validator
+from pydantic import AfterValidator, BaseModel, Field, field_validator, model_validator
 
 from data.base.limits import MAX_SIDE, MIN_SIDE, SIDE_STEP
 from data.base.plugins import is_reference
@@ -59,6 +59,15 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
         default="",
         description="parquet, arrow, csv, npz: column of what images belong to, such as a patient; a group is never "
         "divided between train and test",
+    )
+    split_column: str = Field(
+        default="",
+        description="parquet, arrow, csv: column that says which split a row belongs to, by words such as train, test",
+    )
+    image_folder: str = Field(
+        default="",
+        description="parquet, arrow, csv: folder of the files that a table names; none outside it is opened; empty: "
+        "of a CSV the table's own folder",
     )
     group_level: int = Field(
         default=0, ge=0, le=8, description="folder: which level of folders inside a class names the group; 0: none"
@@ -119,6 +128,12 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
         if value != "auto" and not (isinstance(value, int) and 1 <= value <= 32):
             raise ValueError("give auto or a number from 1 to 32")
         return value
+
+    @model_validator(mode="after")
+    def _tested_is_said_once(self) -> Self:
+        if self.split_column and self.test:
+            raise ValueError("split_column and test both say what is tested on; give one of them")
+        return self
 
     @field_validator("images_per_class", mode="before")
     @classmethod

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from data.images import LUMINANCE, LabelledImages, identities
 
 MAX_PAIRS = 200_000_000  # of a train and a test image that are compared: a third of a second on one core
+MAX_OWN_PAIRS = 50_000_000  # of images of one split
 MAX_RANKED_PAIRS = 30_000_000  # of those whose neighbours are ranked
 THUMBNAIL_SIDE = 8
 LIKELY = 0.9  # correlation of thumbnails from which on all pixels are compared
@@ -20,6 +22,7 @@ SURE_SIMILARITY = 0.99
 MAX_DISTANCE_SHARE = 0.35  # of the distance to the fifth nearest thumbnail
 ALIKE_COLOURS = 0.8  # correlation of colour thumbnails: JPEG blurs colours
 _NEIGHBOUR = 5
+LEAST_UNITS = 4  # of each class, that folds are made of
 FLAT = 8  # grey levels between the darkest and brightest pixel of an image without contrast
 DARK = 64
 _CHUNK = 4096  # thumbnails that are compared at once
@@ -41,11 +44,50 @@ class NearCopies:
     example: tuple[int, int] | None
 
 
-def kept_together(images: LabelledImages) -> npt.NDArray[np.int64]:
-    """Return (N,) int64 ids that are equal where images must not be divided: of one group, or identical.
+def kept_together(images: LabelledImages, near: npt.NDArray[np.int64] | None = None) -> npt.NDArray[np.int64]:
+    """Return (N,) int64 ids that are equal where images must not be divided: of one group, identical, or near copies.
 
-    Ids are running numbers in order of first appearance.
+    Near copies may be divided where a class would else come away with fewer than `LEAST_UNITS` units, and fewer than
+    it has without: images that are all alike are no copies. Ids are running numbers in order of first appearance.
+
+    Args:
+        near: what `near_copy_pairs` finds, where it is known.
     """
+    exact = _units(images, [])
+    pairs = near_copy_pairs(images) if near is None else near
+    if not len(pairs):
+        return exact
+    units = _units(images, pairs.tolist())
+    for label in range(images.num_classes):
+        of_class = images.labels == label
+        before, after = len(np.unique(exact[of_class])), len(np.unique(units[of_class]))
+        if after < min(before, LEAST_UNITS):
+            return exact
+    return units
+
+
+def near_copy_pairs(images: LabelledImages) -> npt.NDArray[np.int64]:
+    """Return (P, 2) int64 positions of images that are near copies, as `near_copies` finds them; exact ones left out.
+
+    Every image is held against the one that is most like it. Of too many, evenly spaced ones are.
+    """
+    first_of: dict[bytes, int] = {}
+    for position, identity in enumerate(identities(images)):
+        first_of.setdefault(identity, position)
+    distinct = np.array(list(first_of.values()), np.int64)
+    step = max(1, -(-(len(distinct) ** 2) // MAX_OWN_PAIRS))
+    looked_at = np.arange(0, len(distinct), step, dtype=np.int64)
+    pixels = images.images[distinct]
+    thumbnails = _thumbnails(pixels)
+    is_near, nearest, _ = _resembling(
+        pixels, pixels[looked_at], thumbnails=(thumbnails, thumbnails[looked_at]), itself=looked_at
+    )
+    found = np.flatnonzero(is_near)
+    return np.stack([distinct[looked_at[found]], distinct[nearest[found]]], axis=1)
+
+
+def _units(images: LabelledImages, pairs: Sequence[Sequence[int]]) -> npt.NDArray[np.int64]:
+    """Return running ids that are equal for images of one group, identical ones, and those of `pairs`."""
     parents = list(range(len(images)))
 
     def root(row: int) -> int:
@@ -61,6 +103,9 @@ def kept_together(images: LabelledImages) -> npt.NDArray[np.int64]:
         for key in keys:
             other, own = root(first_of.setdefault(key, row)), root(row)
             parents[max(other, own)] = min(other, own)
+    for one, two in pairs:
+        other, own = root(one), root(two)
+        parents[max(other, own)] = min(other, own)
     numbers: dict[int, int] = {}
     return np.array([numbers.setdefault(root(row), len(numbers)) for row in range(len(images))], np.int64)
 
@@ -77,25 +122,49 @@ def near_copies(train: LabelledImages, test: LabelledImages) -> NearCopies:
     """
     step = max(1, -(-len(train) * len(test) // MAX_PAIRS))
     rows = np.arange(0, len(test), step, dtype=np.int64)
-    trained, tested = _thumbnails(train.images), _thumbnails(test.images[rows])
-    best, nearest = _nearest(trained, tested)
-    likely = np.flatnonzero(best >= LIKELY)  # never images without contrast, which resemble nothing
-    likely = likely[np.argsort(-best[likely], kind="stable")]
-    found, originals = test.images[rows[likely]], train.images[nearest[likely]]
-    similarity = _correlation(_luminance(found), _luminance(originals))
-    is_alike = _correlation(_block_means(found), _block_means(originals)) >= ALIKE_COLOURS
-    is_exact = (found == originals).all((1, 2, 3))
-    is_near = (similarity >= SURE_SIMILARITY) | (_stands_out(trained, tested[likely]) & (similarity >= MIN_SIMILARITY))
-    is_near &= is_alike & ~is_exact
+    tested = test.images[rows]
+    is_near, nearest, similarity = _resembling(
+        train.images, tested, thumbnails=(_thumbnails(train.images), _thumbnails(tested))
+    )
     if not is_near.any():
         return NearCopies(count=0, looked_at=len(rows), example=None)
     closest = int(np.argmax(np.where(is_near, similarity, -2)))
-    pair = int(test.rows[rows[likely[closest]]]), int(train.rows[nearest[likely[closest]]])
+    pair = int(test.rows[rows[closest]]), int(train.rows[nearest[closest]])
     return NearCopies(count=int(is_near.sum()), looked_at=len(rows), example=pair)
 
 
+def _resembling(
+    originals: npt.NDArray[np.uint8],
+    images: npt.NDArray[np.uint8],
+    *,
+    thumbnails: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]],
+    itself: npt.NDArray[np.int64] | None = None,
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Return which images are near copies of an original, the likeliest original of each, and how similar that is.
+
+    Args:
+        thumbnails: of originals and images.
+        itself: each image's own position among the originals, where it is one.
+    """
+    trained, tested = thumbnails
+    best, nearest = _nearest(trained, tested, itself)
+    likely = np.flatnonzero(best >= LIKELY)  # never images without contrast, which resemble nothing
+    likely = likely[np.argsort(-best[likely], kind="stable")]
+    found, alike = images[likely], originals[nearest[likely]]
+    similarity = _correlation(_luminance(found), _luminance(alike))
+    is_alike = _correlation(_block_means(found), _block_means(alike)) >= ALIKE_COLOURS
+    is_exact = (found == alike).all((1, 2, 3))
+    own = None if itself is None else itself[likely]
+    stands_out = _stands_out(trained, tested[likely], own)
+    is_near = (similarity >= SURE_SIMILARITY) | (stands_out & (similarity >= MIN_SIMILARITY))
+    is_near &= is_alike & ~is_exact
+    of_all, similar = np.zeros(len(images), np.bool_), np.full(len(images), -2, np.float32)
+    of_all[likely], similar[likely] = is_near, similarity
+    return of_all, nearest, similar
+
+
 def _nearest(
-    trained: npt.NDArray[np.float32], tested: npt.NDArray[np.float32]
+    trained: npt.NDArray[np.float32], tested: npt.NDArray[np.float32], itself: npt.NDArray[np.int64] | None
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     """Return each test thumbnail's highest correlation with a train thumbnail, and which that is."""
     best, nearest = np.full(len(tested), -2, np.float32), np.zeros(len(tested), np.int64)
@@ -103,6 +172,10 @@ def _nearest(
         for first in range(0, len(tested), _CHUNK):
             part = slice(first, first + _CHUNK)
             similar = tested[part] @ trained[start : start + _CHUNK].T
+            if itself is not None:
+                own = itself[part] - start
+                inside = np.flatnonzero((own >= 0) & (own < similar.shape[1]))
+                similar[inside, own[inside]] = -2
             highest = similar.argmax(1)
             value = similar[np.arange(len(similar)), highest]
             better = value > best[part]
@@ -111,13 +184,18 @@ def _nearest(
     return best, nearest
 
 
-def _stands_out(trained: npt.NDArray[np.float32], tested: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+def _stands_out(
+    trained: npt.NDArray[np.float32], tested: npt.NDArray[np.float32], itself: npt.NDArray[np.int64] | None
+) -> npt.NDArray[np.bool_]:
     """Tell whose nearest thumbnail is much nearer than the fifth, of the first test images that time allows."""
     outstanding = np.zeros(len(tested), np.bool_)
     if len(trained) < _NEIGHBOUR:
         return outstanding
     for row in range(min(len(tested), MAX_RANKED_PAIRS // len(trained))):
-        ranked = np.partition(tested[row] @ trained.T, len(trained) - _NEIGHBOUR)[-_NEIGHBOUR:]
+        similar = tested[row] @ trained.T
+        if itself is not None:
+            similar[itself[row]] = -2
+        ranked = np.partition(similar, len(trained) - _NEIGHBOUR)[-_NEIGHBOUR:]
         nearest, fifth = np.sqrt(2 - 2 * np.clip([ranked.max(), ranked[0]], -1, 1))
         outstanding[row] = nearest <= MAX_DISTANCE_SHARE * fifth
     return outstanding

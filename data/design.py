@@ -206,7 +206,7 @@ def design_of(source: Source, regime: Regime, config: DataConfig, *, seed: int) 
             "data.judge_on = validation needs a pool for fresh draws; folds of one data set leave its test split alone "
             "anyway"
         )
-    images = source.train if not source.held_out else _whole(source)
+    images = source.train if not source.held_out else whole_images(source)
     design = OneDataSet(
         regime=regime,
         images=images,
@@ -241,7 +241,7 @@ def _fresh_draws(source: Source, regime: Regime, config: DataConfig, *, seed: in
     return FreshDraws(regime=regime, pool=pool, test=test, tested_on=words)
 
 
-def _whole(source: Source) -> LabelledImages:
+def whole_images(source: Source) -> LabelledImages:
     """Return a data set again from which a test split was held out, its rows in order."""
     parts = (source.train, source.test)
     both_grouped = all(part.groups is not None for part in parts)

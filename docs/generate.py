@@ -21,6 +21,7 @@ from pydantic import BaseModel
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # MkDocs loads this file by its path
 
+from docs.notebook import notebook_page  # noqa: E402
 from evaluation.reporting.report import flatten_config  # noqa: E402
 from flows import cli  # noqa: E402
 from flows.study.config import RunnerConfig, StudyConfig, preset  # noqa: E402
@@ -347,6 +348,7 @@ def operations_files() -> str:
 PAGES: dict[str, Callable[[], str]] = {
     "reference/commands.md": commands_page,
     "reference/configuration.md": configuration_page,
+    "notebook.md": notebook_page,
     "measurements.md": lambda: (ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8"),
     "trials.md": lambda: (ROOT / "benchmarks" / "TRIALS.md").read_text(encoding="utf-8"),
     "changes.md": lambda: (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"),

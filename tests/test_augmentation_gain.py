@@ -1,11 +1,28 @@
-"""The public face in Python: from arrays to a report, nothing printed, no server."""
+"""The public face in Python: from images in memory to a report, nothing printed, no server."""
 
+import io
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
 from sklearn.datasets import load_digits
 
 import augmentation_gain as ag
-from data.base.errors import CorruptFileError, UsageError
+from augmentation_gain.in_memory import dataset_options
+from augmentation_gain.progress import shown_progress
+from data.base.errors import AugmentError, CorruptFileError, UsageError
+from data.config import DataConfig
+from data.sources.registry import load_source
+from flows.study.watching import StageUpdate, listeners
+
+matplotlib.use("agg")
 
 QUICK = {
     "replicates": 2,
@@ -16,6 +33,7 @@ QUICK = {
     "gan.discriminator_width": 4,
     "sampling.images_per_class": 6,
     "evaluation.arms": ("real", "real+classical", "real+classical+synthetic"),
+    "evaluation.policy": "digits",
     "evaluation.classifier_seeds": 1,
     "evaluation.classifier.steps": 4,
     "evaluation.classifier.width": 4,
@@ -34,7 +52,48 @@ def digits():
 @pytest.fixture(scope="module")
 def run(digits, tmp_path_factory):
     directory = tmp_path_factory.mktemp("face") / "run"
-    return directory, ag.study(*digits, directory=directory, settings=QUICK)
+    return directory, ag.study(*digits, directory=directory, replicates=2, settings=QUICK)
+
+
+def source_of(images, labels, folder, *, groups=None, test=None, class_names=None, settings=None):
+    """Return the source that a study of these images reads."""
+    options = dataset_options(
+        images, labels, groups=groups, test=test, class_names=class_names, folder=folder, settings=settings or {}
+    )
+    return load_source(DataConfig(**{key.removeprefix("data."): value for key, value in options.items()}))
+
+
+def everything(source):
+    """Return images and names of their classes in their first order, whichever split they are in."""
+    rows = np.concatenate([source.train.rows, source.test.rows])
+    images = np.concatenate([source.train.images, source.test.images])[np.argsort(rows)]
+    labels = np.concatenate([source.train.labels, source.test.labels])[np.argsort(rows)]
+    return images, [source.train.class_names[label] for label in labels]
+
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (12, 8, 8), np.uint8)
+PIXELS[0, 0, 0] = 255
+NAMES = ["cat", "dog"] * 6
+COLOURS = np.stack([PIXELS, 255 - PIXELS, PIXELS // 2], axis=1)  # (N, C, H, W)
+
+
+class Pairs(torch.utils.data.Dataset):
+    classes = ("cat", "dog")
+
+    def __init__(self, images, labels):
+        self._items = list(zip(images, labels, strict=True))
+
+    def __len__(self):
+        return len(self._items)
+
+    def __getitem__(self, index):
+        return self._items[index]
+
+
+def png(image):
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "PNG")
+    return stream.getvalue()
 
 
 def test_arrays_make_a_study(run):
@@ -44,15 +103,178 @@ def test_arrays_make_a_study(run):
     assert "points of accuracy" in report.sentence
 
 
-def test_nothing_is_printed(digits, tmp_path, capsys):
-    ag.study(*digits, settings=QUICK | {"replicates": 1})
-    assert capsys.readouterr() == ("", "")
+def test_nothing_is_printed_and_threads_stay_as_they_were(digits, tmp_path, capfd):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        ag.study(*digits, replicates=1, settings=QUICK)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_report_is_read_back_and_compared(run):
     directory, report = run
     assert ag.load_report(directory) == report
     assert ag.compare([directory, directory]).regressions == ()
+    assert ag.compare([report, report]).regressions == ()
+
+
+def test_a_run_goes_on_with_its_own_images_and_with_no_others(digits, run, monkeypatch):
+    directory, report = run
+    images, labels = digits
+    monkeypatch.chdir(directory.parent)
+    grown = ag.study(images, labels, directory=directory.name, replicates=3, settings=QUICK)
+    assert grown.regimes[0].num_replicates == 3
+    assert grown.cells[:2] == report.cells
+    with pytest.raises(UsageError, match="holds other images"):
+        ag.study(255 - images, labels, directory=directory, replicates=3, settings=QUICK)
+
+
+def test_importing_takes_no_library():
+    code = "import sys, augmentation_gain as ag; print([name for name in ('numpy', 'torch', 'pandas', 'matplotlib', "
+    code += "'pydantic', 'prefect') if name in sys.modules], 'study' in dir(ag))"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[] True\n"
+    )
+
+
+def test_everything_public_is_there_and_documented():
+    assert all(getattr(ag, name).__doc__ for name in ag.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'learn'"):
+        _ = ag.learn
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        PIXELS,
+        PIXELS[..., None],
+        PIXELS[:, None],
+        PIXELS.reshape(12, 64),
+        PIXELS.astype(np.int64),
+        PIXELS / 255,
+        (PIXELS / 255).astype(np.float16),
+        torch.from_numpy(PIXELS),
+        list(PIXELS),
+        [image.tolist() for image in PIXELS],
+        [Image.fromarray(image) for image in PIXELS],
+        [png(image) for image in PIXELS],
+    ],
+    ids=["NHW", "NHWC", "NCHW", "flat", "int64", "float", "half", "tensor", "arrays", "lists", "pillow", "bytes"],
+)
+def test_images_in_any_form_are_the_same_images(images, tmp_path):
+    pixels, names = everything(source_of(images, NAMES, tmp_path))
+    assert np.array_equal(pixels[:, 0], PIXELS)
+    assert names == NAMES
+
+
+@pytest.mark.parametrize(
+    "images", [COLOURS, COLOURS.transpose(0, 2, 3, 1), COLOURS / 255], ids=["NCHW", "NHWC", "float"]
+)
+def test_channels_stand_first_or_last(images, tmp_path):
+    pixels, _ = everything(source_of(images, NAMES, tmp_path))
+    assert np.array_equal(pixels, COLOURS)
+
+
+def test_truth_values_are_black_and_white(tmp_path):
+    pixels, _ = everything(source_of(PIXELS > 99, NAMES, tmp_path))
+    assert np.array_equal(pixels[:, 0], np.where(PIXELS > 99, 255, 0))
+
+
+def test_values_below_0_are_scaled_and_noted(tmp_path):
+    source = source_of(PIXELS / 127.5 - 1, NAMES, tmp_path)
+    assert np.array_equal(everything(source)[0][:, 0], PIXELS)
+    assert "values from -1 to 1 were scaled" in source.warning
+
+
+def test_paths_are_read_and_sizes_may_differ(tmp_path):
+    for number, image in enumerate(PIXELS):
+        Image.fromarray(image[: 8 - number % 2]).save(tmp_path / f"{number}.png")
+    paths = [tmp_path / f"{number}.png" for number in range(12)]
+    source = source_of(paths, NAMES, tmp_path / "data", settings={"data.resize": 8})
+    assert len(source.train) + len(source.test) == 12
+    with pytest.raises(AugmentError, match="give all images one size"):
+        source_of(paths, NAMES, tmp_path / "again")
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (np.arange(12) % 2, ["0", "1"]),
+        (np.arange(12)[:, None] % 2, ["0", "1"]),
+        (np.arange(12) % 2 == 1, ["0", "1"]),
+        ((np.arange(12) % 2).astype(float), ["0", "1"]),
+        (torch.arange(12) % 2, ["0", "1"]),
+        ([torch.tensor(number % 2) for number in range(12)], ["0", "1"]),
+        ([3, 70_000] * 6, ["3", "70000"]),
+        (["2", "10"] * 6, ["2", "10"]),
+        (pd.Series(["b", "a"] * 6, dtype="category"), ["b", "a"]),
+        (pd.Series(["女", "naïve"] * 6), ["女", "naïve"]),
+    ],
+)
+def test_labels_in_any_form(labels, names, tmp_path):
+    assert everything(source_of(PIXELS, labels, tmp_path))[1] == names * 6
+
+
+def test_class_names_are_given(tmp_path):
+    source = source_of(PIXELS, np.arange(12) % 2, tmp_path, class_names=["no", "yes"])
+    assert source.train.class_names == ("no", "yes")
+
+
+@pytest.mark.parametrize(
+    ("images", "classes"),
+    [(list(torch.from_numpy(COLOURS / 255).float()), Pairs), ([Image.fromarray(image) for image in PIXELS], Pairs)],
+    ids=["tensors", "pillow"],
+)
+def test_torch_data_sets_bring_their_labels_and_names(images, classes, tmp_path):
+    source = source_of(classes(images, [0, 1] * 6), None, tmp_path)
+    assert source.train.class_names == ("cat", "dog")
+    assert len(source.train) + len(source.test) == 12
+
+
+def test_part_of_a_torch_data_set_knows_the_names_of_the_whole(tmp_path):
+    whole = Pairs(list(PIXELS), [0, 1] * 6)
+    assert everything(source_of(torch.utils.data.Subset(whole, range(8)), None, tmp_path))[1] == NAMES[:8]
+
+
+def test_hugging_faces_data_sets_are_taken_as_they_are(tmp_path):
+    import datasets
+
+    kinds = datasets.Features(image=datasets.Image(), label=datasets.ClassLabel(names=["cat", "dog"]))
+    rows = {"image": [Image.fromarray(image) for image in PIXELS], "label": [0, 1] * 6}
+    pixels, names = everything(source_of(datasets.Dataset.from_dict(rows, features=kinds), None, tmp_path))
+    assert np.array_equal(pixels[:, 0], PIXELS)
+    assert names == NAMES
+
+
+def test_frames_have_columns_for_images_labels_and_groups(tmp_path):
+    frame = pd.DataFrame({"scan": list(PIXELS), "finding": NAMES, "patient": np.arange(12) // 2})
+    source = source_of(frame, "finding", tmp_path, groups="patient", settings={"data.image_column": "scan"})
+    assert sorted(source.train.class_names) == ["cat", "dog"]
+    assert "groups: 6" in source.layout
+
+
+def test_groups_are_not_divided(tmp_path):
+    source = source_of(PIXELS, NAMES, tmp_path, groups=np.arange(12) // 2)
+    assert not set(source.train.groups.tolist()) & set(source.test.groups.tolist())
+
+
+@pytest.mark.parametrize(
+    "test", [(255 - PIXELS[:4], NAMES[:4]), Pairs([Image.fromarray(image) for image in PIXELS], [0, 1] * 6)]
+)
+def test_images_to_test_on_are_given(test, tmp_path):
+    labels = NAMES if isinstance(test, tuple) else [0, 1] * 6
+    source = source_of(PIXELS, labels, tmp_path, test=test)
+    assert not source.held_out
+    assert (len(source.train), len(source.test)) == (12, len(test[0]) if isinstance(test, tuple) else 12)
+
+
+def test_paths_and_names_go_as_they_are(tmp_path):
+    np.savez(tmp_path / "mine.npz", images=PIXELS, labels=NAMES)
+    assert len(source_of(tmp_path / "mine.npz", None, tmp_path / "x").train) < 12
+    assert source_of("digits", None, tmp_path / "x").name == "digits"
 
 
 @pytest.mark.parametrize(
@@ -60,14 +282,144 @@ def test_report_is_read_back_and_compared(run):
     [
         (np.zeros((3, 8, 8), np.uint8), None, "images need labels"),
         (np.zeros((3, 8, 8), np.uint8), [0, 1], "with 2 labels"),
-        (np.zeros((3, 8, 8), np.float32), [0, 1, 1], "uint8"),
+        (np.zeros((3, 8, 8, 7), np.uint8), [0, 1, 1], r"C = 1, 3 or 4, not \(3, 8, 8, 7\)"),
+        (np.zeros((3, 8, 8), complex), [0, 1, 1], "complex128"),
+        (np.full((3, 8, 8), np.nan), [0, 1, 1], r"images\[0\] holds numbers that are not finite"),
+        (np.zeros((3, 8, 8), np.uint8), [0, None, 1], "number 1 is missing"),
+        (np.zeros((3, 8, 8), np.uint8), [0, float("nan"), 1], "number 1 is missing"),
+        (np.zeros((3, 8, 8), np.uint8), [0, 0.5, 1], "number 1 is '0.5'"),
+        (np.zeros((3, 8, 8), np.uint8), np.eye(3), "argmax"),
+        (np.zeros((0, 8, 8), np.uint8), [], "there are no images"),
+        (["nowhere.png"], ["a"], r"images\[0\]: cannot read 'nowhere.png'"),
+        ([None, b"", 3], [0, 1, 1], r"images\[0\] is missing"),
+        (pd.DataFrame({"picture": [1]}), None, "no column 'label'"),
+        (iter(()), None, "has no length"),
+        ([PIXELS[0]], None, "not a pair of image and label"),
+        ("nonsense", None, "unknown dataset"),
+        ("digits", [0, 1], "has its own"),
     ],
 )
-def test_impossible_arrays_are_told(images, labels, message):
-    with pytest.raises(UsageError, match=message):
+def test_what_cannot_be_is_told_in_one_line(images, labels, message):
+    with pytest.raises(UsageError, match=message) as told:
         ag.study(images, labels)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"workers": 0}, "give 1 or more"),
+        ({"workers": 2, "progress": True}, "1 where progress is to be shown"),
+        ({"directory": "s3://bucket/run"}, "is a URL"),
+        ({"test": "digits"}, "images in memory are tested on images in memory"),
+        ({"test": (PIXELS,)}, r"give the pair \(images, labels\)"),
+        ({"groups": [1, 2]}, "with 2 groups"),
+    ],
+)
+def test_options_that_cannot_be_are_told(options, message):
+    with pytest.raises(UsageError, match=message):
+        ag.study(PIXELS, NAMES, **options)
 
 
 def test_missing_report_is_named(tmp_path):
     with pytest.raises(CorruptFileError, match="is missing"):
         ag.load_report(tmp_path)
+
+
+def test_figures_come_as_frames(run):
+    report = ag.load_report(run[0])
+    arms, gains = ag.arms_frame(report), ag.gains_frame(report)
+    assert arms["accuracy"].between(0, 1).all()
+    assert gains["headline"].sum() == len(report.regimes)
+    assert gains["gain"][0] == report.regimes[0].headline.mean
+    assert len(ag.replicates_frame(report)) == len(report.cells) * len(arms)
+    assert set(ag.classes_frame(report)["class"]) == set(report.dataset.class_names)
+
+
+@pytest.mark.parametrize("plot", [ag.plot_gains, ag.plot_accuracies])
+def test_figures_are_drawn_where_they_are_wanted(run, plot):
+    axes = Figure().subplots()
+    assert plot(ag.load_report(run[0]), axes) is axes
+    assert axes.lines
+
+
+def test_notebook_shows_the_answer_and_escapes_names(run):
+    report = ag.load_report(run[0])
+    named = report.model_copy(update={"dataset": report.dataset.model_copy(update={"name": "<b>mine"})})
+    shown = named._repr_html_()
+    assert report.regimes[0].sentence.split("(")[0] in shown
+    assert "&lt;b&gt;mine" in shown
+    assert "<script" not in shown
+
+
+def test_progress_in_a_notebook_is_one_line_that_changes(monkeypatch):
+    lines = []
+
+    class ZMQInteractiveShell:
+        pass
+
+    handle = SimpleNamespace(update=lines.append)
+    display = SimpleNamespace(HTML=str, display=lambda line, display_id: lines.append(line) or handle)
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=ZMQInteractiveShell))
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    with shown_progress(True, total_weight=2.0):
+        for cell in "ab":
+            update = StageUpdate(cell=cell, stage="train <GAN>", weight=1.0, share=1.0, detail="")
+            listeners()[0].finished(update, skipped=False)
+    assert "0%" in lines[0]
+    assert "50%" in lines[1]
+    assert "train &lt;GAN&gt;" in lines[1]
+    assert "100%, finished" in lines[-1]
+
+
+def test_progress_elsewhere_goes_to_standard_error(capsys):
+    with shown_progress(True, total_weight=1.0):
+        listeners()[0].noted("a line")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "a line" in err
+
+
+@pytest.fixture(scope="module")
+def generator(digits, tmp_path_factory):
+    images, labels = digits
+    return ag.train_gan(images[:200], labels[:200], directory=tmp_path_factory.mktemp("gan"), settings=QUICK)
+
+
+def test_generator_learns_from_all_images_and_is_sampled(generator):
+    images, labels = ag.sample(generator, 25, device="cpu")
+    assert (images.shape, images.dtype) == ((25, 8, 8), np.uint8)
+    assert set(labels) == {f"digit {label}" for label in range(10)}
+    assert ag.plot_images(images, labels, Figure().subplots()).images
+
+
+def test_export_begins_with_what_is_sampled(generator, tmp_path):
+    ag.export(generator, tmp_path / "out", 25, device="cpu")
+    written = source_of(f"parquet:{tmp_path / 'out'}", None, tmp_path)
+    assert np.array_equal(everything(written)[0][:, 0], ag.sample(generator, 25, device="cpu")[0])
+
+
+def test_export_takes_counts_by_name_and_real_images(generator, tmp_path):
+    ag.export(generator, tmp_path / "out", class_counts={"digit 3": 4, "digit 4": 2}, mix_real=True, device="cpu")
+    labels = pd.read_parquet(tmp_path / "out" / "data", columns=["synthetic"])
+    assert labels["synthetic"].value_counts().to_dict() == {False: 200, True: 6}
+
+
+def test_generator_of_a_run_is_found(run):
+    assert len(ag.sample(run[0], 10, cell="balanced-4/1", device="cpu")[0]) == 10
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda gan, here: ag.sample(here, 3), "holds no trained generator"),
+        (lambda gan, here: ag.sample(gan, 0), "ask for 1 or more"),
+        (lambda gan, here: ag.export(gan, here / "x", class_counts={"cat": 3}), "no class 'cat'"),
+        (lambda gan, here: ag.export(gan, here / "x", file_format="tar"), "none of parquet, imagefolder, idx"),
+        (lambda gan, here: ag.train_gan(PIXELS, NAMES, directory=gan.parent), "is already there"),
+        (lambda gan, here: ag.plot_images(PIXELS[0]), "images must be"),
+    ],
+)
+def test_impossible_wishes_of_generators_are_told(call, message, generator, tmp_path):
+    with pytest.raises(UsageError, match=message):
+        call(generator, tmp_path)

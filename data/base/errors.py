@@ -1,10 +1,27 @@
 """The errors that a person is meant to read: one line saying what is wrong and what to do."""
 
+import unicodedata
+
+_UNSHOWN = frozenset({"Cc", "Cs", "Zl", "Zp"})  # Unicode's control characters, halves of pairs, ends of lines
+
+
+def one_line(text: str) -> str:
+    """Return a text in which what would break or change a terminal's line is escaped, such as a file name's newline."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character.encode("unicode_escape").decode() if unicodedata.category(character) in _UNSHOWN else character
+        for character in text
+    )
+
 
 class AugmentError(Exception):
     """A failure with a message for the user; the command line prints it without a traceback and exits with 1."""
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(one_line(message))
 
 
 class UsageError(AugmentError):

@@ -3,6 +3,7 @@
 import html
 import re
 import unicodedata
+from collections.abc import Sequence
 
 from data.base.errors import AugmentError
 from data.base.limits import MAX_NAME_LENGTH
@@ -32,6 +33,14 @@ def check_class_name(name: str, *, where: str) -> str:
 def unified_name(name: str) -> str:
     """Return `name` as it is compared: composed (Unicode NFC), without spaces around it and with single ones inside."""
     return " ".join(unicodedata.normalize("NFC", name).split())
+
+
+def name_like(wanted: str, names: Sequence[str]) -> str | None:
+    """Return that one of `names`, or else the only one that differs in case and in spaces about it alone."""
+    if wanted in names:
+        return wanted
+    alike = [name for name in names if name.strip().casefold() == wanted.strip().casefold()]
+    return alike[0] if len(alike) == 1 else None
 
 
 def natural_key(name: str) -> tuple[str | int, ...]:

@@ -1,16 +1,18 @@
 """`csv:PATH`: a row an image; its pixels in columns, as Kaggle has them, or the name of its file in one.
 
-With or without a line of column names: without, the first column is the label. Files that a table names are looked
-for below the table's own folder, and nowhere else.
+With or without a line of column names: without, the first column is the label, or the one beside the files' names.
+Names of columns match in any case. Files that a table names are looked for in its own folder, or in
+`data.image_folder`.
 """
 
 import csv
 import gzip
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import NoReturn, TextIO, cast
+from typing import TextIO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +20,16 @@ import pyarrow as pa
 import pyarrow.csv
 
 from data.base.errors import AugmentError, CorruptFileError, UsageError, first_line
-from data.base.files import is_below
 from data.base.limits import MAX_DECODED_BYTES, MAX_IMAGE_PIXELS, check_limit
+from data.base.names import name_like
 from data.config import DataConfig
-from data.decoding import Picture
 from data.sources.advice import damage
 from data.sources.arrays import ArrayReader, is_flat_image
 from data.sources.classes import Label
-from data.sources.reading import Found, Record, read_found, read_image_file
+from data.sources.folder import IMAGE_SUFFIXES
+from data.sources.named_files import read_named_image
+from data.sources.reading import Found, Record, read_found
+from data.sources.row_splits import split_rows, unused_split_column
 from data.sources.source import Source
 from data.sources.splits import FileKind, assign_files
 
@@ -39,6 +43,8 @@ PIXEL_COLUMN = "pixels"  # a text of numbers with spaces between
 _NUMBERING = ("", "id", "index", "unnamed: 0", "imageid", "row")  # columns that count the rows
 _BLOCK_BYTES = 16 * 2**20
 _SHOWN = 12
+_BLANK_LINES = 100  # below the names of columns
+_FRACTION = re.compile(r"[-+]?\d*\.\d+(e[-+]?\d+)?")
 _MISSING = ("", "NA", "NaN", "nan", "null", "None")
 
 
@@ -48,9 +54,10 @@ class _Table:
 
     Attributes:
         names: of all columns, in order.
-        label, group: None where there is none.
+        label, group, split: None where there is none.
         file: column of file names; "" where pixels are in the table.
         pixels: columns of the pixels; a single one holds texts.
+        first_row: its values.
     """
 
     path: Path
@@ -59,8 +66,10 @@ class _Table:
     names: tuple[str, ...]
     label: str | None
     group: str | None
+    split: str | None
     file: str
     pixels: tuple[str, ...]
+    first_row: tuple[str, ...]
 
 
 def load_csv(path: Path, config: DataConfig) -> Source:
@@ -78,42 +87,77 @@ def load_csv(path: Path, config: DataConfig) -> Source:
         for file in files:
             yield from _records(_table(file, config, is_test=is_test), arrays, config)
 
-    return read_found(
-        Found(
-            where=f"csv:{path}",
-            base=path if path.is_dir() else path.parent,
-            train=records(roles.train, is_test=False),
-            test=None if roles.test is None else records(roles.test, is_test=True),
-            layout=roles.layout,
-            facts=roles.facts,
-        ),
-        config,
+    found = Found(
+        where=f"csv:{path}",
+        base=path if path.is_dir() else path.parent,
+        train=records(roles.train, is_test=False),
+        test=None if roles.test is None else records(roles.test, is_test=True),
+        layout=roles.layout,
+        facts=roles.facts,
     )
+    if config.split_column:
+        files = (*roles.train, *(roles.test or ()))
+        values = [value for file in files for value in _split_values(_table(file, config, is_test=False))]
+        rows = split_rows(values, config, where=str(path))
+        found = replace(
+            found,
+            train=rows.records(records(files, is_test=True), "train"),
+            test=rows.records(records(files, is_test=True), "test") if rows.has_test else None,
+            layout=rows.layout,
+            facts=rows.facts,
+        )
+    else:
+        first = _table(roles.train[0], config, is_test=False)
+        if note := unused_split_column(first.names, first.first_row):
+            found = replace(found, facts=(*found.facts, note))
+    return read_found(found, config)
+
+
+def _split_values(table: _Table) -> Iterator[str | None]:
+    if table.split is None:
+        raise UsageError(f"{table.path} has no line of column names, so none says which split a row belongs to")
+    for batch in _batches(replace(table, label=None, group=None, file=table.split, pixels=())):
+        yield from batch.column(table.split).to_pylist()
 
 
 def _table(path: Path, config: DataConfig, *, is_test: bool) -> _Table:
     first, second = _first_lines(path)
     delimiter = max(",;\t", key=first.count)
     cells, values = (next(csv.reader([line], delimiter=delimiter), []) for line in (first, second or first))
-    has_header = not all(_is_number(cell) for cell in cells)
+    named = [number for number, cell in enumerate(cells) if cell.strip().lower().endswith(tuple(IMAGE_SUFFIXES))]
+    has_header = not named and not all(_is_number(cell) for cell in cells)
+    if has_header and not second:
+        raise UsageError(f"{path} has a line of column names and no rows; give a table with images")
     names = tuple(cells) if has_header else tuple(str(number) for number in range(len(cells)))
     if len(set(names)) < len(names):
         raise UsageError(f"{path} has two columns of one name; rename one")
-    label = config.label_column if config.label_column in names else None
+    values = values if has_header else cells
+    label = name_like(config.label_column, names)
     if label is None and not has_header and not (is_test and is_flat_image(len(names))):
-        label = names[0]
+        others = [name for number, name in enumerate(names) if number not in named]
+        label = others[0] if others else None
     if label is None and not is_test:
         raise UsageError(f"{path} has no column {config.label_column!r}; it has {_shown(names)}: {_choose('label')}")
-    group = config.group_column or None
-    if group is not None and group not in names and is_test:
-        group = None
-    elif group is not None and group not in names:
-        raise UsageError(f"{path} has no column {group!r}; it has {_shown(names)}: {_choose('group')}")
+
+    def chosen(what: str, wanted: str, *, may_lack: bool) -> str | None:
+        found = name_like(wanted, names) if wanted else None
+        if wanted and found is None and not may_lack:
+            raise UsageError(f"{path} has no column {wanted!r}; it has {_shown(names)}: {_choose(what)}")
+        return found
+
+    group = chosen("group", config.group_column, may_lack=is_test)
+    split = chosen("split", config.split_column, may_lack=not has_header)
+    given = [name for name in (label, group, split) if name is not None]
     texts = [name for name, value in zip(names, values, strict=False) if not _is_number(value)]
-    candidates = [name for name in (config.image_column, *FILE_COLUMNS) if name in texts and name != label]
-    others = [name for name in names if name not in (label, group, *texts) and name.strip().lower() not in _NUMBERING]
+    likely = [name_like(name, names) for name in (config.image_column, *FILE_COLUMNS)]
+    candidates = [name for name in likely if name in texts and name not in given]
+    if not has_header:
+        candidates = [names[number] for number in named]
+    others = [name for name in names if name not in (*given, *texts) and name.strip().lower() not in _NUMBERING]
     numbered = [name for name in others if name.lower().startswith("pix") or _is_place(name)]
     pixels = [PIXEL_COLUMN] if PIXEL_COLUMN in texts else numbered or others
+    if not candidates and not numbered and PIXEL_COLUMN not in texts:  # files may be named by numbers
+        candidates = [name for name in likely if name is not None and name not in given]
     if not candidates and not pixels:
         raise UsageError(f"{path} has neither pixels nor names of files; it has {_shown(names)}: {_choose('image')}")
     return _Table(
@@ -123,8 +167,10 @@ def _table(path: Path, config: DataConfig, *, is_test: bool) -> _Table:
         names=names,
         label=label,
         group=group,
+        split=split,
         file=candidates[0] if candidates else "",
         pixels=() if candidates else tuple(pixels),
+        first_row=tuple(values),
     )
 
 
@@ -133,9 +179,14 @@ def _first_lines(path: Path) -> tuple[str, str]:
     try:
         check_limit(path.stat().st_size, MAX_DECODED_BYTES, what=f"{path}: size in bytes")
         with _opened(path) as stream:
-            first, second = stream.readline(limit).rstrip("\r\n"), stream.readline(limit).rstrip("\r\n")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise CorruptFileError(f"{path} is no table of text; {damage(path) or CSV.takes}") from error
+            first = stream.readline(limit).rstrip("\r\n")
+            second = next((line for _ in range(_BLANK_LINES) if (line := stream.readline(limit).rstrip("\r\n"))), "")
+    except UnicodeDecodeError as error:
+        reason = damage(path) or f"save it as UTF-8 ({CSV.takes})"
+        raise CorruptFileError(f"{path} is no table of UTF-8 text; {reason}") from error
+    except (OSError, EOFError) as error:
+        reason = damage(path) or "it is truncated or not what its name says"
+        raise CorruptFileError(f"{path} cannot be read: {reason} ({first_line(error)})") from error
     if not first or damage(path):
         raise CorruptFileError(f"{path} is no table; {damage(path) or CSV.takes}")
     return first, second
@@ -151,13 +202,13 @@ def _records(table: _Table, arrays: ArrayReader, config: DataConfig) -> Iterator
     row = 0
     is_first = True
     for batch in _batches(table):
-        labels = _labels(batch, table.label)
-        groups = _labels(batch, table.group)
+        labels = _labels(batch, table.label, where=f"{table.path}, row {row}")
+        groups = _values(batch, table.group)
         wheres = [f"{table.path}, row {number}" for number in range(row, row + len(batch))]
         row += len(batch)
         if table.file:
             reads = [
-                partial(_named_file, name, table.path.parent, where, config.ground)
+                partial(read_named_image, name and name.strip(), table=table.path, config=config, where=where)
                 for name, where in zip(batch.column(table.file).to_pylist(), wheres, strict=True)
             ]
         else:
@@ -199,11 +250,26 @@ def _batches(table: _Table) -> Iterator[pa.RecordBatch]:
         raise CorruptFileError(f"{table.path} cannot be read after row {row} ({first_line(error)})") from error
 
 
-def _labels(batch: pa.RecordBatch, column: str | None) -> list[Label | None]:
+def _values(batch: pa.RecordBatch, column: str | None) -> list[Label | None]:
     """Return a column's values: whole numbers where they read as such, texts elsewhere."""
     if column is None:
         return [None] * len(batch)
     return [None if text is None else _label(text.strip()) for text in batch.column(column).to_pylist()]
+
+
+def _labels(batch: pa.RecordBatch, column: str | None, *, where: str) -> list[Label | None]:
+    """Return labels as `_values` reads them.
+
+    Raises:
+        AugmentError: a label is a number that is not whole.
+    """
+    values = _values(batch, column)
+    fraction = next((value for value in values if isinstance(value, str) and _FRACTION.fullmatch(value)), None)
+    if fraction is not None:
+        raise AugmentError(
+            f"{where} and on: labels such as {fraction} are no whole numbers; whole numbers or texts are expected"
+        )
+    return values
 
 
 def _label(text: str) -> Label | None:
@@ -226,18 +292,6 @@ def _numbers(text: str, path: Path) -> npt.NDArray[np.float32]:
         return np.array(text.split(), np.float32)
     except ValueError as error:
         raise CorruptFileError(f"{path}: {text[:30]!r} in column {PIXEL_COLUMN} is no list of numbers") from error
-
-
-def _named_file(name: str | None, folder: Path, where: str, ground: int) -> Picture:
-    if not name:
-        _refuse(f"{where}: the name of the file is missing")
-    if Path(name).is_absolute() or "\0" in name or not is_below(folder, name):
-        _refuse(f"{where}: {name!r} leads out of the table's folder; files are looked for below it only")
-    return read_image_file(folder / name, ground=ground)
-
-
-def _refuse(reason: str) -> NoReturn:
-    raise AugmentError(reason)
 
 
 def _is_number(text: str) -> bool:

@@ -94,11 +94,11 @@ def load_folder(path: Path, config: DataConfig) -> Source:
         CorruptFileError: a folder cannot be listed.
         Further ones as `read_found`.
     """
-    found = _layout(path)
+    found = _layout(path, config)
     splits: Splits = dict(found.splits)
     named_test = None
     if config.test:
-        other = _layout(Path(config.test).expanduser()).splits
+        other = _layout(Path(config.test).expanduser(), config).splits
         named_test = other.get("test") or [one for of_split in other.values() for one in of_split]
         taken = {one.file.resolve() for one in named_test}
         splits = {split: [one for one in of if one.file.resolve() not in taken] for split, of in splits.items()}
@@ -131,7 +131,7 @@ def load_folder(path: Path, config: DataConfig) -> Source:
     )
 
 
-def _layout(path: Path) -> _Layout:
+def _layout(path: Path, config: DataConfig) -> _Layout:
     """Find out where the classes are: in `path`, below folders for splits, or above them."""
     tree, wrappers = _unwrapped(path)
     check_limit(len(tree.files), MAX_IMAGES, what=f"{path}: number of images")
@@ -139,12 +139,23 @@ def _layout(path: Path) -> _Layout:
     if not tops:
         beside = " (its images lie in no folder)" if tree.files else ""
         advice = suggestion(path, kind="folder") or "put the images of each class into a folder of its own"
+        if not tree.files and tree.left_out:
+            (reason, count), *_ = tree.left_out.most_common(1)
+            read = ", ".join(suffix[1:].upper() for suffix in sorted(IMAGE_SUFFIXES))
+            beside = f" with images that can be read ({read}); it has {count:,} {reason}"
+            advice = suggestion(path, kind="folder") or "convert images of other kinds to PNG"
         raise AugmentError(f"{tree.root} holds no class folders{beside}; {advice}")
     split_of = {top: split for top in tops if (split := split_named(top)) is not None}
     with_folders = {parts[0] for parts in tree.files if len(parts) > 2}
     above = {top: split for top, split in split_of.items() if top in with_folders}
     others = [top for top in tops if top not in above]
-    if above and others and not ("train" in above.values() and len(set(above.values())) > 1):
+    flat = [top for top in others if split_of.get(top) not in (None, "train")]
+    if "train" in above.values() and flat and len(flat) == len(others) and config.test_split == "use":
+        raise UsageError(
+            f"{tree.root}: {flat[0]}/ holds images in no class folder, so they have no labels; leave them out with "
+            "--set data.test_split=ignore (a share of the train split is then held out)"
+        )
+    if above and len(others) > len(flat) and not ("train" in above.values() and len(set(above.values())) > 1):
         raise AugmentError(
             f"{tree.root}: {next(iter(above))!r} looks like a split with class folders, {others[0]!r} beside it does "
             "not; move one of them elsewhere"
@@ -161,6 +172,12 @@ def _layout(path: Path) -> _Layout:
         splits = _splits_above(tree, above, left_out)
     else:
         splits, line = _classes_above(tree, left_out, facts)
+        facts += [
+            f"FOLDER {name!r} WAS READ AS A CLASS, though it has a split's name and images that no class folder holds: "
+            "move it elsewhere unless it is a class"
+            for name in split_of
+            if len(split_of) < len(tops)
+        ]
     empty = [name for name in tree.empty if not above or name in above]
     if empty:
         facts.append(f"folders without an image are no classes: {', '.join(empty[:_SHOWN])}")
@@ -177,7 +194,8 @@ def _splits_above(tree: _Tree, above: Mapping[str, Split], left_out: Counter[str
         if len(parts) == 1 or (parts[0] in above and len(parts) == 2):
             left_out["images beside the class folders"] += 1
         elif parts[0] not in above:
-            left_out[f"images in {parts[0]}/, which names no split"] += 1
+            why = "names no split" if split_named(parts[0]) is None else "has no class folders"
+            left_out[f"images in {parts[0]}/, which {why}"] += 1
         else:
             image = _Image(root=tree.root, parts=parts, class_at=1, inner_at=2)
             splits.setdefault(above[parts[0]], []).append(image)
@@ -215,7 +233,7 @@ def _unwrapped(path: Path) -> tuple[_Tree, list[str]]:
         if len(tree.tops) != 1 or 1 in depths or max(depths) == 2 or split_named(tree.tops[0]) is not None:
             break
         top = tree.tops[0]
-        lines.append(f"{top}/ is all that {tree.root.name}/ holds: it was read")
+        lines.append(f"{top}/ is all that folder {tree.root.resolve().name!r} holds: it was read")
         tree = replace(_listed(tree.root / top), left_out=tree.left_out)
     return tree, lines
 

@@ -4,6 +4,7 @@ Names are read by their words: `train_images` and `train_labels` (MedMNIST; also
 `y_train` (Keras), or `images` and `labels` where the file is one split. `class_names` may name the classes.
 """
 
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,11 +32,13 @@ NPZ = FileKind(
     takes="npz:PATH takes a NumPy archive with arrays such as train_images and train_labels",
 )
 _SHOWN = 12
+_NPY_MAGIC = b"\x93NUMPY"
 Role = Literal["images", "labels", "groups", "names"]
 
 _ROLES: Mapping[str, Role] = {
     "images": "images", "image": "images", "imgs": "images", "img": "images", "x": "images", "data": "images",
-    "pixels": "images", "labels": "labels", "label": "labels", "y": "labels", "targets": "labels", "target": "labels",
+    "pixels": "images", "xs": "images", "labels": "labels", "label": "labels", "lbls": "labels", "y": "labels",
+    "ys": "labels", "targets": "labels", "target": "labels",
 }  # fmt: skip
 _NAMES = frozenset({"class_names", "label_names", "classes", "names"})
 
@@ -97,8 +100,9 @@ def _read(path: Path, config: DataConfig) -> tuple[dict[Split, list[_Part]], tup
                 facts.append(f"arrays that are neither images nor labels were left out: {', '.join(unknown)}")
             names = names or _names(arrays, file)
             for split, roles in keys.items():
-                part = _part(file, arrays, roles, config)
-                splits.setdefault(split or of_file, []).append(part)
+                role = split or of_file
+                part = _part(file, arrays, roles, config, is_test=role != "train")
+                splits.setdefault(role, []).append(part)
     return splits, names, tuple(facts)
 
 
@@ -108,13 +112,24 @@ def _arrays(file: Path) -> dict[str, npt.NDArray[Any]]:
             size = sum(member.file_size for member in archive.infolist())
         check_limit(size, MAX_DECODED_BYTES, what=f"{file}: unpacked size in bytes")
         with np.load(file, allow_pickle=False) as content:
-            return {name: content[name] for name in content.files}
+            members = {name: content[name] for name in content.files}
+            return {name: array for name, array in members.items() if isinstance(array, np.ndarray)}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         if "allow_pickle" in str(error):
             reason = "it holds Python objects, which are never loaded; save plain arrays"
+        elif _is_single_array(file):
+            reason = "it is a single array (.npy); save images and labels together with numpy.savez"
         else:
             reason = damage(file) or "restore it from a copy"
         raise CorruptFileError(f"{file} is truncated or no NumPy archive of plain arrays; {reason}") from error
+
+
+def _is_single_array(file: Path) -> bool:
+    try:
+        with open(file, "rb") as stream:
+            return stream.read(len(_NPY_MAGIC)) == _NPY_MAGIC
+    except OSError:
+        return False
 
 
 def _keys(
@@ -126,10 +141,10 @@ def _keys(
     for name in arrays:
         if name.lower() in _NAMES:
             continue
-        roles: set[Role] = {_ROLES[word] for word in words_of(name) if word in _ROLES}
+        roles: set[Role] = {_ROLES[word] for word in words_of(_spaced(name)) if word in _ROLES}
         if config.group_column and config.group_column.lower() in name.lower():
             roles = {"groups"}
-        split = split_named(name)
+        split = split_named(_spaced(name))
         if len(roles) != 1 or (role := roles.pop()) in found.get(split, {}):
             unknown.append(name)
         else:
@@ -139,7 +154,15 @@ def _keys(
     return found, unknown
 
 
-def _part(file: Path, arrays: Mapping[str, npt.NDArray[Any]], roles: Mapping[Role, str], config: DataConfig) -> _Part:
+def _spaced(name: str) -> str:
+    """Return a name with its first letter apart where a split's name follows: Xtrain is x train."""
+    apart = re.fullmatch(r"([xyXY])([a-zA-Z]+)", name)
+    return f"{apart[1]} {apart[2]}" if apart and split_named(apart[2]) is not None else name
+
+
+def _part(
+    file: Path, arrays: Mapping[str, npt.NDArray[Any]], roles: Mapping[Role, str], config: DataConfig, *, is_test: bool
+) -> _Part:
     if "images" not in roles:
         raise UsageError(f"{file} has no images to its {next(iter(roles.values()))}; it has {_shown(arrays)}")
     key = roles["images"]
@@ -148,6 +171,8 @@ def _part(file: Path, arrays: Mapping[str, npt.NDArray[Any]], roles: Mapping[Rol
         raise AugmentError(
             f"{file}: {key} has the shape {images.shape}; (N, H, W), (N, H, W, C), (N, C, H, W) or flat rows are read"
         )
+    if "labels" not in roles and not is_test:
+        raise UsageError(f"{file} has images ({key}) and no labels by name; it has {_shown(arrays)}: {NPZ.takes}")
     nothing: list[Label | None] = [None] * len(images)
     labels = nothing if "labels" not in roles else _labels(arrays[roles["labels"]], where=f"{file}: {roles['labels']}")
     groups = nothing if "groups" not in roles else _values(arrays[roles["groups"]].reshape(-1))
@@ -170,12 +195,21 @@ def _labels(array: npt.NDArray[Any], *, where: str) -> Sequence[Label | None]:
         array = array.argmax(1)
     if array.ndim != 1:
         raise AugmentError(f"{where} has the shape {array.shape}; one label an image is expected")
+    if array.dtype.kind == "S":
+        array = _decoded(array, where=where)
     if array.dtype.kind not in "biufU":
         raise AugmentError(f"{where} is of type {array.dtype}; whole numbers or texts are expected")
     values = _values(array)
     if any(isinstance(value, float) for value in values):
         raise AugmentError(f"{where} holds numbers that are not whole; whole numbers or texts are expected")
     return values
+
+
+def _decoded(array: npt.NDArray[Any], *, where: str) -> npt.NDArray[np.str_]:
+    try:
+        return np.char.decode(array, "utf-8")
+    except UnicodeDecodeError as error:
+        raise AugmentError(f"{where} holds bytes that are no UTF-8 text; save texts") from error
 
 
 def _values(array: npt.NDArray[Any]) -> list[Label | None]:
@@ -191,6 +225,8 @@ def _values(array: npt.NDArray[Any]) -> list[Label | None]:
 def _names(arrays: Mapping[str, npt.NDArray[Any]], file: Path) -> tuple[str, ...] | None:
     for name, array in arrays.items():
         if name.lower() in _NAMES:
+            if array.dtype.kind == "S":
+                array = _decoded(array, where=f"{file}: {name}")
             if array.ndim != 1 or array.dtype.kind != "U":
                 raise AugmentError(f"{file}: {name} must be a list of texts, it is {array.shape} {array.dtype}")
             return tuple(array.tolist())

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from data.base.errors import AugmentError, CorruptFileError, UsageError
+from data.base.errors import AugmentError, CorruptFileError, UsageError, one_line
 from data.base.limits import MAX_ENCODED_BYTES, check_limit
 from data.base.names import check_class_name, public_dataset_name
 from data.config import DataConfig
@@ -95,7 +95,7 @@ def read_found(found: Found, config: DataConfig) -> Source:
     def published(lines: Iterable[str]) -> tuple[str, ...]:
         test = Path(config.test).expanduser()
         bases = (found.base, test, test.parent) if config.test else (found.base,)
-        return tuple(reduce(_below, bases, line) for line in lines)
+        return tuple(one_line(reduce(_below, bases, line)) for line in lines)
 
     count = len(train.labels)
     user = UserImages(
@@ -208,9 +208,11 @@ class _Reader:
         first = self.bad[0]
         if len(self.bad) == 1:
             raise first.kind(f"{first.message} ({_LEAVE_OUT} leaves it out)")
+        advices = {bad.message.partition("; ")[2] for bad in self.bad}
+        shared = advices.pop() if len(advices) == 1 else ""
         raise first.kind(
             f"{self._found.where}: {len(self.bad):,} of {self._num_seen:,} images cannot be used: {self._shown_bad()}; "
-            f"repair them, or leave them out with {_LEAVE_OUT}"
+            f"{shared or 'repair them'}, or leave them out with {_LEAVE_OUT}"
         )
 
     def facts(self) -> list[str]:

@@ -82,9 +82,10 @@ KINDS: Mapping[str, Kind] = {
     "idx": Kind(description="IDX files as MNIST has them: a folder, or the beginning of their names", load=_load_idx),
 }
 
+TABLES = ("parquet", "arrow", "csv")
 _KEYS_OF_FILES = (
-    "group_column", "group_level", "test", "test_split", "validation", "bad_images", "resize", "colour", "alpha_ground",
-    "bits",
+    "group_column", "split_column", "image_folder", "group_level", "test", "test_split", "validation", "bad_images",
+    "resize", "colour", "alpha_ground", "bits",
 )  # fmt: skip
 
 _DESCRIPTIONS = {
@@ -133,6 +134,9 @@ def load_source(dataset: DataConfig | str) -> Source:
     if separator and kind in KINDS:
         if not path or "\0" in path + config.test:
             raise UsageError(f"{config.dataset!r} names no path; write {kind}:PATH")
+        of_tables = [key for key in ("split_column", "image_folder") if getattr(config, key)]
+        if of_tables and kind not in TABLES:
+            raise UsageError(f"data.{of_tables[0]} is for tables ({', '.join(TABLES)}), not for {kind}:PATH")
         return KINDS[kind].load(Path(path).expanduser(), config)
     load = _mnist_or_digits if config.dataset == DEFAULT_DATASET else _named_loader(config.dataset)
     given = [key for key in _KEYS_OF_FILES if getattr(config, key) != DataConfig.model_fields[key].default]

@@ -9,7 +9,7 @@ from data.base.errors import AugmentError
 from data.base.limits import MAX_CLASSES, MIN_CLASSES
 from data.base.names import unified_name
 from data.base.randomness import numpy_stream
-from data.copies import blankness, kept_together, near_copies
+from data.copies import blankness, kept_together, near_copies, near_copy_pairs
 from data.images import LabelledImages, identities
 
 _SHOWN = 5
@@ -140,7 +140,7 @@ class UserImages:
 def split_source(user: UserImages, *, share: float, seed: int) -> Source:
     """Make a source of a user's images: the given test split, or a share of every class held out by `seed`.
 
-    Identical images and those of one group are never divided by it.
+    Identical images, near copies and those of one group are never divided by it.
 
     Raises:
         AugmentError: too few or too many classes, a class without training images, nothing to test on, or all images
@@ -155,13 +155,16 @@ def split_source(user: UserImages, *, share: float, seed: int) -> Source:
     notes = [f"THE IMAGES ARE NEARLY BLANK: {blank}"] if blank else []
     of_split: list[str] = []
     notes += user.facts
+    pairs = near_copy_pairs(user.train)
+    notes += _near_copies_within(user.train, pairs)
     train, test = user.train, user.test
     if test is None:
-        units = kept_together(train)
+        units = kept_together(train, pairs)
         train_rows, test_rows = hold_out(train.labels, share=share, seed=seed, units=units)
         together = ""
         if len(np.unique(units)) < len(units):
             kept = "identical images" if train.groups is None else "each group and identical images"
+            kept += " and near copies" if len(pairs) else ""
             together = f", {kept} kept together"
         held = f"{len(test_rows):,} of {len(train):,} images are held out for testing (seed {seed}{together})"
         notes.append(held)
@@ -217,6 +220,21 @@ def _crossing(train: LabelledImages, test: LabelledImages) -> list[str]:
         if len(both):
             notes.append(f"{len(both):,} groups have images in both splits: the measured accuracy may be too high")
     return notes
+
+
+def _near_copies_within(images: LabelledImages, pairs: npt.NDArray[np.int64]) -> list[str]:
+    """Return a note on images that are another one saved anew, and whether splits and folds divide them."""
+    if not len(pairs):
+        return []
+    count, units = len(np.unique(pairs)), kept_together(images, pairs)
+    first, second = (int(images.rows[position]) for position in pairs[0])
+    kept = (units[pairs[:, 0]] == units[pairs[:, 1]]).all()
+    fate = (
+        "no split or fold divides them"
+        if kept
+        else "BUT TOO MANY TO KEEP TOGETHER: THE MEASURED ACCURACY MAY BE TOO HIGH"
+    )
+    return [f"{count:,} images are nearly the same as another one, such as rows {first} and {second}; {fate}"]
 
 
 def _uniform_classes(train: LabelledImages) -> list[str]:

@@ -22,6 +22,7 @@ _WORDS: Mapping[str, Split] = {
     "train": "train", "training": "train", "trainset": "train", "trn": "train", "trainval": "train",
     "test": "test", "testing": "test", "testset": "test", "tst": "test",
     "val": "validation", "valid": "validation", "validation": "validation", "valset": "validation", "dev": "validation",
+    "eval": "validation", "evaluation": "validation",
 }  # fmt: skip
 _MNIST_TEST = re.compile(r"(?<![a-z0-9])t10k(?![a-z0-9])")
 _MAX_DEPTH = 4  # folders between a data set's folder and its files
@@ -103,7 +104,10 @@ def assign_roles(
         facts.append(f"the validation split ({describe(validation)}) is left out (data.validation=train trains on it)")
     if not train:
         found = ", ".join(f"{split}: {describe(of_split)}" for split, of_split in parts.items() if of_split)
-        raise UsageError(f"{where} has nothing to train on ({found}); give one part of it a name with the word train")
+        trained = ", or train on it with --set data.validation=train" if validation else ""
+        raise UsageError(
+            f"{where} has nothing to train on ({found}); give one part of it a name with the word train{trained}"
+        )
     if test is not None:
         layout.append(f"test: {describe(test)}")
     tested = None if test is None else tuple(test)

@@ -6,7 +6,7 @@ numbers: nested lists (H, W) or (H, W, C), flat squares, or fixed-shape tensors.
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
@@ -18,11 +18,14 @@ import pyarrow.compute
 
 from data.base.errors import AugmentError, CorruptFileError, UsageError
 from data.base.limits import MAX_IMAGES, check_limit
+from data.base.names import name_like
 from data.config import DataConfig
 from data.decoding import Picture, decode_image
 from data.sources.arrays import ArrayReader
 from data.sources.classes import Label
+from data.sources.named_files import read_named_image
 from data.sources.reading import Found, Record, read_found
+from data.sources.row_splits import SPLIT_COLUMNS, split_rows, unused_split_column
 from data.sources.source import Source
 from data.sources.splits import FileKind, assign_files, partition_values
 
@@ -96,18 +99,54 @@ def load_tables(path: Path, config: DataConfig, *, of: FileKind, open_file: Call
         for file, found in zip(files, columns[first:], strict=False):
             yield from _records(file, found, config)
 
-    return read_found(
-        Found(
-            where=where,
-            base=path if path.is_dir() else path.parent,
-            train=records(train, 0),
-            test=None if roles.test is None else records(test, len(train)),
-            class_names=columns[0].class_names,
-            layout=roles.layout,
-            facts=(*roles.facts, *columns[0].facts),
-        ),
-        config,
+    described = Found(
+        where=where,
+        base=path if path.is_dir() else path.parent,
+        train=records(train, 0),
+        test=None if roles.test is None else records(test, len(train)),
+        class_names=columns[0].class_names,
+        layout=roles.layout,
+        facts=(*roles.facts, *columns[0].facts),
     )
+    if config.split_column:
+        rows = split_rows(
+            [value for file in (*train, *test) for value in _split_values(file, config)], config, where=where
+        )
+        described = replace(
+            described,
+            train=rows.records(records((*train, *test), 0), "train"),
+            test=rows.records(records((*train, *test), 0), "test") if rows.has_test else None,
+            layout=rows.layout,
+            facts=(*rows.facts, *columns[0].facts),
+        )
+    elif note := _unused_split(train[0]):
+        described = replace(described, facts=(*described.facts, note))
+    return read_found(described, config)
+
+
+def _split_values(file: TableFile, config: DataConfig) -> list[object]:
+    """Return what the split column says of each row of a file."""
+    name = config.split_column
+    if name in partition_values(file.path):
+        return [partition_values(file.path)[name]] * file.num_rows
+    if file.schema.names.count(name) == 0:
+        name = name_like(name, file.schema.names) or name
+    if file.schema.names.count(name) != 1:
+        known = ", ".join(repr(other) for other in file.schema.names[:_SHOWN])
+        raise UsageError(
+            f"{file.path} has no single column {name!r}; it has {known}: choose with --set data.split_column=NAME"
+        )
+    return [value for batch in file.batches([name], large=name) for value in batch.column(name).to_pylist()]
+
+
+def _unused_split(file: TableFile) -> str:
+    likely = [
+        name for name in file.schema.names if name.lower() in SPLIT_COLUMNS and file.schema.names.count(name) == 1
+    ]
+    first = next(iter(file.batches(likely, large=likely[0])), None) if likely else None
+    if first is None or not len(first):
+        return ""
+    return unused_split_column(likely, [first.column(name)[0].as_py() for name in likely])
 
 
 def _columns(file: TableFile, config: DataConfig, *, is_test: bool) -> _Columns:
@@ -119,22 +158,25 @@ def _columns(file: TableFile, config: DataConfig, *, is_test: bool) -> _Columns:
         count = schema.names.count(column)
         if count == 1:
             return column
-        if count == 0 and (column in constants or may_lack):
+        if count == 0 and column in constants:
             return None
+        alike = name_like(column, schema.names) if count == 0 else None
+        if alike is not None or (count == 0 and may_lack):
+            return alike
         known = ", ".join(repr(name) for name in schema.names[:_SHOWN])
         raise UsageError(
             f"{file.path} has no single column {column!r}; it has {known}: choose with --set data.{option}=NAME"
         )
 
-    single("image_column", config.image_column, may_lack=False)
+    image = single("image_column", config.image_column, may_lack=False) or config.image_column
     label = single("label_column", config.label_column, may_lack=is_test)
     group = single("group_column", config.group_column, may_lack=is_test) if config.group_column else None
-    class_names = _class_names(schema, config.label_column, facts)
+    class_names = _class_names(schema, label or config.label_column, facts)
     is_numbered = label is not None and pa.types.is_integer(schema.field(label).type)
-    if class_names is None and is_numbered and pa.types.is_struct(schema.field(config.image_column).type):
+    if class_names is None and is_numbered and pa.types.is_struct(schema.field(image).type):
         facts.append("the files hold no class names (pandas drops them): classes are called by their numbers")
     return _Columns(
-        image=config.image_column,
+        image=image,
         label=label,
         group=group,
         constants=constants,
@@ -157,6 +199,8 @@ def _class_names(schema: pa.Schema, label_column: str, facts: list[str]) -> tupl
         if not isinstance(feature, dict) or feature.get("_type") != "ClassLabel":
             return None
         names = feature["names"]
+        if isinstance(names, dict):  # as Hugging Face's cards have them: number to name
+            names = [names[number] for number in sorted(names, key=int)]
         return tuple(str(name) for name in names) if isinstance(names, list) else None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         facts.append("what the files' schema says for Hugging Face cannot be read, nor class names in it")
@@ -176,12 +220,17 @@ def _records(file: TableFile, columns: _Columns, config: DataConfig) -> Iterator
         groups: Sequence[Label | None] = [constant_group] * len(batch)
         if columns.group is not None:
             groups = [_group(value) for value in batch.column(columns.group).to_pylist()]
-        column = _storage(batch.column(columns.image), where=f"{where} {row}")
-        if arrays is None and not _is_encoded(column.type):
+        column = _storage(batch.column(columns.image), config, where=f"{where} {row}")
+        names_files = _is_text(column.type)
+        if arrays is None and not names_files and not _is_encoded(column.type):
             arrays = _array_reader(batch.column(columns.image), column, config)
         for offset, (value, label, group) in enumerate(zip(column, labels, groups, strict=True)):
             here = f"{where} {row + offset}"
-            yield Record(here, _reader(value, arrays, here, config.ground), label, group)
+            if names_files:
+                read: Read = partial(read_named_image, value.as_py(), table=file.path, config=config, where=here)
+            else:
+                read = _reader(value, arrays, here, config.ground)
+            yield Record(here, read, label, group)
         row += len(batch)
 
 
@@ -206,8 +255,16 @@ def _labels(column: pa.Array, *, where: str) -> list[Label | None]:
         numbers = [None if value is None or value != value else value for value in values]  # NaN differs from itself
         if all(value is None or value.is_integer() for value in numbers):
             return [None if value is None else int(value) for value in numbers]
-    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    if is_text or pa.types.is_null(kind):
+        first = next(value for value in numbers if value is not None and not value.is_integer())
+        raise AugmentError(
+            f"{where}: labels such as {first:g} are no whole numbers; whole numbers or texts are expected"
+        )
+    if _is_encoded(kind):
+        try:
+            return [None if value is None else value.decode() for value in values]
+        except UnicodeDecodeError as error:
+            raise AugmentError(f"{where}: labels are bytes that are no UTF-8 text; store texts") from error
+    if _is_text(kind) or pa.types.is_null(kind):
         return list(values)
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         return [None if value is None else int(value) for value in values]
@@ -220,22 +277,38 @@ def _group(value: object) -> Label | None:
     return value if isinstance(value, int | str) else str(value)
 
 
-def _storage(column: pa.Array, *, where: str) -> pa.Array:
-    """Return the values that hold the images: bytes or lists of numbers."""
+def _storage(column: pa.Array, config: DataConfig, *, where: str) -> pa.Array:
+    """Return the values that hold the images: bytes, lists of numbers, or names of files in a configured folder."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
     kind = column.type
     if pa.types.is_struct(kind):
-        if kind.get_field_index("bytes") < 0:
-            raise AugmentError(f"{where}: images are of type {kind}; a struct with 'bytes' is expected")
-        column = pa.compute.struct_field(column, "bytes")
+        held = kind.get_field_index("bytes") >= 0
+        if config.image_folder and kind.get_field_index("path") >= 0:
+            held = held and pa.compute.struct_field(column, "bytes").null_count < len(column)
+        elif not held:
+            raise AugmentError(f"{where}: images are of type {kind}; a struct with 'bytes' is expected{_paths(kind)}")
+        column = pa.compute.struct_field(column, "bytes" if held else "path")
     kind = column.type
+    if config.image_folder and _is_text(kind):
+        return column
     if not (_is_encoded(kind) or _is_listed(kind)):
-        paths = " (are these paths? files that a table names are not opened)" if pa.types.is_string(kind) else ""
+        paths = _paths(kind)
         raise AugmentError(f"{where}: images are of type {kind}; bytes or lists of numbers are expected{paths}")
     return column
+
+
+def _paths(kind: pa.DataType) -> str:
+    """Say what to do where images are names of files, as they seem to be."""
+    if not (_is_text(kind) or (pa.types.is_struct(kind) and kind.get_field_index("path") >= 0)):
+        return ""
+    return " (names of files are opened where --set data.image_folder=PATH names their folder)"
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _is_encoded(kind: pa.DataType) -> bool:

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from data import copies
-from data.copies import NearCopies, blankness, kept_together, near_copies
+from data.copies import NearCopies, blankness, kept_together, near_copies, near_copy_pairs
 from data.images import LabelledImages
 
 
@@ -139,3 +139,34 @@ def test_what_is_nearly_blank_is_named(striped, change, reason):
     changed = change(striped.images).astype(np.uint8)
     with_reason = blankness(dataclasses.replace(striped, images=changed))
     assert reason.replace("\\", "") in with_reason
+
+
+# --- near copies within one split
+
+
+def test_images_saved_anew_are_kept_together():
+    originals = smooth(40)
+    both = images_of(np.stack([*originals, *(saved_anew(image, 75) for image in originals[:10])]))
+    units = kept_together(both)
+    assert units[:10].tolist() == units[40:].tolist()
+    assert len(np.unique(units)) == 40
+    assert kept_together(images_of(originals)).tolist() == list(range(40))
+
+
+def test_images_that_are_all_alike_are_no_copies():
+    noise = np.random.default_rng(0).integers(-2, 3, (20, 1, 32, 32))
+    alike = images_of(np.clip(smooth(1) + noise, 0, 255).astype(np.uint8))
+    assert len(near_copy_pairs(alike)) == 20
+    assert kept_together(alike).tolist() == list(range(20))
+
+
+def test_near_copies_of_one_split_are_no_exact_ones():
+    originals = smooth(20)
+    assert len(near_copy_pairs(images_of(np.concatenate([originals, originals])))) == 0
+
+
+def test_of_too_many_pairs_some_are_looked_at(monkeypatch):
+    monkeypatch.setattr(copies, "MAX_OWN_PAIRS", 200)
+    originals = smooth(20)
+    both = images_of(np.stack([*originals, *(saved_anew(image, 75) for image in originals)]))
+    assert 0 < len(near_copy_pairs(both)) < 20

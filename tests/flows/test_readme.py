@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import augmentation_gain
-import augmentation_gain.face
+import augmentation_gain.studies
 from data.base.plugins import ALLOWED, DIRECTORY
 from docs import generate
 from flows import cli
@@ -126,7 +126,7 @@ def test_python_starts_a_study(page: str, monkeypatch: pytest.MonkeyPatch) -> No
     started: list[tuple[object, ...]] = []
 
     def study(images: object, labels: object, **options: object) -> SimpleNamespace:
-        assert options.keys() <= inspect.signature(augmentation_gain.face.study).parameters.keys()
+        assert options.keys() <= inspect.signature(augmentation_gain.studies.study).parameters.keys()
         started.append((images, labels))
         return SimpleNamespace(sentence="said")
 

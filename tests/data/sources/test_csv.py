@@ -139,7 +139,7 @@ def test_files_outside_of_the_tables_folder_are_not_opened(tmp_path, name):
     Image.fromarray(pixels(1).reshape(8, 8)).save(tmp_path / "secret.png")
     (folder / "link").symlink_to(tmp_path)
     table.write_text(table.read_text() + f"{name},a\n")
-    with pytest.raises(AugmentError, match=r"leads out of the table's folder|the name of the file is missing"):
+    with pytest.raises(AugmentError, match=r"leads out of the folder|the name of the file is missing"):
         load(table)
 
 
@@ -167,4 +167,97 @@ def test_what_cannot_be_read_is_named(tmp_path, text, error, message):
 def test_bytes_that_are_no_text(tmp_path):
     (tmp_path / "x.csv").write_bytes(b"\xff\xfe\x00\x81" * 10)
     with pytest.raises(CorruptFileError, match="no table"):
+        load(tmp_path / "x.csv")
+
+
+def table_of(folder, rows, header="file_name,label"):
+    folder.mkdir(exist_ok=True)
+    (folder / "x.csv").write_text("\n".join([*([header] if header else []), *rows]) + "\n")
+    return folder / "x.csv"
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number, values in enumerate(pixels(12)):
+        Image.fromarray(values.reshape(8, 8)).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["{folder}/{number}.png", "../images/{number}.png", "{number}.png", "{number}"])
+def test_images_in_another_folder(tmp_path, images, name):
+    rows = [f"{name.format(folder=images, number=number)},{'ab'[number % 2]}" for number in range(12)]
+    source = load(table_of(tmp_path / "tables", rows), image_folder=str(images))
+    assert np.array_equal(source.train.images.reshape(-1, 64), pixels(12)[source.train.rows])
+
+
+def test_what_lies_outside_of_the_images_folder_is_not_opened_nor_published(tmp_path, images):
+    rows = [f"{images}/{number}.png,{'ab'[number % 2]}" for number in range(12)]
+    other = tmp_path / "private"
+    other.mkdir()
+    Image.fromarray(pixels(1).reshape(8, 8)).save(other / "x.png")
+    table = table_of(tmp_path / "tables", [*rows, f"{other}/x.png,a"])
+    source = load(table, image_folder=str(images), bad_images="leave-out")
+    assert "leads out of the folder that files are opened in" in source.warning
+    assert "private" not in source.warning
+
+
+def test_names_with_backslashes_and_without_a_line_of_column_names(tmp_path, images):
+    rows = [f"images\\{number}.png,{'ab'[number % 2]}" for number in range(12)]
+    source = load(table_of(tmp_path, rows, header=""))
+    assert source.train.class_names == ("a", "b")
+
+
+@pytest.mark.parametrize("header", ["File_Name, Label", "FILENAME,LABEL"])
+def test_columns_are_found_in_any_case(tmp_path, images, header):
+    rows = [f"images/{number}.png, {'ab'[number % 2]}" for number in range(12)]
+    assert load(table_of(tmp_path, rows, header=header)).train.class_names == ("a", "b")
+
+
+SPLITS = ["Train"] * 6 + ["validation"] * 2 + ["PublicTest"] * 4
+
+
+def test_a_column_names_the_splits(tmp_path, images):
+    rows = [f"images/{number}.png,{'ab'[number % 2]},{SPLITS[number]}" for number in range(12)]
+    table = table_of(tmp_path, rows, header="file_name,label,usage")
+    source = load(table, split_column="Usage")
+    assert (len(source.train), len(source.test), source.held_out) == (6, 4, False)
+    assert np.array_equal(source.test.images.reshape(-1, 64), pixels(12)[8:])
+    assert "validation split (2 rows by column 'Usage') is left out" in source.warning
+    assert len(load(table, split_column="Usage", validation="train").train) == 8
+    assert "COLUMN 'usage' SEEMS TO NAME SPLITS" in load(table).warning
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (["0", "1"], "column 'split' names no split, it has '0', '1'"),
+        (["test", "test"], "has nothing to train on"),
+        (["", ""], "names no split, it has nothing"),
+    ],
+)
+def test_columns_that_name_no_splits(tmp_path, images, values, message):
+    rows = [f"images/{number}.png,{'ab'[number % 2]},{values[number % 2]}" for number in range(12)]
+    with pytest.raises(UsageError, match=message):
+        load(table_of(tmp_path, rows, header="file_name,label,split"), split_column="split")
+
+
+def test_labels_that_are_fractions_are_refused(tmp_path, images):
+    rows = [f"images/{number}.png,{number % 2}.5" for number in range(12)]
+    with pytest.raises(AugmentError, match=r"labels such as 0\.5 are no whole numbers"):
+        load(table_of(tmp_path, rows))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"label,pixel0,pixel1\n", "a line of column names and no rows"),
+        ("file,label\nx,é\n".encode("latin-1"), "save it as UTF-8"),
+        ("label\n1\n".encode("utf-16"), "save it as UTF-8"),
+    ],
+)
+def test_tables_of_other_kinds_are_told(tmp_path, content, message):
+    (tmp_path / "x.csv").write_bytes(content)
+    with pytest.raises(AugmentError, match=message):
         load(tmp_path / "x.csv")

@@ -272,7 +272,7 @@ def test_a_wrapping_folder_is_entered(tmp_path):
     three_splits(tmp_path / "mnist_png")
     source = load(tmp_path)
     assert len(source.test) == 4
-    assert source.layout[0] == f"mnist_png/ is all that {tmp_path.name}/ holds: it was read"
+    assert source.layout[0] == f"mnist_png/ is all that folder {tmp_path.name!r} holds: it was read"
 
 
 def test_splits_below_the_classes(tmp_path):
@@ -458,3 +458,48 @@ def test_nothing_that_is_published_names_a_local_path(tmp_path):
     source = load(root, bad_images="leave-out")
     assert source.name == "folder:surname"
     assert "ward 7" not in source.warning + "".join(source.layout)
+
+
+def test_unlabelled_test_images_beside_train_classes(tmp_path):
+    for name in ("a", "b"):
+        fill(tmp_path / "train" / name, 6)
+    fill(tmp_path / "test", 3)
+    with pytest.raises(UsageError, match=r"test/ holds images in no class folder.*data\.test_split=ignore"):
+        load(tmp_path)
+    source = load(tmp_path, test_split="ignore")
+    assert len(source.train) + len(source.test) == 12
+    assert "3 images in test/, which has no class folders" in source.warning
+
+
+def test_a_class_with_a_splits_name_is_shouted_about(tmp_path):
+    for name in ("a", "b", "test"):
+        fill(tmp_path / name, 6)
+    assert "FOLDER 'test' WAS READ AS A CLASS" in load(tmp_path).warning
+
+
+def test_what_all_bad_images_need_is_said_once(tmp_path):
+    for name in ("a", "b"):
+        fill(tmp_path / name, 4)
+    for number in range(2):
+        (tmp_path / "a" / f"bad{number}.png").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(
+        CorruptFileError, match=r"2 of 10 images cannot be used.*; fetch the files with `git lfs pull`, or"
+    ):
+        load(tmp_path)
+
+
+def test_messages_stay_on_one_line(tmp_path):
+    for name in ("a\nb", "b"):
+        fill(tmp_path / name, 4)
+    with pytest.raises(AugmentError) as told:
+        load(tmp_path)
+    assert "\n" not in str(told.value)
+    assert r"a\nb" in str(told.value)
+
+
+def test_images_that_are_not_read_are_named(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.heic").write_bytes(b"x")
+    with pytest.raises(AugmentError, match=r"it has 2 \.heic files; convert images of other kinds to PNG"):
+        load(tmp_path)

@@ -168,3 +168,40 @@ def test_an_archive_that_unpacks_to_too_much_is_refused_unread(tmp_path, monkeyp
         archive.writestr("images.npy", bytes(100_000))
     with pytest.raises(LimitError, match="unpacked size in bytes is 100,000"):
         load(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize(
+    "names", [("Xtrain", "ytrain", "Xtest", "ytest"), ("xs_train", "ys_train", "xs_test", "ys_test")]
+)
+def test_more_names_that_people_give(tmp_path, names):
+    contents = (images(8), labels(8), images(4, seed=1), labels(4))
+    np.savez(tmp_path / "x.npz", **dict(zip(names, contents, strict=True)))
+    source = load(tmp_path / "x.npz")
+    assert (len(source.train), len(source.test)) == (8, 4)
+
+
+def test_texts_may_be_bytes(tmp_path):
+    np.savez(tmp_path / "x.npz", images=images(8), labels=np.array([b"cat", b"dog"] * 4))
+    assert load(tmp_path / "x.npz").train.class_names == ("cat", "dog")
+    np.savez(tmp_path / "y.npz", images=images(8), labels=np.array([b"\xff", b"dog"] * 4))
+    with pytest.raises(AugmentError, match="no UTF-8 text"):
+        load(tmp_path / "y.npz")
+
+
+def test_images_without_labels_are_told(tmp_path):
+    np.savez(tmp_path / "x.npz", images=images(8))
+    with pytest.raises(UsageError, match="no labels by name; it has images"):
+        load(tmp_path / "x.npz")
+
+
+def test_an_archive_of_other_files(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("a.txt", "hello")
+    with pytest.raises(UsageError, match="it has no arrays"):
+        load(tmp_path / "x.npz")
+
+
+def test_a_single_array_is_told(tmp_path):
+    np.save(tmp_path / "x.npy", images(8))
+    with pytest.raises(CorruptFileError, match="it is a single array"):
+        load(tmp_path / "x.npy")

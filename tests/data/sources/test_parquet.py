@@ -106,7 +106,7 @@ def test_raw_arrays(tmp_path, kind):
         (["a", "b", "c", "a"] * 3, ["a", "b"], "row 2: label 'c' is not one of"),
         (["a", "b\nc"] * 6, None, r"row 1: class name 'b\\nc' holds a control character"),
         (["a", ""] * 6, None, "row 1: a class name is empty"),
-        ([0.5, 1.0] * 6, None, "labels are of type double"),
+        ([0.5, 1.0] * 6, None, r"labels such as 0\.5 are no whole numbers"),
         (alternating(), ["a", "a"], "two classes have the same name"),
         ([0] * 12, None, "has 1 classes"),
     ],
@@ -130,7 +130,7 @@ def test_bad_labels_name_file_and_row(tmp_path, labels, names, message):
         (pa.array([[[0.5, None], [0.1, 0.2]]] * 12), "row 0: the raw image lacks numbers"),
         (pa.array([[[0.5, float("nan")], [0.1, 0.2]]] * 12), "row 0: the raw image holds numbers that are not finite"),
         (pa.array([[1, 2, 3]] * 12), r"row 0: a raw image of shape \(3,\)"),
-        (pa.array(["x.png"] * 12), r"row 0: images are of type string.*files that a table names are not opened"),
+        (pa.array(["x.png"] * 12), r"row 0: images are of type string.*names of files are opened where"),
         (pa.array([{"path": "x.png"}] * 12), "a struct with 'bytes' is expected"),
     ],
 )
@@ -541,3 +541,54 @@ def test_images_of_the_test_split_that_are_nearly_in_train_are_counted(tmp_path)
     write(tmp_path / "train.parquet", structs(encode_pngs(smooth[:, None])), alternating())
     write(tmp_path / "test.parquet", structs(saved), [0, 1, 0])
     assert "3 test images are nearly the same as a train image" in load(tmp_path).warning
+
+
+def test_a_column_names_the_splits(tmp_path):
+    table = pa.table({"image": pngs(), "label": [0, 1] * 6, "split": ["train"] * 8 + ["test"] * 3 + [None]})
+    pq.write_table(table, tmp_path / "x.parquet")
+    source = load(tmp_path / "x.parquet", split_column="split")
+    assert (len(source.train), len(source.test)) == (8, 3)
+    assert "1 rows were left out: column 'split' says nothing" in source.warning
+    assert "COLUMN 'split' SEEMS TO NAME SPLITS" in load(tmp_path / "x.parquet").warning
+
+
+def test_a_split_column_that_is_not_there(tmp_path):
+    path = write(tmp_path / "x.parquet", pngs(), alternating())
+    with pytest.raises(UsageError, match=r"no single column 'fold'.*data\.split_column=NAME"):
+        load(path, split_column="fold")
+
+
+@pytest.mark.parametrize("as_struct", [False, True])
+def test_names_of_files_are_opened_where_their_folder_is_named(tmp_path, as_struct):
+    names = [f"{number}.png" for number in range(12)]
+    for name, content in zip(names, pngs(), strict=True):
+        (tmp_path / name).write_bytes(content)
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    images = pa.array([{"bytes": None, "path": name} for name in names], kind) if as_struct else names
+    pq.write_table(pa.table({"image": images, "label": [0, 1] * 6}), tmp_path / "x.parquet")
+    with pytest.raises(AugmentError, match=r"names of files are opened|the image is missing"):
+        load(tmp_path / "x.parquet")
+    assert len(load(tmp_path / "x.parquet", image_folder=str(tmp_path)).train)
+
+
+def test_class_names_by_number_as_cards_have_them(tmp_path):
+    features = {"label": {"_type": "ClassLabel", "names": {"1": "dog", "0": "cat"}}}
+    table = pa.table({"image": pngs(), "label": [0, 1] * 6})
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    pq.write_table(table.replace_schema_metadata(metadata), tmp_path / "x.parquet")
+    assert load(tmp_path / "x.parquet").train.class_names == ("cat", "dog")
+
+
+def test_labels_may_be_texts_as_bytes(tmp_path):
+    pq.write_table(pa.table({"image": pngs(), "label": pa.array([b"cat", b"dog"] * 6)}), tmp_path / "x.parquet")
+    assert load(tmp_path / "x.parquet").train.class_names == ("cat", "dog")
+    pq.write_table(pa.table({"image": pngs(), "label": pa.array([b"\xff", b"dog"] * 6)}), tmp_path / "y.parquet")
+    with pytest.raises(AugmentError, match="no UTF-8 text"):
+        load(tmp_path / "y.parquet")
+
+
+def test_columns_are_found_in_any_case(tmp_path):
+    table = pa.table({"Image": pngs(), "Label": ["cat", "dog"] * 6, "SPLIT": ["train"] * 8 + ["eval"] * 4})
+    pq.write_table(table, tmp_path / "x.parquet")
+    source = load(tmp_path / "x.parquet", split_column="split")
+    assert (len(source.train), len(source.test)) == (8, 4)

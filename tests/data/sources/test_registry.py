@@ -107,3 +107,14 @@ def test_a_folder_of_classes_without_its_kind_is_recognised(tmp_path):
     (tmp_path / "cat").mkdir()
     with pytest.raises(UsageError, match="write folder:"):
         load_source(str(tmp_path))
+
+
+@pytest.mark.parametrize("option", ["split_column", "image_folder"])
+def test_options_of_tables_are_refused_elsewhere(tmp_path, option):
+    with pytest.raises(UsageError, match=rf"data\.{option} is for tables \(parquet, arrow, csv\), not for folder:PATH"):
+        load_source(DataConfig(dataset=f"folder:{tmp_path}", **{option: "x"}))
+
+
+def test_what_is_tested_on_is_said_once():
+    with pytest.raises(ValueError, match="split_column and test both say"):
+        DataConfig(dataset="csv:x.csv", split_column="split", test="y.csv")

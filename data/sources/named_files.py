@@ -1,0 +1,48 @@
+"""Image files that a table names: where they may lie, and how they are found."""
+
+from pathlib import Path
+
+from data.base.errors import AugmentError, CorruptFileError
+from data.config import DataConfig
+from data.decoding import Picture
+from data.sources.folder import IMAGE_SUFFIXES
+from data.sources.reading import read_image_file
+
+
+def read_named_image(name: str | None, *, table: Path, config: DataConfig, where: str) -> Picture:
+    """Read the image file that a row of a table names.
+
+    Names are relative to `data.image_folder` or to the table's own folder, or absolute; they may lack the suffix, or
+    be written with backslashes. No file is opened that lies outside `data.image_folder`, or the table's folder where
+    that is not configured: a table from elsewhere must not read what is private.
+
+    Raises:
+        AugmentError: there is no name, or it leads out of that folder.
+        CorruptFileError: there is no such file, or it is damaged.
+    """
+    if not name:
+        raise AugmentError(f"{where}: the name of the file is missing")
+    folder = Path(config.image_folder).expanduser() if config.image_folder else table.parent
+    inside = folder.resolve()
+    shown = repr(name if not Path(name).is_absolute() else f"…/{Path(name).name}")  # what is bad may be published
+    is_outside = True
+    for place in dict.fromkeys((folder / name, table.parent / name, folder / name.replace("\\", "/"))):
+        if "\0" in name or not place.resolve().is_relative_to(inside):
+            continue
+        is_outside = False
+        for file in (place, *(place.with_name(place.name + suffix) for suffix in _lacking(place))):
+            if file.is_file():
+                return read_image_file(file, ground=config.ground)
+    if is_outside:
+        raise AugmentError(
+            f"{where}: {shown} leads out of the folder that files are opened in; name the images' folder with --set "
+            "data.image_folder=PATH"
+        )
+    raise CorruptFileError(
+        f"{where}: there is no file {shown}; put it there, or name the images' folder with --set data.image_folder=PATH"
+    )
+
+
+def _lacking(place: Path) -> tuple[str, ...]:
+    """Return the suffixes that a name without one may lack, none where it has one."""
+    return () if place.suffix.lower() in IMAGE_SUFFIXES else tuple(sorted(IMAGE_SUFFIXES))
