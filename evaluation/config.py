@@ -155,8 +155,6 @@ class SamplesConfig(BaseModel, frozen=True, extra="forbid"):
     max_images: int = Field(default=2000, ge=2, description="of each set; larger ones are subsampled, class by class")
     neighbours: PositiveInt = Field(default=5, description="k of precision, recall, density, coverage")
     unseen_images: int = Field(default=1000, ge=2, description="real images in which copies are looked for likewise")
-    kid_subsets: int = Field(default=50, ge=2)
-    kid_subset_size: int = Field(default=200, ge=2)
     pictured: PositiveInt = Field(default=16, description="most suspicious pairs and worst labels to picture")
     features: FeaturesConfig = FeaturesConfig()
     audit: CheckThresholds = CheckThresholds()
