@@ -10,7 +10,7 @@ WORKERS := 4
 SIDE_BY_SIDE := --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test quick check docs format lock clean bench bench-throughput bench-quality bench-studies bench-coverage bench-export bench-scale bench-cost bench-gpu
+.PHONY: help install run test quick check docs format lock clean bench bench-throughput bench-quality bench-studies bench-coverage bench-audit bench-export bench-scale bench-cost bench-gpu
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -36,7 +36,7 @@ check: $(INSTALLED)  ## ruff, mypy --strict, import-linter, the links of docs/
 docs: $(INSTALLED)  ## the site of docs/ in build/site, without a network; a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-bench: bench-throughput bench-export bench-cost bench-quality bench-studies bench-coverage bench-scale  ## all benchmarks (hours)
+bench: bench-throughput bench-export bench-cost bench-quality bench-studies bench-coverage bench-audit bench-scale  ## all benchmarks (hours)
 
 bench-throughput: $(INSTALLED)  ## training images per second against a plain float32 step
 	$(BIN)/python -m benchmarks.throughput
@@ -54,6 +54,9 @@ bench-coverage: $(INSTALLED)  ## whether the intervals keep their promise, on si
 
 bench-gpu: $(INSTALLED)  ## all that needs a GPU: its tests, throughput, cells side by side, studies (10 minutes)
 	$(BIN)/python -m benchmarks.gpu
+
+bench-audit: $(INSTALLED)  ## how often the search for copies finds them, and fails an honest generator
+	$(BIN)/python -m benchmarks.audit digits mnist
 
 bench-export: $(INSTALLED)  ## a million images to Parquet: images per second, memory
 	$(BIN)/python -m benchmarks.export --num-images 1000000
