@@ -1,78 +1,94 @@
-"""The named checks of a synthetic set: each a figure against a threshold that was fixed beforehand.
+"""The named checks of a synthetic set: each a figure against a threshold that was fixed beforehand, and a grade.
 
-The same checks judge a study's own samples and the planted generators of `evaluation.audit`.
+The same checks judge a study's own samples and the planted generators of `evaluation.audit`. *failed*: the figure is
+beyond its threshold. *watch*: it is not, yet its test rejects what an ideal generator would give
+(`CheckThresholds.rejected`), or it is half way there. *passed*: neither.
 """
 
 from typing import Literal, get_args
 
 from pydantic import BaseModel
 
+from evaluation.class_checks import ClassChecks, WorstClass
 from evaluation.config import CheckThresholds
 from evaluation.fidelity import FidelityPair, Measurement
 from evaluation.label_fidelity import LabelFidelity
-from evaluation.memorisation import Memorisation
+from evaluation.leaks import CopySearch, Leaks
+from evaluation.memorisation import CopyingTest, Memorisation
 
 CheckName = Literal[
     "not constant",
     "no copies of training images",
+    "no copies of other train images",
+    "no copies of test images",
+    "test set unseen",
     "no data copying",
+    "no data copying in features",
     "no duplicates",
     "realistic",
     "covers the data",
+    "every class is there",
     "varied in every class",
     "labels are right",
-    "test set unseen",
+    "labels are right in every class",
 ]
 CHECK_NAMES: tuple[CheckName, ...] = get_args(CheckName)
+Grade = Literal["passed", "watch", "failed"]
 
 
 class Check(BaseModel, frozen=True, extra="forbid"):
     """One check's outcome.
 
     Attributes:
-        passed: None where it could not be made; `detail` then says why.
+        grade: None where it could not be made; `detail` then says why.
         figure: what was measured; `threshold` is what it was held against.
+        p_value: of the check's test, where it is one.
         detail: one line for people.
     """
 
     name: CheckName
-    passed: bool | None
+    grade: Grade | None
     figure: float | None
     threshold: float
+    p_value: float | None = None
     detail: str
+
+    @property
+    def passed(self) -> bool | None:
+        """False where it failed, None where it could not be made; "watch" is no failure."""
+        return None if self.grade is None else self.grade != "failed"
 
 
 def make_checks(
     *,
     constant_share: float,
     fidelity: FidelityPair,
-    classes: tuple[FidelityPair, ...],
     memorisation: Memorisation,
+    leaks: Leaks,
     labels: LabelFidelity,
+    classes: ClassChecks,
     config: CheckThresholds,
 ) -> tuple[Check, ...]:
     """Hold the figures of one synthetic set against the thresholds, in the order of `CHECK_NAMES`.
 
     Args:
         constant_share: share of images that are one flat colour, in [0, 1].
-        fidelity: overall; `classes` by class.
+        fidelity: overall.
     """
     return (
         Check(
             name="not constant",
-            passed=constant_share <= config.max_constant_share,
+            grade=_graded(failed=constant_share > config.max_constant_share, watch=constant_share > 0),
             figure=constant_share,
             threshold=config.max_constant_share,
             detail=f"{constant_share:.1%} of the images are one flat colour",
         ),
-        _surplus(
-            "no copies of training images",
-            memorisation.copied,
-            memorisation.copied_unseen,
-            threshold=config.max_copied_share,
-            what="lie as near to a training image as only copies do",
-        ),
-        _data_copying(memorisation, config),
+        _no_copies("no copies of training images", leaks.training, config),
+        _no_copies("no copies of other train images", leaks.pool, config),
+        _no_copies("no copies of test images", leaks.test, config),
+        _test_unseen(leaks, config),
+        _data_copying("no data copying", memorisation.pixels, config),
+        _data_copying("no data copying in features", memorisation.features, config),
         _surplus(
             "no duplicates",
             memorisation.duplicated,
@@ -94,14 +110,49 @@ def make_checks(
             threshold=config.min_coverage_ratio,
             what="coverage",
         ),
-        _varied(classes, config),
+        _of_worst_class("every class is there", classes.missing, config),
+        _of_worst_class("varied in every class", classes.varied, config),
         _right_labels(labels, config),
-        _test_unseen(memorisation, config),
+        _of_worst_class("labels are right in every class", classes.labels, config),
     )
 
 
+def _graded(*, failed: bool, watch: bool) -> Grade:
+    return "failed" if failed else "watch" if watch else "passed"
+
+
 def _unavailable(name: CheckName, threshold: float, reason: str) -> Check:
-    return Check(name=name, passed=None, figure=None, threshold=threshold, detail=reason)
+    return Check(name=name, grade=None, figure=None, threshold=threshold, detail=reason)
+
+
+def _no_copies(name: CheckName, search: CopySearch, config: CheckThresholds) -> Check:
+    """Grade a search: exact copies where real images are none, or significantly many altered ones, fail."""
+    threshold = config.significance
+    if search.share is None or search.p_value is None or search.unseen_share is None:
+        if search.exact and not search.exact_unseen:
+            detail = f"{search.exact:,} samples are {search.among}, pixel by pixel"
+            return Check(name=name, grade="failed", figure=None, threshold=threshold, detail=detail)
+        return _unavailable(name, threshold, search.unavailable)
+    probability, alike_p = search.alike_probability or 0.0, search.alike_p_value or 0.0
+    copies = search.p_value < config.significance or (search.exact > 0 and search.exact_unseen == 0)
+    deformed = alike_p < config.rejected and probability > config.max_alike_probability
+    detail = (
+        f"{search.share:.1%} of the samples ({search.low:.1%} to {search.high:.1%}; {search.exact:,} exactly) are "
+        f"copies of {search.among}, exact or altered, against {search.unseen_share:.1%} of real images"
+    )
+    if deformed and not copies:
+        detail += f"; in {probability:.0%} of pairs a sample resembles a single one more than an unseen image does"
+    return Check(
+        name=name,
+        grade=_graded(
+            failed=copies or deformed,
+            watch=search.p_value < config.watched or (probability > 0.5 and alike_p < config.significance),
+        ),
+        figure=search.share,
+        threshold=threshold,
+        p_value=min(1.0, 2 * min(search.p_value, alike_p)),
+        detail=detail,
+    )
 
 
 def _surplus(name: CheckName, share: Measurement, usual: Measurement, *, threshold: float, what: str) -> Check:
@@ -110,22 +161,24 @@ def _surplus(name: CheckName, share: Measurement, usual: Measurement, *, thresho
     surplus = share.value - usual.value
     return Check(
         name=name,
-        passed=surplus <= threshold,
+        grade=_graded(failed=surplus > threshold, watch=surplus > threshold / 2),
         figure=surplus,
         threshold=threshold,
         detail=f"{share.value:.1%} of the samples {what}, against {usual.value:.1%} of real images",
     )
 
 
-def _data_copying(memorisation: Memorisation, config: CheckThresholds) -> Check:
-    test, threshold = memorisation.pixels, config.max_nearer_probability
-    if test.z is None or test.nearer_probability is None:
-        return _unavailable("no data copying", threshold, test.unavailable)
+def _data_copying(name: CheckName, test: CopyingTest, config: CheckThresholds) -> Check:
+    threshold = config.max_nearer_probability
+    if test.p_value is None or test.nearer_probability is None:
+        return _unavailable(name, threshold, test.unavailable)
+    is_rejected = test.p_value < config.rejected
     return Check(
-        name="no data copying",
-        passed=test.z >= -config.max_copying_z or test.nearer_probability <= threshold,
+        name=name,
+        grade=_graded(failed=is_rejected and test.nearer_probability > threshold, watch=is_rejected),
         figure=test.nearer_probability,
         threshold=threshold,
+        p_value=test.p_value,
         detail=(
             f"a sample is nearer to the training images than an unseen real image in {test.nearer_probability:.1%} "
             f"of pairs (50% is ideal; z = {test.z:.1f})"
@@ -140,29 +193,12 @@ def _over_floor(name: CheckName, figure: Measurement, floor: Measurement, *, thr
         return _unavailable(name, threshold, f"the floor of {what} is 0")
     return Check(
         name=name,
-        passed=figure.value >= threshold * floor.value,
+        grade=_graded(
+            failed=figure.value < threshold * floor.value, watch=figure.value < (1 + threshold) / 2 * floor.value
+        ),
         figure=figure.value / floor.value,
         threshold=threshold,
         detail=f"{what} {figure.value:.3f}, real images in the samples' place {floor.value:.3f}",
-    )
-
-
-def _varied(classes: tuple[FidelityPair, ...], config: CheckThresholds) -> Check:
-    name: CheckName = "varied in every class"
-    threshold = config.min_class_spread
-    known = [(pair.synthetic.diversity.value, pair.name) for pair in classes]
-    ratios = [(value, label) for value, label in known if value is not None]
-    if not ratios:
-        return _unavailable(name, threshold, "no class has two samples and two real images")
-    worst, label = min(ratios)
-    without = len(known) - len(ratios)
-    note = f"; not available for {without} classes" if without else ""
-    return Check(
-        name=name,
-        passed=worst >= threshold,
-        figure=worst,
-        threshold=threshold,
-        detail=f"class {label!r} varies least: {worst:.2f} of the real images' spread{note}",
     )
 
 
@@ -174,7 +210,7 @@ def _right_labels(labels: LabelFidelity, config: CheckThresholds) -> Check:
     surplus = labels.agreement_real.value - labels.agreement.value
     return Check(
         name=name,
-        passed=surplus <= threshold,
+        grade=_graded(failed=surplus > threshold, watch=surplus > threshold / 2),
         figure=surplus,
         threshold=threshold,
         detail=f"the ensemble agrees with {labels.agreement.value:.1%} of the labels, "
@@ -182,15 +218,39 @@ def _right_labels(labels: LabelFidelity, config: CheckThresholds) -> Check:
     )
 
 
-def _test_unseen(memorisation: Memorisation, config: CheckThresholds) -> Check:
-    name: CheckName = "test set unseen"
-    threshold, leak = config.max_test_preference, memorisation.leak
-    if leak.share is None or leak.p_value is None:
-        return _unavailable(name, threshold, leak.unavailable)
+def _of_worst_class(name: CheckName, worst: WorstClass, config: CheckThresholds) -> Check:
+    if worst.figure is None or worst.p_value is None:
+        return _unavailable(name, worst.threshold, worst.detail)
     return Check(
         name=name,
-        passed=leak.share <= threshold or leak.p_value >= config.significance,
-        figure=leak.share,
+        grade=_graded(
+            failed=worst.is_beyond and worst.p_value < config.significance,
+            watch=worst.p_value < (config.significance if worst.is_beyond_half else config.rejected),
+        ),
+        figure=worst.figure,
+        threshold=worst.threshold,
+        p_value=worst.p_value,
+        detail=worst.detail,
+    )
+
+
+def _test_unseen(leaks: Leaks, config: CheckThresholds) -> Check:
+    name: CheckName = "test set unseen"
+    threshold, leak = config.max_test_preference, leaks.preference
+    if leak.share is None or leak.usual is None or leak.p_value is None:
+        return _unavailable(name, threshold, leak.unavailable)
+    beyond = leak.share - leak.usual
+    return Check(
+        name=name,
+        grade=_graded(
+            failed=abs(beyond) > threshold and leak.p_value < config.significance,
+            watch=leak.p_value < config.significance,
+        ),
+        figure=beyond,
         threshold=threshold,
-        detail=f"{leak.share:.1%} of the samples lie nearer to test than to unseen train images (50% is ideal)",
+        p_value=leak.p_value,
+        detail=(
+            f"{leak.share:.1%} of the samples lie nearer to test than to unseen train images, {leak.usual:.1%} of "
+            "other real images"
+        ),
     )

@@ -119,22 +119,34 @@ class CheckThresholds(BaseModel, frozen=True, extra="forbid"):
     copy_ratio: float = Field(
         default=0.4, gt=0, lt=1, description="a copy lies nearer than this share of the class's usual nearest distance"
     )
-    max_copied_share: float = Field(default=0.02, ge=0, le=1, description="beyond the share among unseen real images")
-    max_copying_z: float = Field(default=3.0, gt=0, description="data-copying test: a z below its negative counts")
+    max_alike_probability: float = Field(
+        default=0.55, gt=0.5, lt=1, description="how often a sample may resemble one image more than unseen ones do"
+    )
     max_nearer_probability: float = Field(
         default=0.9, gt=0.5, lt=1, description="data-copying test: how often nearer to training than unseen real images"
     )
     max_duplicated_share: float = Field(default=0.02, ge=0, le=1, description="beyond the share among real images")
     min_density_ratio: float = Field(default=0.4, ge=0, le=1, description="density over its floor")
     min_coverage_ratio: float = Field(default=0.15, ge=0, le=1, description="coverage over its floor")
-    min_class_spread: float = Field(default=0.25, ge=0, le=1, description="worst class: its spread over real spread")
+    min_class_share: float = Field(
+        default=0.2, gt=0, lt=1, description="worst class: its images over those of an even share"
+    )
+    min_class_variety: float = Field(
+        default=0.57, ge=0, le=1, description="worst class: how far its samples lie apart, over real ones"
+    )
     max_label_disagreement: float = Field(
         default=0.1, ge=0, le=1, description="beyond the ensemble's disagreement with real test labels"
     )
+    max_class_disagreement: float = Field(default=0.5, ge=0, le=1, description="worst class: the same")
     max_test_preference: float = Field(
-        default=0.6, gt=0.5, lt=1, description="how often nearer to the test set than to as many unseen train images"
+        default=0.05,
+        gt=0,
+        lt=0.5,
+        description="share nearer to test than to unseen train images, from that of real ones",
     )
-    significance: float = Field(default=0.001, gt=0, lt=1, description="level of the test-leak test")
+    significance: float = Field(default=0.001, gt=0, lt=1, description="level of the tests")
+    watched: float = Field(default=0.01, gt=0, lt=1, description="level from which a search for copies is on watch")
+    rejected: float = Field(default=1e-6, gt=0, lt=1, description="level below which no check passes")
 
 
 class SamplesConfig(BaseModel, frozen=True, extra="forbid"):
@@ -142,8 +154,7 @@ class SamplesConfig(BaseModel, frozen=True, extra="forbid"):
 
     max_images: int = Field(default=2000, ge=2, description="of each set; larger ones are subsampled, class by class")
     neighbours: PositiveInt = Field(default=5, description="k of precision, recall, density, coverage")
-    kid_subsets: int = Field(default=50, ge=2)
-    kid_subset_size: int = Field(default=200, ge=2)
+    unseen_images: int = Field(default=1000, ge=2, description="real images in which copies are looked for likewise")
     pictured: PositiveInt = Field(default=16, description="most suspicious pairs and worst labels to picture")
     features: FeaturesConfig = FeaturesConfig()
     audit: CheckThresholds = CheckThresholds()

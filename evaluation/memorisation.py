@@ -1,4 +1,4 @@
-"""Memorisation: does the generator repeat the images it was trained on, or itself, or images it must not have seen?
+"""Memorisation: does the generator keep near to the images it was trained on, or repeat itself?
 
 Every distance is judged against real images that the generator cannot have seen. Distances are Euclidean, between
 pixels in [0, 1] or between features.
@@ -41,19 +41,6 @@ class CopyingTest(BaseModel, frozen=True, extra="forbid"):
     unavailable: str = ""
 
 
-class LeakTest(BaseModel, frozen=True, extra="forbid"):
-    """Are samples nearer to the test images than to as many unseen train images of the same classes?
-
-    Attributes:
-        share: of samples whose nearest image is a test image; 1/2 is ideal.
-        p_value: one-sided sign test against 1/2.
-    """
-
-    share: float | None
-    p_value: float | None
-    unavailable: str = ""
-
-
 class SuspiciousPair(BaseModel, frozen=True, extra="forbid"):
     """A sample and the training image it is nearest to.
 
@@ -74,9 +61,8 @@ class Memorisation(BaseModel, frozen=True, extra="forbid"):
     """What was found.
 
     Attributes:
-        copied: share of samples nearer to a training image than `copy_ratio` times the usual distance of unseen real
-            images of the class; `copied_unseen` is the same share among unseen real images themselves.
-        duplicated: share of samples that near to another sample; `duplicated_real` among as many real images.
+        duplicated: share of samples nearer to another sample than `copy_ratio` times the usual distance between real
+            images of the class; `duplicated_real` among as many real images.
     """
 
     num_images: int
@@ -85,17 +71,14 @@ class Memorisation(BaseModel, frozen=True, extra="forbid"):
     unseen_from: str
     pixels: CopyingTest
     features: CopyingTest
-    copied: Measurement
-    copied_unseen: Measurement
     duplicated: Measurement
     duplicated_real: Measurement
-    leak: LeakTest
     pairs: tuple[SuspiciousPair, ...]
 
 
 def pixel_vectors(images: npt.NDArray[np.uint8]) -> Vectors:
     """Flatten (N, C, H, W) uint8 images to (N, C * H * W) float32 in [0, 1]."""
-    return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
+    return images.reshape(len(images), math.prod(images.shape[1:])).astype(np.float32) / np.float32(255)
 
 
 def nearest(queries: Vectors, base: Vectors, *, excluding_self: bool = False) -> tuple[Labels, Distances]:
@@ -207,29 +190,8 @@ def _nearest_other(images: LabelledImages) -> tuple[Labels, Distances]:
     return nearest(vectors, vectors, excluding_self=True)
 
 
-def leak_test(samples: Vectors, *, test: LabelledImages, unseen: LabelledImages, rng: np.random.Generator) -> LeakTest:
-    """Tell whether samples (N, D), as pixel vectors, lie nearer to test than to unseen train images.
-
-    Both sides get the same number of images of each class, so a sample that has seen neither falls on either side
-    with probability 1/2 where both are drawn alike.
-    """
-    counts = np.minimum(test.class_counts(), unseen.class_counts())
-    if counts.sum() == 0:
-        return LeakTest(
-            share=None, p_value=None, unavailable="there are no unseen train images to compare the test images with"
-        )
-    tests, trains = (pixel_vectors(_matched(part, counts, rng).images) for part in (test, unseen))
-    _, to_test = nearest(samples, tests)
-    _, to_train = nearest(samples, trains)
-    nearer, ties = int((to_test < to_train).sum()), int((to_test == to_train).sum())
-    decided = len(samples) - ties
-    if decided == 0:
-        return LeakTest(share=None, p_value=None, unavailable="every sample is as near to test as to train")
-    p_value = float(stats.binomtest(nearer, decided, alternative="greater").pvalue)
-    return LeakTest(share=nearer / decided, p_value=p_value)
-
-
-def _matched(images: LabelledImages, counts: Labels, rng: np.random.Generator) -> LabelledImages:
+def matched(images: LabelledImages, counts: Labels, rng: np.random.Generator) -> LabelledImages:
+    """Draw `counts[label]` images of each class."""
     drawn = [rng.permutation(np.flatnonzero(images.labels == label))[:count] for label, count in enumerate(counts)]
     return images.take(np.concatenate(drawn).astype(np.int64))
 

@@ -14,17 +14,18 @@ from data.base.files import write_atomically
 from data.base.randomness import numpy_stream
 from data.images import LabelledImages
 from evaluation.checks import Check, make_checks
+from evaluation.class_checks import ClassChecks, missing_class, varied_classes, wrong_labels
 from evaluation.config import SamplesConfig
 from evaluation.features import FeatureNetwork, Measurement
 from evaluation.fidelity import Fidelity, LabelledFeatures, measure_fidelity
 from evaluation.label_fidelity import LabelFidelity, measure_label_fidelity
+from evaluation.leaks import Leaks, leak_test, search_copies
+from evaluation.membership import Membership, measure_membership
 from evaluation.memorisation import (
     CopyingTest,
     Memorisation,
     copying_test,
     duplicate_shares,
-    leak_test,
-    near_share,
     nearest,
     pixel_vectors,
     suspicious_pairs,
@@ -48,6 +49,8 @@ class SampleEvaluation(BaseModel, frozen=True, extra="forbid"):
     features: str
     fidelity: Fidelity
     memorisation: Memorisation
+    leaks: Leaks
+    membership: Membership
     labels: LabelFidelity
     checks: tuple[Check, ...]
 
@@ -87,9 +90,11 @@ def evaluate_samples(
     train = subsample(real.train, config.max_images, rng=numpy_stream(seed, "train"))
     test = subsample(real.test, config.max_images, rng=numpy_stream(seed, "test"))
     measured, measured_test = network.measure(samples.images), network.measure(test.images)
+    sampled = LabelledFeatures(features=measured.features, labels=samples.labels)
+    trained = LabelledFeatures(features=network.features(train.images), labels=train.labels)
     overall, *classes = measure_fidelity(
-        LabelledFeatures(features=measured.features, labels=samples.labels),
-        train=LabelledFeatures(features=network.features(train.images), labels=train.labels),
+        sampled,
+        train=trained,
         test=LabelledFeatures(features=measured_test.features, labels=test.labels),
         class_names=real.train.class_names,
         config=config,
@@ -98,6 +103,7 @@ def evaluate_samples(
     memorisation = measure_memorisation(
         samples, measured=measured, real=real, network=network, config=config, seed=seed
     )
+    leaks = measure_leaks(samples, real=real, config=config, seed=seed)
     labels = measure_label_fidelity(
         measured.probabilities,
         samples.labels,
@@ -106,21 +112,67 @@ def evaluate_samples(
         class_names=real.train.class_names,
         pictured=config.pictured,
     )
+    class_checks = ClassChecks(
+        missing=missing_class(
+            synthetic.labels,
+            real.subset.class_counts(),
+            class_names=real.train.class_names,
+            config=config.audit,
+        ),
+        varied=varied_classes(sampled, trained, class_names=real.train.class_names, config=config.audit),
+        labels=wrong_labels(
+            measured.probabilities,
+            samples.labels,
+            real=(measured_test.probabilities, test.labels),
+            class_names=real.train.class_names,
+            config=config.audit,
+        ),
+    )
+    outside = real.unseen_train()
     return SampleEvaluation(
         num_synthetic=len(synthetic),
         num_images=len(samples),
         features=network.digest,
         fidelity=Fidelity(features=network.digest, overall=overall, classes=tuple(classes)),
         memorisation=memorisation,
+        leaks=leaks,
+        membership=measure_membership(
+            synthetic,
+            members=subsample(real.subset, config.max_images, rng=numpy_stream(seed, "members")),
+            others=outside if len(outside) >= ENOUGH_UNSEEN else real.test,
+            known=test,
+            rng=numpy_stream(seed, "membership"),
+        ),
         labels=labels,
         checks=make_checks(
             constant_share=constant_share(samples.images),
             fidelity=overall,
-            classes=tuple(classes),
             memorisation=memorisation,
+            leaks=leaks,
             labels=labels,
+            classes=class_checks,
             config=config.audit,
         ),
+    )
+
+
+def measure_leaks(samples: LabelledImages, *, real: RealData, config: SamplesConfig, seed: int) -> Leaks:
+    """Look for copies of the training images, of the train images outside the subset, and of the test images.
+
+    What is found among real images stands beside it: among train images outside the subset (test images where there
+    are none), and for copies of those among test images.
+    """
+    outside = real.unseen_train()
+    pool = outside if len(outside) >= ENOUGH_UNSEEN else outside.take(np.zeros(0, np.int64))
+    unseen = subsample(pool if len(pool) else real.test, config.unseen_images, rng=numpy_stream(seed, "unseen"))
+    tests = subsample(real.test, config.unseen_images, rng=numpy_stream(seed, "unseen test"))
+    usual = subsample(pool, min(config.max_images, len(pool) // 2), rng=numpy_stream(seed, "usual"))
+    others = pool.take(np.flatnonzero(~np.isin(pool.rows, usual.rows)))
+    return Leaks(
+        training=search_copies("training images", real.subset, samples=samples, unseen=unseen),
+        pool=search_copies("train images outside the subset", pool, samples=samples, unseen=tests),
+        test=search_copies("test images", real.test, samples=samples, unseen=unseen if len(pool) else real.subset),
+        preference=leak_test(samples, test=real.test, unseen=others, usual=usual, rng=numpy_stream(seed, "leak")),
     )
 
 
@@ -136,7 +188,7 @@ def measure_memorisation(
     """Compare samples with the images that their generator saw, and with ones that it cannot have seen.
 
     Unseen real images are the train images outside the subset; where the subset is (nearly) all of train, the test
-    images stand in, and the leak test is not available.
+    images stand in.
 
     Args:
         samples: their `rows` are indices in the synthetic set.
@@ -160,11 +212,8 @@ def measure_memorisation(
         unseen_from=unseen_from,
         pixels=copying_test(distances, samples.labels, unseen_distances, unseen.labels),
         features=_feature_copying(samples, measured, unseen=unseen, real=real, network=network, config=config),
-        copied=near_share(distances, samples.labels, usual=usual, ratio=ratio),
-        copied_unseen=near_share(unseen_distances, unseen.labels, usual=usual, ratio=ratio),
         duplicated=duplicated,
         duplicated_real=duplicated_real,
-        leak=leak_test(vectors, test=real.test, unseen=outside, rng=numpy_stream(seed, "leak")),
         pairs=suspicious_pairs(distances, neighbours, samples, subset=real.subset, usual=usual, count=config.pictured),
     )
 

@@ -64,6 +64,7 @@ class ExportRequest:
         class_counts: synthetic images of each class, adding up to `num_images`; None balances the classes.
         real: real images to mix in, marked by `synthetic` = false and numbered by their source rows.
         title: of the data set; "" names it after the source.
+        privacy: what was measured about who was in training, in a sentence for the card; "" where nothing was.
         workers: threads; they change nothing but the time it takes.
     """
 
@@ -75,6 +76,7 @@ class ExportRequest:
     confidence: ConfidenceFilter | None = None
     real: LabelledImages | None = None
     title: str = ""
+    privacy: str = ""
     workers: int = 1
 
 
@@ -383,6 +385,7 @@ def _finish(directory: Path, export: _Export) -> None:
         generator_digest=export.generator_digest,
         seed=request.seed,
         extra_columns=COLUMNS,
+        privacy=request.privacy,
     )
     write_text(directory / "README.md", dataset_card(facts))
     if request.file_format == "parquet":

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from data.base.names import folder_names, markdown_text
 from data.publishing.formats import FileFormat
 
+NOT_MEASURED = "How far these images tell who was in the training set was not measured."
 _FILES: dict[FileFormat, str] = {"parquet": "data/train-*.parquet", "imagefolder": "train/**"}
 
 
@@ -17,6 +18,7 @@ class CardFacts:
         num_images: all images, of which `num_real` are real.
         num_bytes: of the data files.
         extra_columns: names and Hugging Face types of the columns beside image and label.
+        privacy: what the samples of this generator tell about who was in training; "" where not measured.
     """
 
     title: str
@@ -30,6 +32,7 @@ class CardFacts:
     generator_digest: str
     seed: int
     extra_columns: tuple[tuple[str, str], ...]
+    privacy: str = ""
 
     def contents(self) -> str:
         """Return one sentence on which images are real."""
@@ -61,7 +64,12 @@ tags:
 - Format: {facts.file_format}
 
 {_classes(facts)}{facts.contents()} `provenance.json` holds the digests from the source
-images to these files. Whether such images help a classifier is what the study's report measures: read it before
+images to these files.
+
+**Privacy.** {markdown_text(facts.privacy) or NOT_MEASURED} No figure here is a proof: such images may show what is
+in the training images, and the generator's file can give them back.
+
+Whether such images help a classifier is what the study's report measures: read it before
 you use them.
 """
 

@@ -32,7 +32,7 @@ from evaluation.reporting.cost import stage_costs
 from evaluation.reporting.film import Epoch, Film, file_uri, make_film, picture_uri
 from evaluation.reporting.rendering import interval, points, render_page
 from evaluation.reporting.report import RegimeReport, StudyReport, flatten_config, needed_sentence, worth_sentence
-from evaluation.reporting.sample_rows import check_rows, fidelity_rows
+from evaluation.reporting.sample_rows import check_rows, fidelity_rows, membership_sentences
 
 FILM_BUDGET_BYTES = 1_200_000  # of all regimes together: the page must stay below 3 MB
 MAX_CLASS_BARS = 30
@@ -168,9 +168,11 @@ def write_page(
         "resolved": [(regime.title, regime.resolved) for regime in report.regimes if regime.resolved],
         "checks": checks,
         "fidelity": fidelity_rows(report),
+        "membership": membership_sentences(report),
         "sample_pictures": [view for regime, files in present if (view := _sample_pictures(regime, files[0]))],
         "wished_gain": report.config["evaluation"].get("wished_gain"),
         "num_checks": sum(row.made for row in checks),
+        "watched_checks": [f"{row.name} ({row.regime})" for row in checks if row.num_watched and not row.num_failed],
         "failed_checks": [f"{row.name} ({row.regime})" for row in checks if row.num_failed],
         "costs": stage_costs(report),
         "total_seconds": sum(cost.elapsed_seconds for stages in report.timings.values() for cost in stages.values()),

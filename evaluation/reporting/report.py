@@ -33,7 +33,7 @@ from evaluation.stopping import intersection
 from evaluation.verdicts import Needed, Verdict, is_decided, read_off, regime_alpha
 from evaluation.worth import LabelsWorth
 
-REPORT_VERSION = 2
+REPORT_VERSION = 3
 GAIN_METRICS: tuple[MetricName, ...] = ("accuracy", "macro_f1", "tail_recall")
 
 

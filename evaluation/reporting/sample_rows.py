@@ -26,13 +26,15 @@ class CheckRow:
 
     Attributes:
         figures: of the replicates in which the check could be made.
-        detail: of a failed replicate where there is one, else of the first.
+        num_passed, num_watched, num_failed: replicates by grade.
+        detail: of a failed replicate where there is one, else of one on watch, else of the first.
     """
 
     name: str
     regime: str
     num_passed: int
     num_failed: int
+    num_watched: int
     num_unavailable: int
     figures: tuple[float, ...]
     threshold: float | None
@@ -41,7 +43,7 @@ class CheckRow:
     @property
     def made(self) -> bool:
         """Tell whether the check could be made in any replicate."""
-        return self.num_passed + self.num_failed > 0
+        return self.num_passed + self.num_watched + self.num_failed > 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,20 +61,33 @@ def check_rows(report: StudyReport) -> list[CheckRow]:
     rows = [_study_row(check, regime) for regime in report.regimes for check in regime.checks]
     for title, cells in _evaluated(report):
         for checks in zip(*(cell.checks for cell in cells), strict=True):
-            failed = [check for check in checks if check.passed is False]
+            failed = [check for check in checks if check.grade == "failed"]
+            watched = [check for check in checks if check.grade == "watch"]
             rows.append(
                 CheckRow(
                     name=checks[0].name,
                     regime=title,
-                    num_passed=sum(check.passed is True for check in checks),
+                    num_passed=sum(check.grade == "passed" for check in checks),
                     num_failed=len(failed),
-                    num_unavailable=sum(check.passed is None for check in checks),
+                    num_watched=len(watched),
+                    num_unavailable=sum(check.grade is None for check in checks),
                     figures=tuple(check.figure for check in checks if check.figure is not None),
                     threshold=checks[0].threshold,
-                    detail=(failed or checks)[0].detail,
+                    detail=(failed or watched or checks)[0].detail,
                 )
             )
-    return sorted(rows, key=lambda row: row.num_failed == 0)
+    return sorted(rows, key=lambda row: (row.num_failed == 0, row.num_watched == 0))
+
+
+def membership_sentences(report: StudyReport) -> list[tuple[str, str]]:
+    """Return what the samples of each regime tell about who was in training, in the replicate that tells most."""
+    found = []
+    for title, cells in _evaluated(report):
+        worst = max(
+            (cell.membership for cell in cells), key=lambda it: -1.0 if it.samples.auc is None else it.samples.auc
+        )
+        found.append((title, worst.sentence()))
+    return found
 
 
 def fidelity_rows(report: StudyReport) -> list[FidelityRow]:
@@ -98,6 +113,7 @@ def _study_row(check: StudyCheck, regime: RegimeReport) -> CheckRow:
         regime=regime.title,
         num_passed=int(check.passed is True),
         num_failed=int(check.passed is False),
+        num_watched=0,
         num_unavailable=int(check.passed is None),
         figures=(),
         threshold=None,

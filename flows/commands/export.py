@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from data.base.device import Compute, DeviceChoice, Precision, resolve_compute
-from data.base.errors import UsageError
+from data.base.errors import CorruptFileError, UsageError
 from data.base.files import digest_json, read_model
 from data.base.randomness import child_seed
 from data.images import LabelledImages
@@ -24,9 +24,11 @@ from evaluation.arms import HEADLINE_REFERENCE, Material, training_set
 from evaluation.classifiers import fit_classifier
 from evaluation.fitting import FitOptions
 from evaluation.policy import PolicyChoice
+from evaluation.samples import SampleEvaluation
 from flows.commands.allowing import AllowOption, allow_code
 from flows.commands.console import output_console
 from flows.study.run_directory import POLICY_FILE, load_run_config
+from flows.study.stages.samples import EVALUATION_FILE
 from flows.study.store import store_of
 from gan.checkpoint import load_generator
 from gan.config import SHARD_SIZE
@@ -113,6 +115,7 @@ def export(
             confidence=confidence,
             real=choice.subset(needed_for="--mix-real") if mix_real else None,
             title=title,
+            privacy=measured_privacy(choice.directory),
             workers=workers or os.cpu_count() or 1,
         )
         last: list[ExportProgress] = []
@@ -168,6 +171,15 @@ def choose_generator(*, run: Path | None, cell: str | None, generator: Path | No
 
 def _size(generator_directory: Path) -> int:
     return num_rows(generator_directory.parent / "subset.parquet")
+
+
+def measured_privacy(generator_directory: Path) -> str:
+    """Return what the cell's evaluation found about who was in training; "" where it stands in no judged cell."""
+    file = generator_directory.parent / "samples" / EVALUATION_FILE
+    try:
+        return read_model(file, SampleEvaluation).membership.sentence()
+    except CorruptFileError:
+        return ""
 
 
 def resolve_counts(

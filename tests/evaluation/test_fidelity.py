@@ -16,7 +16,7 @@ from evaluation.fidelity import (
     measure_fidelity,
 )
 
-CONFIG = SamplesConfig(kid_subsets=10, kid_subset_size=50)
+CONFIG = SamplesConfig()
 
 
 def normal(count, *, shift=0.0, scale=1.0, seed=0, dim=8):
@@ -50,9 +50,26 @@ def test_kernel_distance_is_that_of_torchmetrics_where_every_subset_is_the_whole
     library = KernelInceptionDistance(feature=Given(), subsets=2, subset_size=50)
     library.update(torch.from_numpy(x).double(), real=True)
     library.update(torch.from_numpy(y).double(), real=False)
-    ours = kernel_inception_distance(x, y, config=CONFIG, rng=np.random.default_rng(0))
+    ours = kernel_inception_distance(x, y, rng=np.random.default_rng(0))
     assert ours.value == pytest.approx(float(library.compute()[0]), rel=1e-5)
-    assert ours.spread == pytest.approx(0, abs=1e-9)
+
+
+def test_standard_error_of_the_kernel_distance_is_its_spread_over_new_images():
+    rng = np.random.default_rng(0)
+    found = [
+        kernel_inception_distance(normal(60, seed=seed), normal(80, shift=0.3, seed=1000 + seed), rng=rng)
+        for seed in range(60)
+    ]
+    spread = np.std([measured.value for measured in found])
+    assert np.mean([measured.spread for measured in found]) == pytest.approx(spread, rel=0.3)
+
+
+def test_floor_and_samples_are_of_equal_size_where_train_is_smaller():
+    features = LabelledFeatures(features=normal(200), labels=np.zeros(200, np.int64))
+    train = LabelledFeatures(features=normal(50, seed=1), labels=np.zeros(50, np.int64))
+    rng = np.random.default_rng(0)
+    pair = measure_fidelity(features, train=train, test=features, class_names=("a",), config=CONFIG, rng=rng)[0]
+    assert pair.synthetic.num_images == pair.floor.num_images == 50
 
 
 @pytest.mark.parametrize("neighbours", [1, 3, 5])

@@ -7,7 +7,6 @@ import evaluation.memorisation as memorisation
 from evaluation.memorisation import (
     copying_test,
     duplicate_shares,
-    leak_test,
     near_share,
     nearest,
     pixel_vectors,
@@ -112,20 +111,6 @@ def test_repeated_samples_are_duplicates_and_real_ones_are_not(striped):
 def test_duplicates_among_one_image_are_unavailable(striped):
     ours, _ = duplicate_shares(striped.take(np.arange(1)), striped, ratio=0.4, rng=np.random.default_rng(0))
     assert ours.unavailable == "only 1 images, 2 are needed"
-
-
-def test_replayed_test_images_prefer_the_test_set(striped):
-    test, unseen = striped.take(np.arange(30)), striped.take(np.arange(30, 60))
-    leak = leak_test(pixel_vectors(test.images), test=test, unseen=unseen, rng=np.random.default_rng(0))
-    assert leak.share == 1.0
-    assert leak.p_value == pytest.approx(0.5**30)
-
-
-def test_leak_test_needs_unseen_images(striped):
-    none = striped.take(np.zeros(0, np.int64))
-    leak = leak_test(pixel_vectors(striped.images), test=striped, unseen=none, rng=np.random.default_rng(0))
-    assert leak.share is None
-    assert "no unseen train images" in leak.unavailable
 
 
 def test_most_suspicious_pair_comes_first_with_its_row(striped):

@@ -12,9 +12,7 @@ from evaluation.config import FeaturesConfig, SamplesConfig
 from evaluation.features import feature_network
 from evaluation.samples import RealData, SampleEvaluation, constant_share, evaluate_samples, subsample, write_pictures
 
-CONFIG = SamplesConfig(
-    max_images=40, neighbours=2, kid_subsets=3, kid_subset_size=10, pictured=4, features=FeaturesConfig(width=2)
-)
+CONFIG = SamplesConfig(max_images=40, neighbours=2, pictured=4, features=FeaturesConfig(width=2))
 
 
 @pytest.fixture

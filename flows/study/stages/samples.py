@@ -37,6 +37,9 @@ def judge_samples(
     judged = evaluate_samples(synthetic, real=real, network=network, config=job.settings, seed=job.seed)
     write_json(job.output / EVALUATION_FILE, judged.model_dump(mode="json"))
     write_pictures(job.output, judged, synthetic=synthetic, subset=subset)
-    failed = [check.name for check in judged.checks if check.passed is False]
-    passed = sum(check.passed is True for check in judged.checks)
-    return f"{passed} checks passed" + (f", failed: {', '.join(failed)}" if failed else "")
+    passed = sum(check.grade == "passed" for check in judged.checks)
+    parts = [f"{passed} checks passed"]
+    for grade in ("watch", "failed"):
+        names = [check.name for check in judged.checks if check.grade == grade]
+        parts += [f"{grade}: {', '.join(names)}"] if names else []
+    return ", ".join(parts)

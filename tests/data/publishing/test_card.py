@@ -72,3 +72,9 @@ def test_croissant_has_a_field_for_every_column():
 @pytest.mark.parametrize(("error", "code"), [(AugmentError, 1), (UsageError, 2)])
 def test_exit_codes(error, code):
     assert error("x").exit_code == code
+
+
+def test_card_says_what_samples_tell_about_the_training_images_or_that_nobody_looked():
+    _, body = head_and_body(dataset_card(facts(privacy="samples give away who was in training: AUC 0.84")))
+    assert "AUC 0.84" in body
+    assert "was not measured" in dataset_card(facts())

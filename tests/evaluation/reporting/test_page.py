@@ -5,12 +5,14 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from data.base.errors import CorruptFileError
 from evaluation.arms import ARMS, default_arms
-from evaluation.checks import Check
+from evaluation.checks import Check, Grade
 from evaluation.fidelity import Fidelity, FidelityFigures, FidelityPair, Measurement
+from evaluation.membership import Membership, attack
 from evaluation.reporting.page import write_page
 from evaluation.reporting.palette import arm_style, css_variables
 from evaluation.reporting.rendering import count, duration, interval, memory, p_value, percent, points, probability
@@ -198,6 +200,9 @@ def test_foreign_history_is_named(changes: dict[str, object] | None, tmp_path: P
         run.write_page()
 
 
+GRADES: tuple[Grade, Grade] = ("passed", "failed")
+
+
 def test_checks_of_the_samples_are_gathered_over_replicates(tmp_path: Path) -> None:
     run = fabricate_run(tmp_path, more_right={10: (5, 6)})
     figure = Measurement(value=0.25)
@@ -214,15 +219,27 @@ def test_checks_of_the_samples_are_gathered_over_replicates(tmp_path: Path) -> N
     )
     pair = FidelityPair(name="overall", synthetic=figures, floor=figures)
 
-    def samples(passed: bool) -> SampleEvaluation:
-        check = Check(name="no duplicates", passed=passed, figure=0.01, threshold=0.02, detail="as told")
+    scores = np.linspace(0, 1, 20)
+    found = Membership(
+        num_members=20,
+        num_others=20,
+        samples=attack(scores + 1, scores),
+        baseline=attack(scores, scores),
+        control=attack(scores, scores),
+    )
+
+    def samples(grade: Grade) -> SampleEvaluation:
+        checks = (
+            Check(name="no duplicates", grade=grade, figure=0.01, threshold=0.02, detail="as told"),
+            Check(name="no data copying", grade="watch", figure=0.8, threshold=0.9, p_value=1e-9, detail="nearer"),
+        )
         return SampleEvaluation.model_construct(
-            checks=(check,), fidelity=Fidelity(features="", overall=pair, classes=())
+            checks=checks, membership=found, fidelity=Fidelity(features="", overall=pair, classes=())
         )
 
     cells = [
-        cell.model_copy(update={"samples": samples(passed)})
-        for cell, passed in zip(run.report.cells, (True, False), strict=True)
+        cell.model_copy(update={"samples": samples(grade)})
+        for cell, grade in zip(run.report.cells, GRADES, strict=True)
     ]
     judged = FabricatedRun(
         directory=run.directory,
@@ -234,6 +251,9 @@ def test_checks_of_the_samples_are_gathered_over_replicates(tmp_path: Path) -> N
     assert re.search(r"no duplicates</th>.*?✗ failed</span> <small class=\"nowrap\">1 of 2 passed", page, re.DOTALL)
     assert page.count('<td class="number">0.250</td>') == 14
     assert re.search(r"1 of \d checks failed</a>: no duplicates \(10 per class\)\.", page)
+    assert re.search(r"no data copying</th>.*?! watch</span> <small class=\"nowrap\">0 of 2 passed", page, re.DOTALL)
+    assert "On watch: no data copying (10 per class)." in page
+    assert "samples give away who was in training: AUC 1.00" in page
 
 
 def test_large_study_stays_below_three_megabytes(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
+import numpy as np
 import pytest
 
+from data.base.device import Compute
 from data.base.errors import UsageError
 from data.decoding import encode_pngs
 from data.images import LabelledImages
@@ -7,14 +9,27 @@ from data.parquet import write_published_shard, write_subset
 from data.sources.registry import Source
 from evaluation.audit import AuditReport, AuditTrial
 from evaluation.checks import CHECK_NAMES, Check
-from flows.commands.audit import audit_lines, audit_table, given_samples
+from evaluation.membership import Membership, attack
+from flows.commands.audit import audit_lines, audit_table, given_samples, quick_gan_samples
+from gan.config import GanConfig
 
 
 def trial(generator, expected, *failed):
     checks = tuple(
-        Check(name=name, passed=name not in failed, figure=0.0, threshold=0.0, detail="") for name in CHECK_NAMES
+        Check(
+            name=name, grade="failed" if name in failed else "passed", figure=0.0, threshold=0.0, p_value=0.5, detail=""
+        )
+        for name in CHECK_NAMES
     )
-    return AuditTrial(generator=generator, expected=expected, checks=checks)
+    unknown = attack(np.zeros(0), np.zeros(0))
+    membership = Membership(num_members=0, num_others=0, samples=unknown, baseline=unknown, control=unknown)
+    return AuditTrial(
+        generator=generator,
+        family="quality" if expected else "honest",
+        expected=(expected,) if expected else (),
+        checks=checks,
+        membership=membership,
+    )
 
 
 def report(*trials):
@@ -26,8 +41,8 @@ def report(*trials):
 def test_caught_cheat_and_honest_generator_pass():
     found = report(trial("honest", None), trial("noise", "realistic", "realistic"))
     assert found.passed
-    assert audit_lines(found)[1:] == [
-        " 1 honest: passed every check, as it should",
+    assert audit_lines(found)[1:3] == [
+        " 1 honest: passed every check of what it has seen, as it should",
         " 2 noise: caught by: realistic",
     ]
 
@@ -35,11 +50,29 @@ def test_caught_cheat_and_honest_generator_pass():
 def test_cheat_caught_by_another_check_only_does_not_pass():
     found = report(trial("noise", "realistic", "no duplicates"))
     assert not found.passed
-    assert audit_lines(found)[1] == " 1 noise: NOT caught by 'realistic'"
+    assert audit_lines(found)[1] == " 1 noise: NOT caught by 'realistic' (figure 0, p = 0.5)"
 
 
-def test_flagged_honest_generator_does_not_pass():
-    assert not report(trial("honest", None, "realistic")).passed
+def test_honest_generator_that_is_said_to_have_seen_more_does_not_pass():
+    assert not report(trial("honest", None, "no copies of test images")).passed
+
+
+def test_honest_generator_may_be_a_poor_one():
+    found = report(trial("honest", None, "realistic"))
+    assert found.passed
+    assert audit_lines(found)[1].endswith("its quality failed: realistic")
+
+
+def test_quick_gan_sees_the_subset_and_draws_the_classes_asked_for(striped):
+    made = quick_gan_samples(
+        striped.take(np.arange(18)),
+        striped.take(np.arange(7)),
+        config=GanConfig(steps=2, batch_size=4, generator_width=2, discriminator_width=2, snapshots=1),
+        seed=0,
+        compute=Compute(device="cpu", precision="float32"),
+    )
+    assert made.labels.tolist() == striped.labels[:7].tolist()
+    assert made.images.shape == (7, *striped.shape)
 
 
 def test_table_has_a_row_per_check_and_a_column_per_generator():

@@ -1,0 +1,104 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from data.images import LabelledImages
+from data.sources.digits import load_sklearn_digits
+from evaluation.leaks import leak_test, search_copies
+from evaluation.matching import Gallery
+from evaluation.plants import ALTERATIONS, mixture_samples
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_sklearn_digits()
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """Smooth random images of 28x28, as different from each other as photographs are."""
+    rng = np.random.default_rng(0)
+    coarse = rng.normal(size=(1400, 1, 7, 7)).repeat(4, 2).repeat(4, 3)
+    smooth = np.apply_along_axis(lambda line: np.convolve(line, np.ones(5) / 5, mode="same"), 2, coarse)
+    smooth = np.apply_along_axis(lambda line: np.convolve(line, np.ones(5) / 5, mode="same"), 3, smooth)
+    pixels = (128 + 90 * smooth).clip(0, 255).astype(np.uint8)
+    labels = np.arange(1400, dtype=np.int64) % 2
+    return LabelledImages(images=pixels, labels=labels, rows=np.arange(1400, dtype=np.int64), class_names=("a", "b"))
+
+
+@pytest.mark.parametrize("kind", sorted(ALTERATIONS))
+def test_an_altered_copy_is_matched_with_its_original(scene, kind):
+    rng = np.random.default_rng(1)
+    originals = rng.integers(0, 300, 60)
+    copies = replace(scene.take(originals), images=ALTERATIONS[kind](scene.images[originals], rng))
+    found = Gallery(scene.take(np.arange(300))).match(copies)
+    assert (found.nearest == originals).mean() > 0.9
+    assert np.median(found.ratio) < 0.2
+
+
+def test_an_unseen_image_is_about_as_far_from_its_best_match_as_from_others(scene):
+    found = Gallery(scene.take(np.arange(300))).match(scene.take(np.arange(400, 500)))
+    assert np.quantile(found.ratio, 0.05) > 0.4
+
+
+@pytest.mark.parametrize("kind", sorted(ALTERATIONS))
+def test_one_in_fifty_copies_is_found_as_a_share_with_its_interval(scene, kind):
+    rng = np.random.default_rng(2)
+    references, unseen, fresh = (scene.take(np.arange(*ends)) for ends in ((0, 250), (250, 1150), (1150, 1400)))
+    samples = fresh.take(rng.integers(0, 250, 600))
+    images = samples.images.copy()
+    images[:12] = ALTERATIONS[kind](references.images[:12], rng)
+    found = search_copies("them", references, samples=replace(samples, images=images), unseen=unseen)
+    assert found.p_value < 1e-3
+    assert found.low < 0.02 < found.high
+    assert found.unseen_share == 0
+
+
+def test_exact_copies_are_counted_wherever_they_are(scene):
+    references, unseen = scene.take(np.arange(300)), scene.take(np.arange(300, 500))
+    samples = scene.take(np.concatenate([np.arange(500, 600), [7]]))
+    assert search_copies("them", references, samples=samples, unseen=unseen).exact == 1
+
+
+def test_honest_mixture_shows_no_copies(digits):
+    train = digits.train.take(np.arange(400))
+    samples = mixture_samples(train, digits.train.labels[:300], rng=np.random.default_rng(0))
+    found = search_copies("them", train, samples=samples, unseen=digits.train.take(np.arange(400, 800)))
+    assert found.p_value > 0.01
+
+
+def test_three_references_are_too_few(scene):
+    found = search_copies("them", scene.take(np.arange(3)), samples=scene, unseen=scene)
+    assert found.share is None
+    assert found.unavailable == "only 3 images to look for copies of"
+
+
+def preference(samples, scene, usual=600):
+    return leak_test(
+        samples,
+        test=scene.take(np.arange(200)),
+        unseen=scene.take(np.arange(200, 400)),
+        usual=scene.take(np.arange(400, usual)),
+        rng=np.random.default_rng(0),
+    )
+
+
+@pytest.mark.parametrize(("first", "share"), [(0, 1.0), (200, 0.0)])
+def test_preference_is_found_on_either_side(scene, first, share):
+    found = preference(scene.take(np.arange(first, first + 200)), scene)
+    assert found.share == share
+    assert found.p_value < 1e-6
+
+
+def test_one_image_again_and_again_proves_no_preference(scene):
+    found = preference(scene.take(np.zeros(500, np.int64)), scene)
+    assert found.share == 1.0
+    assert found.p_value > 0.1
+
+
+def test_leak_test_needs_unseen_images(scene):
+    none = scene.take(np.zeros(0, np.int64))
+    found = leak_test(scene, test=scene, unseen=none, usual=none, rng=np.random.default_rng(0))
+    assert found.share is None
+    assert "no unseen train images" in found.unavailable
