@@ -62,6 +62,7 @@ class CellFacts(BaseModel, frozen=True, extra="forbid"):
         tail: labels of the rarest third of the subset's classes; none where they have as many images.
         class_counts: images of each class in the subset.
         resolved: what was decided where the configuration says "auto", by dotted key.
+        named_code: digests of code of the user's own that its stages ran, by name.
     """
 
     regime: str
@@ -75,6 +76,7 @@ class CellFacts(BaseModel, frozen=True, extra="forbid"):
     tail: tuple[int, ...] = ()
     class_counts: tuple[int, ...] = ()
     resolved: dict[str, Any] = {}
+    named_code: dict[str, str] = {}
 
 
 class StageTiming(BaseModel, frozen=True, extra="forbid"):

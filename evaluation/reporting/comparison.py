@@ -191,7 +191,7 @@ def compare_reports(runs: Sequence[NamedReport], *, force: bool) -> Comparison:
 
 
 def incompatibilities(runs: Sequence[NamedReport]) -> list[str]:
-    """Say what forbids comparing each later run with the first: other data, or another protocol."""
+    """Say what forbids comparing each later run with the first: other data, another protocol, or other code."""
     reasons = []
     first = runs[0].report
     for run in runs[1:]:
@@ -216,7 +216,23 @@ def incompatibilities(runs: Sequence[NamedReport]) -> list[str]:
             reasons.append(
                 f"{run.name} was measured by another protocol than {runs[0].name} ({changed or 'unknown'}{more})"
             )
+        before, now = named_code(first), named_code(other)
+        reasons += [
+            f"{run.name} ran another version of {name} ({', '.join(digest[:8] for digest in now[name])}) than "
+            f"{runs[0].name} ({', '.join(digest[:8] for digest in before[name])})"
+            for name in before
+            if name in now and before[name] != now[name]
+        ]
     return reasons
+
+
+def named_code(report: StudyReport) -> dict[str, tuple[str, ...]]:
+    """Return the digests of code of the user's own that the cells of a study ran, by name."""
+    found: dict[str, tuple[str, ...]] = {}
+    for cell in report.cells:
+        for name, digest in cell.named_code.items():
+            found[name] = tuple(dict.fromkeys([*found.get(name, ()), digest]))
+    return found
 
 
 def config_differences(runs: Sequence[NamedReport]) -> list[ConfigDifference]:

@@ -166,6 +166,7 @@ def write_page(
         "run_name": path.parent.name,
         "designs": list(dict.fromkeys(regime.design.sentence for regime in report.regimes)),
         "resolved": [(regime.title, regime.resolved) for regime in report.regimes if regime.resolved],
+        "named_code": list(dict.fromkeys(item for cell in report.cells for item in cell.named_code.items())),
         "checks": checks,
         "fidelity": fidelity_rows(report),
         "membership": membership_sentences(report),

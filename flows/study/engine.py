@@ -297,6 +297,18 @@ def resolved_settings(cell: Cell, *, names: Iterable[str]) -> dict[str, Any]:
     return found
 
 
+def named_code_of(cell: Cell, *, names: Iterable[str]) -> dict[str, str]:
+    """Return the digests of code of the user's own that the cell's stages ran, by name.
+
+    Raises:
+        CorruptFileError: a stage's record cannot be read.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        found |= read_record(record_file(cell, name)).get("named_code", {})
+    return found
+
+
 def _decided(settings: Mapping[str, Any], resolved: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in settings.items():

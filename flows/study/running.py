@@ -30,7 +30,7 @@ from evaluation.samples import SampleEvaluation
 from flows.study.cells import CellPlace, OpenCell
 from flows.study.config import StudyConfig, to_toml
 from flows.study.designs import Designs, resolve_study, study_designs, study_source
-from flows.study.engine import MADE_BY, CellContext, Stage, resolved_settings
+from flows.study.engine import MADE_BY, CellContext, Stage, named_code_of, resolved_settings
 from flows.study.job import OnUpdate, unheard
 from flows.study.reporting import write_reports
 from flows.study.retrying import patiently
@@ -302,5 +302,6 @@ def summarise_cell(cell: Cell, config: StudyConfig) -> None:
         tail=tuple(tail.tolist()),
         class_counts=tuple(class_counts.tolist()),
         resolved=resolved_settings(cell, names=stage_weights(config, cell.regime.name)),
+        named_code=named_code_of(cell, names=stage_weights(config, cell.regime.name)),
     )
     write_json(cell.summary_file, facts.model_dump(mode="json"))

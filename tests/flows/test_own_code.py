@@ -67,6 +67,9 @@ def test_a_study_with_own_network_reports_and_keeps_the_digest_of_its_source(own
         name for name in made if name not in ("subset", "generator", "synthetic", "samples")
     }
     assert list(made["arm real"]["named_code"]) == [REFERENCE]
+    digest = made["arm real"]["named_code"][REFERENCE]
+    assert read_json(next(own_run.glob("cells/*/0/cell.json")))["named_code"] == {REFERENCE: digest}
+    assert digest in (own_run / "report.html").read_text()
     assert not [link for link in verify(own_run) if link.holds is False]
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,17 @@ def test_other_protocol_is_refused_naming_the_key(tmp_path: Path) -> None:
     second = named(tmp_path, "two", GOOD, changes={"evaluation": evaluation})
     with pytest.raises(UsageError, match=r"evaluation\.added_share is 0\.3, not auto"):
         compare_reports([first, second], force=False)
+
+
+def test_another_version_of_own_code_is_refused(tmp_path: Path) -> None:
+    def run(name: str, digest: str) -> NamedReport:
+        made = named(tmp_path, name, GOOD)
+        cells = [cell.model_copy(update={"named_code": {"own:make": digest * 64}}) for cell in made.report.cells]
+        return replace(made, report=made.report.model_copy(update={"cells": tuple(cells)}))
+
+    with pytest.raises(UsageError, match=r"two ran another version of own:make \(bbbbbbbb\) than one \(aaaaaaaa\)"):
+        compare_reports([run("one", "a"), run("two", "b")], force=False)
+    assert not compare_reports([run("one", "a"), run("three", "a")], force=False).reasons
 
 
 def test_forced_comparison_says_so(tmp_path: Path) -> None:
