@@ -125,7 +125,7 @@ def test_tutorial_works_from_its_first_line_to_its_last(
 def test_python_starts_a_study(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[tuple[object, ...]] = []
 
-    def study(images: object, labels: object, **options: object) -> SimpleNamespace:
+    def study(images: object, labels: object = None, **options: object) -> SimpleNamespace:
         assert options.keys() <= inspect.signature(augmentation_gain.studies.study).parameters.keys()
         started.append((images, labels))
         return SimpleNamespace(sentence="said")
@@ -192,8 +192,8 @@ def test_names_of_the_code_exist(page: str) -> None:
 
 
 def _exists(name: str) -> bool:
-    """Tell whether a dotted name is a module, something in one, or a key of the configuration."""
-    if name in CONFIGURATION:
+    """Tell whether a dotted name is a module, something in one, or a key or table of the configuration."""
+    if any(f"{key}.".startswith(f"{name}.") for key in CONFIGURATION):
         return True
     found: object = import_module(name.split(".")[0])
     path = found.__name__
