@@ -5,8 +5,9 @@ belongs together stays together). After the first round the better half goes on 
 long, from other folds and seeds, and alone decides (successive halving: Jamieson & Talwalkar 2016, arXiv 1502.07943).
 All candidates of a round share folds and seeds. Then the one-standard-error rule (Breiman et al. 1984, section 3.4.3):
 the usual policy for such images stays unless another one is better by more than the standard error of the difference,
-since few images tell little and a choice by chance would add noise alone. No test image is seen, and all arms and the
-generator of the cell share the choice.
+since few images tell little and a choice by chance would add noise alone. Several others are several chances: the
+rule's level is divided among them (Bonferroni), which asks for 1.6 standard errors of one of three. No test image is
+seen, and all arms and the generator of the cell share the choice.
 """
 
 import math
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import norm
 
 from data.base.device import Compute
 from data.base.randomness import child_seed, numpy_stream, torch_stream
@@ -213,10 +215,8 @@ def _decided(trial: Trial, found: Recognised, *, usual: str) -> PolicyChoice:
     differences = found[best][-1] - found[usual][-1]
     gain, error = float(np.nanmean(differences)), trial.standard_error(differences)
     points = f"{100 * gain:.1f} points (standard error {100 * error:.1f})"
-    if gain <= error:
-        reason = (
-            f"the usual one for such images, since {best} did not do better by more than the error: {points} {where}"
-        )
+    if gain <= norm.isf(norm.sf(1) / (len(found) - 1)) * error:
+        reason = f"the usual one for such images, since {best} is not better beyond chance: {points} {where}"
         return choice.model_copy(update={"reason": reason})
     reason = f"better by {points} than {usual}, the usual one for such images, {where}"
     return choice.model_copy(update={"policy": best, "reason": reason})

@@ -71,7 +71,7 @@ def test_the_usual_policy_stays_unless_another_one_is_better_by_more_than_the_er
     fake(monkeypatch, lambda policy, number: better if policy == "medical" else base)
     choice = choose(sided(), config("none", "medical"))
     assert choice.policy == chosen
-    assert ("did not do better by more than the error" in choice.reason) == (chosen == "none")
+    assert ("is not better beyond chance" in choice.reason) == (chosen == "none")
     assert choice.judged == 48
 
 
@@ -83,6 +83,16 @@ def test_the_worse_half_goes_out_after_the_first_round_and_the_usual_one_never(m
         "medical": 2, "none": 2, "natural": 1, "digits": 1
     }  # fmt: skip
     assert choice.policy == "medical"
+
+
+@pytest.mark.parametrize(("put_wrong", "among_several"), [(4, "medical"), (6, "none")])  # 2.1 and 1.4 standard errors
+def test_one_of_several_others_must_be_better_by_more(monkeypatch, put_wrong, among_several):
+    base = np.arange(48) < 24
+    right = base.copy()
+    right[:put_wrong], right[24:36] = False, True
+    fake(monkeypatch, lambda policy, number: right if policy == "medical" else base)
+    assert choose(sided(), config("none", "medical")).policy == "medical"
+    assert choose(sided(), config("none", "medical", "digits", "natural")).policy == among_several
 
 
 def test_the_last_round_alone_decides(monkeypatch):
