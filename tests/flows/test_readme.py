@@ -125,7 +125,7 @@ def test_tutorial_works_from_its_first_line_to_its_last(
 def test_python_starts_a_study(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[tuple[object, ...]] = []
 
-    def study(images: object, labels: object, **options: object) -> SimpleNamespace:
+    def study(images: object, labels: object = None, **options: object) -> SimpleNamespace:
         assert options.keys() <= inspect.signature(augmentation_gain.studies.study).parameters.keys()
         started.append((images, labels))
         return SimpleNamespace(sentence="said")
