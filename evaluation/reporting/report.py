@@ -436,12 +436,12 @@ def flatten_config(config: Mapping[str, Any], prefix: str = "") -> dict[str, str
     """Return a nested configuration as dotted keys, with each value as people write it."""
     flat: dict[str, str] = {}
     for key, value in config.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             flat |= flatten_config(value, f"{prefix}{key}.")
         elif isinstance(value, list | tuple):
             flat[prefix + key] = ", ".join(str(part) for part in value)
         else:
-            flat[prefix + key] = str(value)
+            flat[prefix + key] = "none" if value == {} else str(value)
     return flat
 
 
