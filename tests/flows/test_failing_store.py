@@ -24,8 +24,13 @@ STUDY = """
 import contextlib, os, sys
 os.environ.update(ENVIRONMENT)
 import flows.study.retrying
-flows.study.retrying.RETRY_SECONDS = (0.1, 0.2)  # before the tasks are made with it
 from flows import cli
+from flows.augmentation_study import STAGE_TASKS
+
+SOON = (0.1, 0.2)
+flows.study.retrying.RETRY_SECONDS = SOON
+for name, task in STAGE_TASKS.items():
+    STAGE_TASKS[name] = task.with_options(retry_delay_seconds=list(SOON))
 
 with open(OUT, "w") as stream, contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
     sys.argv = ["augment", "run", *ARGUMENTS, "--runner", "sequential"]
