@@ -29,7 +29,6 @@ from flows.study.running import run_study
 PARTS = ("tests", "cell", "seeds", "studies", "throughput")
 GPU_TESTS = (
     "tests/data/base/test_cuda_graphs.py",
-    "tests/data/base/test_device.py",
     "tests/evaluation/test_classifiers.py",
     "tests/gan/test_training_on_a_gpu.py",
 )

@@ -25,7 +25,18 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("any machine")
 
 WAITING = {"prefect_api", "undisturbed", "augment", "bucket", "browser"}  # servers and whole studies
-SLOW_FILES = {"test_coverage.py", "test_training.py", "test_augmentation_gain.py"}
+SLOW_FILES = {
+    "test_audit.py",
+    "test_augmentation_gain.py",
+    "test_coverage.py",
+    "test_growing.py",
+    "test_own_code.py",
+    "test_postgresql.py",
+    "test_server.py",
+    "test_training.py",
+    "test_verification.py",
+    "test_your_classifier.py",
+}
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups after this

@@ -185,6 +185,6 @@ def test_study_whose_server_goes_away(augment, tiny_toml: Path, tmp_path: Path, 
     assert errors.count("error: ") == 1, errors
     assert "--resume" in errors.strip().splitlines()[-1]
     assert "Traceback" not in errors
-    finished = augment("run", "--resume", run)
+    finished = augment("run", "--resume", run, "--runner", "sequential")
     assert finished.returncode == 0, finished.stderr
     assert figures(run) == expected

@@ -14,6 +14,7 @@ from flows.server import prefect_server
 from flows.study.config import StudyConfig, to_toml
 from flows.study.run_directory import study_cells
 from tests.flows.test_serve import free_port
+from tests.waiting import PATIENCE_SECONDS
 
 PROGRAMS = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
 
@@ -37,7 +38,14 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     make = [PROGRAMS / "initdb", "--pgdata", folder / "data", "--username=prefect", "--auth=scram-sha-256", password]
     subprocess.run([*as_nobody, *map(str, make)], check=True, capture_output=True, cwd="/")
     options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-    control = [*as_nobody, str(PROGRAMS / "pg_ctl"), "--pgdata", str(folder / "data"), "--wait"]
+    control = [
+        *as_nobody,
+        str(PROGRAMS / "pg_ctl"),
+        "--pgdata",
+        str(folder / "data"),
+        "--wait",
+        f"--timeout={PATIENCE_SECONDS:.0f}",
+    ]
     start = [*control, "--log", str(folder / "log"), "--options", options, "start"]
     subprocess.run(start, check=True, stdout=subprocess.DEVNULL, cwd="/")
     yield port

@@ -136,6 +136,7 @@ def test_python_starts_a_study(page: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("line", [line for line in LINES if line.startswith(("prefect ", "dask "))])
+@pytest.mark.slow
 def test_commands_of_others_have_these_options(line: str) -> None:
     program, *words = shlex.split(line)
     module = {"prefect": ["prefect"], "dask": ["distributed.cli.dask_worker"]}[program]

@@ -128,7 +128,7 @@ def test_study_whose_dask_scheduler_went_away_stops_and_goes_on_when_asked(
     waiting = Interruption(folder=tmp_path / "interruption", before=(FIRST_GRID,), kill=False)
     start = [sys.executable, "-m"]
     with (
-        dask.config.set({"distributed.comm.timeouts.connect": "15s"}),
+        dask.config.set({"distributed.comm.timeouts.connect": "60s"}),
         child_process(
             [*start, "distributed.cli.dask_scheduler", "--host", address, "--no-dashboard"],
             environment=os.environ,

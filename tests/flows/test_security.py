@@ -152,6 +152,7 @@ def test_files_of_a_run_cannot_make_verification_or_report_read_outside(
         write_reports(run, tiny, designs=None)
 
 
+@pytest.mark.slow
 def test_servers_bind_to_loopback_unless_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
@@ -164,6 +165,7 @@ def test_servers_bind_to_loopback_unless_told(monkeypatch: pytest.MonkeyPatch, t
     assert set(sockets) == {"127.0.0.1"}
 
 
+@pytest.mark.slow
 def test_local_dask_cluster_listens_on_loopback_only() -> None:
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(n_workers=0, **LOCAL_CLUSTER):

@@ -235,6 +235,7 @@ def test_a_shard_that_was_altered_meanwhile_is_made_again(generator, tmp_path):
 
 
 @pytest.mark.parametrize("file_format", ["parquet", "idx"])
+@pytest.mark.slow
 def test_a_killed_export_goes_on_to_the_same_bytes(generator, tmp_path, file_format):
     script = f"""
         import time

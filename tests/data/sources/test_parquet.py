@@ -199,6 +199,7 @@ def test_a_file_that_unpacks_to_too_much_is_refused_by_the_metadata(tmp_path, mo
 
 
 @pytest.mark.parametrize("as_dictionary", [False, True])
+@pytest.mark.slow
 def test_a_repeated_value_is_decoded_in_small_batches(tmp_path, as_dictionary):
     """One 4 MiB value 300 times: 150 KB of file, 1.2 GB of rows."""
     images = pa.DictionaryArray.from_arrays(pa.array(np.zeros(300, np.int32)), pa.array([bytes(4 * 2**20)]))

@@ -256,6 +256,7 @@ def test_checks_of_the_samples_are_gathered_over_replicates(tmp_path: Path) -> N
     assert "samples give away who was in training: AUC 1.00" in page
 
 
+@pytest.mark.slow
 def test_large_study_stays_below_three_megabytes(tmp_path: Path) -> None:
     more_right = {number: tuple(range(-3, 7)) for number in (10, 50, 100, 500, 1000)}
     assert fabricate_run(tmp_path, more_right=more_right).write_page().stat().st_size < 3_000_000

@@ -1,5 +1,6 @@
 """Studies that grow: more replicates of a finished run, and replicates until it is decided."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -28,28 +29,38 @@ def until(config: StudyConfig, directory: Path, **limits: object) -> list[int]:
 
 @pytest.fixture
 def single(tiny: StudyConfig) -> StudyConfig:
-    return tiny.model_copy(update={"replicates": 1})
+    """One replicate, of few arms."""
+    arms = ("real", "real+classical", "real+classical+synthetic")
+    evaluation = tiny.evaluation.model_copy(update={"arms": arms, "classifier_seeds": 1})
+    return tiny.model_copy(update={"replicates": 1, "evaluation": evaluation})
 
 
-def test_a_finished_run_gets_more_replicates_and_keeps_those_it_has(tiny: StudyConfig, tmp_path: Path) -> None:
-    run_study(tiny, tmp_path / "run")
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("predictions.parquet")}
-    run_study(tiny.model_copy(update={"replicates": 3}), tmp_path / "run")
-    report = read_report(tmp_path / "run" / "report.json")
+@pytest.fixture(scope="module")
+def grown(undisturbed: Path, tiny: StudyConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny study's run, which was finished and got one more replicate."""
+    run = Path(shutil.copytree(undisturbed, tmp_path_factory.mktemp("grown") / "run"))
+    run_study(tiny.model_copy(update={"replicates": 3}), run)
+    return run
+
+
+def test_a_finished_run_gets_more_replicates_and_keeps_those_it_has(grown: Path, undisturbed: Path) -> None:
+    report = read_report(grown / "report.json")
     assert report.regimes[0].num_replicates == 3
     assert [taken.look.replicates for taken in report.looks.taken] == [2, 3]
-    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
-    assert load_run_config(tmp_path / "run").replicates == 3
+    before = list(undisturbed.rglob("predictions.parquet"))
+    assert before
+    for path in before:
+        assert (grown / path.relative_to(undisturbed)).stat().st_mtime_ns == path.stat().st_mtime_ns
+    assert load_run_config(grown).replicates == 3
 
 
-def test_a_run_that_grew_has_the_figures_of_one_that_was_that_large_at_once(tiny: StudyConfig, tmp_path: Path) -> None:
-    larger = tiny.model_copy(update={"replicates": 3})
-    run_study(tiny, tmp_path / "grown")
-    run_study(larger, tmp_path / "grown")
-    run_study(larger, tmp_path / "once")
-    grown, once = (read_report(tmp_path / name / "report.json").regimes[0] for name in ("grown", "once"))
-    assert grown.arms[0].accuracy == once.arms[0].accuracy
-    assert grown.rivals["real"].mean == once.rivals["real"].mean
+def test_a_run_that_grew_has_the_figures_of_one_that_was_that_large_at_once(
+    grown: Path, tiny: StudyConfig, tmp_path: Path
+) -> None:
+    run_study(tiny.model_copy(update={"replicates": 3}), tmp_path / "once")
+    regime, once = (read_report(run / "report.json").regimes[0] for run in (grown, tmp_path / "once"))
+    assert regime.arms[0].accuracy == once.arms[0].accuracy
+    assert regime.rivals["real"].mean == once.rivals["real"].mean
 
 
 def test_a_run_may_grow_and_nothing_else(tiny: StudyConfig) -> None:

@@ -116,6 +116,7 @@ def test_each_resume_is_written_down(undisturbed: Path, tiny: StudyConfig, tmp_p
     }
 
 
+@pytest.mark.slow
 def test_importing_changes_no_environment_variable() -> None:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     printed = subprocess.run(
