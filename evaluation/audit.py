@@ -20,7 +20,15 @@ from evaluation.checks import Check, CheckName
 from evaluation.config import SamplesConfig
 from evaluation.features import FeatureNetwork
 from evaluation.membership import Membership
-from evaluation.plants import ALTERATIONS, Family, Plant, copying_plants, failing_plants, mixture_samples
+from evaluation.plants import (
+    Family,
+    Plant,
+    alterations_of,
+    copying_plants,
+    failing_plants,
+    mixture_samples,
+    wholesale_plants,
+)
 from evaluation.samples import RealData, evaluate_samples
 
 SUBSET_PER_CLASS = 50  # at most, as is the next one
@@ -208,6 +216,7 @@ def planted_generators(divided: Divided, *, seed: int) -> list[Plant]:
     return [
         Plant(generator=REAL, family="honest", expected=(), samples=unused),
         Plant(generator=MIXTURE, family="honest", expected=(), samples=mixture),
-        *copying_plants(mixture, real, share=SHARE, alterations=ALTERATIONS, rng=rng),
+        *copying_plants(mixture, real, share=SHARE, alterations=alterations_of(unused), rng=rng),
+        *wholesale_plants(mixture, real, rng=rng),
         *failing_plants(unused, rng=rng),
     ]
