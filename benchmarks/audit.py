@@ -20,7 +20,7 @@ from data.sources.registry import load_source
 from data.sources.source import Source
 from evaluation.audit import divide
 from evaluation.leaks import search_copies
-from evaluation.plants import ALTERATIONS, COPY_CHECKS, copying_plants, mixture_samples
+from evaluation.plants import COPY_CHECKS, alterations_of, copying_plants, mixture_samples
 from evaluation.samples import RealData, subsample
 
 LEVELS = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
@@ -47,7 +47,7 @@ def search_dataset(source: Source, *, cells: int, share: float, most: int) -> li
         like = subsample(divided.unused, most, rng=rng)
         honest = mixture_samples(divided.real.subset, like.labels, rng=rng)
         found += _searches(source.name, "", honest, divided.real, most)
-        for plant in copying_plants(honest, divided.real, share=share, alterations=ALTERATIONS, rng=rng):
+        for plant in copying_plants(honest, divided.real, share=share, alterations=alterations_of(like), rng=rng):
             found += _searches(source.name, plant.generator.partition(", ")[2], plant.samples, divided.real, most)
     return found
 
@@ -83,7 +83,7 @@ def table(found: Sequence[Searched]) -> list[str]:
         for one in found:
             if one.dataset == left_out:
                 rates[one.alteration].append(one.p_value < level)
-        told = [f"{sum(rates[kind])} of {len(rates[kind])}" for kind in ("", *kinds)]
+        told = [f"{sum(rates[kind])} of {len(rates[kind])}" if rates[kind] else "" for kind in ("", *kinds)]
         lines.append(f"| {left_out} | {level:g} | " + " | ".join(told) + " |")
     return lines
 

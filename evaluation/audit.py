@@ -20,13 +20,21 @@ from evaluation.checks import Check, CheckName
 from evaluation.config import SamplesConfig
 from evaluation.features import FeatureNetwork
 from evaluation.membership import Membership
-from evaluation.plants import ALTERATIONS, Family, Plant, copying_plants, failing_plants, mixture_samples
+from evaluation.plants import (
+    Family,
+    Plant,
+    alterations_of,
+    copying_plants,
+    failing_plants,
+    mixture_samples,
+    wholesale_plants,
+)
 from evaluation.samples import RealData, evaluate_samples
 
 SUBSET_PER_CLASS = 50  # at most, as is the next one
 MOST_SAMPLES = 2000
 LEAST_PER_CLASS = 10
-SHARE = 0.02  # of the samples that are copies; small, since large shares are easier to find
+SHARE = 0.03  # of the samples that are copies; small, since large shares are easier to find
 REAL = "real images that nobody used"
 MIXTURE = "a mixture in principal components"
 CONDUCT: tuple[CheckName, ...] = (
@@ -208,6 +216,7 @@ def planted_generators(divided: Divided, *, seed: int) -> list[Plant]:
     return [
         Plant(generator=REAL, family="honest", expected=(), samples=unused),
         Plant(generator=MIXTURE, family="honest", expected=(), samples=mixture),
-        *copying_plants(mixture, real, share=SHARE, alterations=ALTERATIONS, rng=rng),
+        *copying_plants(mixture, real, share=SHARE, alterations=alterations_of(unused), rng=rng),
+        *wholesale_plants(mixture, real, rng=rng),
         *failing_plants(unused, rng=rng),
     ]

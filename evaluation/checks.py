@@ -126,15 +126,17 @@ def _unavailable(name: CheckName, threshold: float, reason: str) -> Check:
 
 
 def _no_copies(name: CheckName, search: CopySearch, config: CheckThresholds) -> Check:
-    """Grade a search: exact copies where real images are none, or significantly many altered ones, fail."""
-    threshold = config.significance
+    """Grade a search: exact copies where real images are none, or significantly many altered ones, fail.
+
+    The threshold is what is usual: the share among real images.
+    """
     if search.share is None or search.p_value is None or search.unseen_share is None:
         if search.exact and not search.exact_unseen:
             detail = f"{search.exact:,} samples are {search.among}, pixel by pixel"
-            return Check(name=name, grade="failed", figure=None, threshold=threshold, detail=detail)
-        return _unavailable(name, threshold, search.unavailable)
+            return Check(name=name, grade="failed", figure=None, threshold=0.0, detail=detail)
+        return _unavailable(name, 0.0, search.unavailable)
     probability, alike_p = search.alike_probability or 0.0, search.alike_p_value or 0.0
-    copies = search.p_value < config.significance or (search.exact > 0 and search.exact_unseen == 0)
+    copies = search.p_value < config.copy_significance or (search.exact > 0 and search.exact_unseen == 0)
     deformed = alike_p < config.rejected and probability > config.max_alike_probability
     detail = (
         f"{search.share:.1%} of the samples ({search.low:.1%} to {search.high:.1%}; {search.exact:,} exactly) are "
@@ -149,7 +151,7 @@ def _no_copies(name: CheckName, search: CopySearch, config: CheckThresholds) -> 
             watch=search.p_value < config.watched or (probability > 0.5 and alike_p < config.significance),
         ),
         figure=search.share,
-        threshold=threshold,
+        threshold=search.unseen_share,
         p_value=min(1.0, 2 * min(search.p_value, alike_p)),
         detail=detail,
     )

@@ -144,7 +144,10 @@ class CheckThresholds(BaseModel, frozen=True, extra="forbid"):
         lt=0.5,
         description="share nearer to test than to unseen train images, from that of real ones",
     )
-    significance: float = Field(default=0.001, gt=0, lt=1, description="level of the tests")
+    copy_significance: float = Field(
+        default=0.003, gt=0, lt=1, description="level of each of the three searches for copies, below 1% together"
+    )
+    significance: float = Field(default=0.001, gt=0, lt=1, description="level of the other tests")
     watched: float = Field(default=0.01, gt=0, lt=1, description="level from which a search for copies is on watch")
     rejected: float = Field(default=1e-6, gt=0, lt=1, description="level below which no check passes")
 

@@ -15,7 +15,7 @@ from data.images import LabelledImages, identities
 from evaluation.matching import LEAST_REFERENCES, Gallery
 from evaluation.memorisation import Labels, matched, nearest, pixel_vectors
 
-RATIOS = (0.05, 0.1, 0.2, 0.3)  # of `evaluation.matching.Matches`; the one that tells most is taken, and paid for
+RATIOS = (0.1, 0.2)  # of `evaluation.matching.Matches`; the one that tells most is taken, and paid for
 CONFIDENCE = 0.95
 
 

@@ -26,7 +26,7 @@ NOISE_LEVELS = 4.0  # standard deviation, of 255 grey levels
 STRONG_NOISE = 12.0
 WRONG_SHARE = 0.2
 COMPONENTS = 20  # of the honest PCA
-FEWEST_COPIES = 16
+FEWEST_COPIES = 30
 COPY_CHECKS: tuple[CheckName, ...] = (
     "no copies of training images",
     "no copies of other train images",
@@ -103,8 +103,15 @@ ALTERATIONS: dict[str, Alteration] = {
     "with noise": _noisy(NOISE_LEVELS),
     "with strong noise": _noisy(STRONG_NOISE),
     "lightly deformed": _deformed(LIGHT_DEFORMATION),
-    "half deformed": _deformed(HALF_DEFORMATION),
 }
+MOVING = ("shifted", "turned", "lightly deformed")  # images of a few pixels hold too little to tell these by
+SMALLEST_SIDE = 16  # of images whose pixels may be moved
+
+
+def alterations_of(images: LabelledImages) -> dict[str, Alteration]:
+    """Return the alterations after which images of this size can still be told from others."""
+    small = min(images.shape[1:]) < SMALLEST_SIDE
+    return {name: alter for name, alter in ALTERATIONS.items() if not (small and name in MOVING)}
 
 
 def copying_plants(
@@ -141,6 +148,23 @@ def copying_plants(
                 samples=replace(honest, images=images, labels=labels),
             )
         )
+    return plants
+
+
+def wholesale_plants(honest: LabelledImages, real: RealData, *, rng: np.random.Generator) -> list[Plant]:
+    """Make all samples of one part of the data, deformed half as strongly as classifiers' training images are.
+
+    Single such copies may pass; none where images are smaller than `SMALLEST_SIDE`.
+    """
+    if min(honest.shape[1:]) < SMALLEST_SIDE:
+        return []
+    plants = []
+    for check, part in zip(COPY_CHECKS, (real.subset, real.unseen_train(), real.test), strict=True):
+        if len(part):
+            stolen = part.take(rng.integers(0, len(part), len(honest)))
+            samples = replace(stolen, images=_deformed(HALF_DEFORMATION)(stolen.images, rng))
+            name = f"nothing but {check.removeprefix('no copies of ')}, half deformed"
+            plants.append(Plant(generator=name, family="copies", expected=(check,), samples=samples))
     return plants
 
 
