@@ -20,6 +20,10 @@ ImagesPerClass = int | str
 GROUNDS = {"white": 255, "black": 0}
 
 
+UNSPLIT = 0.0
+"""`DataConfig.test_share` of images that are read as they are, without a split; no configuration can ask for it."""
+
+
 class DataConfig(BaseModel, frozen=True, extra="forbid"):
     """The data set, how a user's own is read, and the regimes: how many labelled images the study pretends to have.
 

@@ -214,7 +214,10 @@ def load_run_config(run_directory: Path) -> StudyConfig:
 
 
 def grows_from(before: StudyConfig, now: StudyConfig) -> bool:
-    """Tell whether a study is another one with more replicates, regimes or classifier seeds, and nothing else."""
+    """Tell whether a study is another one with more replicates, regimes or classifier seeds, and nothing else.
+
+    The time limit of a generator's command may differ too.
+    """
     more = (
         now.num_replicates >= before.num_replicates
         and set(now.regime_values) >= set(before.regime_values)
@@ -227,6 +230,7 @@ def _without_size(config: StudyConfig) -> StudyConfig:
     return config.model_copy(
         update={
             "replicates": "auto",
+            "generator_time_limit": 1.0,  # no result depends on it
             "data": config.data.model_copy(update={"images_per_class": "auto"}),
             "evaluation": config.evaluation.model_copy(update={"classifier_seeds": 1}),
         }

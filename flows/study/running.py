@@ -50,7 +50,7 @@ from flows.study.stages.samples import EVALUATION_FILE
 from flows.study.stages.table import stage_weights, stages_of
 from flows.study.store import RunStore, store_of
 from flows.study.watching import StageUpdate, listeners
-from gan.export import GENERATOR_FILE
+from gan.export import generator_file
 
 LOGGER = logging.getLogger(__name__)
 STAGE_RECORDS = "/stages/"  # in the path of each
@@ -290,7 +290,7 @@ def summarise_cell(cell: Cell, config: StudyConfig) -> None:
         regime=cell.regime.name,
         replicate=cell.replicate,
         subset=digest_file(cell.subset_file),
-        generator=digest_file(cell.generator_directory / GENERATOR_FILE),
+        generator=digest_file(generator_file(cell.generator_directory)),
         predictions={
             arm_variant(arm, seed): digest_file(file)
             for arm, of_arm in files.items()
