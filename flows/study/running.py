@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from data.base.device import Compute
-from data.base.errors import UsageError
+from data.base.errors import AugmentError, UsageError
 from data.base.files import digest_file, read_model, read_record, write_json, write_text
 from data.parquet import read_subset
 from data.sources.source import Source
@@ -272,7 +272,11 @@ def run_stage(stage: Stage, here: OpenCell, on_update: OnUpdate = unheard) -> st
         for listener in listeners():
             listener.update(state(share, detail))
 
-    line = stage.run(tell)
+    try:
+        line = stage.run(tell)
+    except AugmentError:
+        here.push_logs(stage)
+        raise
     here.push_stage(stage)
     LOGGER.info("%s %s: %s", name, stage.name, line)
     for listener in listeners():

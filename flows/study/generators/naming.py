@@ -129,7 +129,8 @@ def check_allowed_command(generator: str) -> None:
     if name not in allowance().references:
         raise UsageError(
             f"the generator is a command that a configuration alone does not make run here: "
-            f"{generator.removeprefix(COMMAND).strip()} (read it, and if you trust it add --allow {name})"
+            f"{generator.removeprefix(COMMAND).strip()} (read it, and if you trust it name it again with --generator, "
+            f"or add --allow {name})"
         )
 
 
