@@ -76,7 +76,7 @@ def augmentation_study(
     remember_tag_limits(unlimited_tags())
     location = run_directory or new_run_location(runs_directory, config)
     with opened_study(store_of(location), config, keep_old_stages=keep_old_stages) as study:
-        if warning := study_warning(study.source, study.designs):
+        if warning := study_warning(study.source, study.designs, generator=study.config.generator):
             get_run_logger().warning(warning)
         differences = study.differences()
         if differences:

@@ -232,7 +232,7 @@ def _variance_shares(regime: RegimeReport, *, kind: str) -> list[VarianceShare]:
     parts = regime.headline.parts
     if parts is None or not parts.total:
         return []
-    draws = "draws" if regime.design.folds == 1 else "folds"
+    draws = {"fresh draws": "draws", "one data set": "folds", "given test": "trainings"}[regime.design.name]
     named = [
         (f"{draws}, {kind}s" + ("" if parts.seeds is not None else ", classifier seeds"), parts.draws, "replicates"),
         ("classifier seeds", parts.seeds, "seeds, or replicates"),

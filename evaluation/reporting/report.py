@@ -260,7 +260,7 @@ def _regime_report(
             wished_gain=wished_gain,
             wording=wording,
         ),
-        next_draw=found.next_draw,
+        next_draw=None if design.name == "given test" else found.next_draw,
         class_gains=tuple(answers.class_gains(alpha=alpha)),
         labels_worth=worth,
         beside=None
@@ -368,6 +368,8 @@ def _interval(gain: Gain) -> str:
 
 
 def _repeated(design: DesignFacts, replicates: int) -> str:
+    if design.name == "given test":
+        return f"{replicates} training{'s' if replicates > 1 else ''} on the same images"
     if design.folds == 1:
         return f"{replicates} fresh draw{'s' if replicates > 1 else ''}"
     repeats = replicates // design.folds

@@ -213,7 +213,7 @@ def run_study(
     silence_prefect_console()
     source = study_source(study.data)
     study = resolve_study(study, source)
-    if warning := study_warning(source, study_designs(study)):
+    if warning := study_warning(source, study_designs(study), generator=study.generator):
         console.print(f"[bold black on yellow] WARNING [/] [yellow]{escape(warning)}[/]", highlight=False)
     regimes = ", ".join(regime.title for regime in study.regimes)
     many = "replicates until decided" if until is not None else f"{study.replicates} replicates"

@@ -257,7 +257,7 @@ def record_look(run_directory: Path, looks: Looks) -> None:
     write_json(run_directory / LOOKS_FILE, looks.model_dump(mode="json"))
 
 
-def record_source(run_directory: Path, source: Source, designs: Designs) -> None:
+def record_source(run_directory: Path, source: Source, designs: Designs, *, generator: str) -> None:
     """Write down which data the run began with, or make sure that they are the same, and the designs of its regimes.
 
     Raises:
@@ -270,7 +270,7 @@ def record_source(run_directory: Path, source: Source, designs: Designs) -> None
             f"{run_directory} began with other data ({before}) than what is there now ({source.name}); "
             "make the old data available again, or start a new run"
         )
-    facts = _facts_of(source, designs).model_dump(mode="json")
+    facts = _facts_of(source, designs, generator=generator).model_dump(mode="json")
     file = dataset_facts_file(run_directory)
     if not file.exists() or read_json(file) != facts:  # regimes may have been added
         write_json(file, facts)
@@ -285,15 +285,15 @@ def other_data_of(run_directory: Path, source: Source) -> str:
     file = dataset_facts_file(run_directory)
     if not file.exists():
         return ""
-    before, now = read_model(file, DatasetFacts), _facts_of(source, {})
+    before, now = read_model(file, DatasetFacts), _facts_of(source, {}, generator="gan")
     same = (before.train_digest, before.test_digest) == (now.train_digest, now.test_digest)
     return "" if same else before.name
 
 
-def _facts_of(source: Source, designs: Designs) -> DatasetFacts:
+def _facts_of(source: Source, designs: Designs, *, generator: str) -> DatasetFacts:
     return DatasetFacts(
         name=source.name,
-        warning=study_warning(source, designs),
+        warning=study_warning(source, designs, generator=generator),
         num_train=len(source.train),
         num_test=len(source.test),
         image_shape=source.train.shape,

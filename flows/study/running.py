@@ -157,7 +157,7 @@ def opened_study(store: RunStore, config: StudyConfig, *, keep_old_stages: bool 
     with store.owned(), store.workspace() as directory:
         patiently(lambda: store.pull(directory, RUN_FILES))
         with open_run(directory, config) as compute:
-            record_source(directory, source, designs)
+            record_source(directory, source, designs, generator=config.generator)
             patiently(
                 lambda: store.push(directory, [directory / name for name in RUN_FILES if (directory / name).exists()])
             )

@@ -100,11 +100,17 @@ def read_made(dataset: str, *, real: LabelledImages, resize: int = 0) -> Labelle
 
 
 @lru_cache(maxsize=2)
-def read_ready_made(dataset: str, shape: tuple[int, int, int], class_names: tuple[str, ...]) -> LabelledImages:
-    """Read images that are there already, once per process, for a study of images of this shape and these classes."""
+def read_ready_made(
+    dataset: str, shape: tuple[int, int, int], class_names: tuple[str, ...], resize: int
+) -> LabelledImages:
+    """Read images that are there already, once per process, for a study of images of this shape and these classes.
+
+    Args:
+        resize: side in pixels that all images get, as the real ones did; 0: none.
+    """
     nothing = np.empty(0, np.int64)
     real = LabelledImages(images=np.empty((0, *shape), np.uint8), labels=nothing, rows=nothing, class_names=class_names)
-    return read_made(dataset, real=real)
+    return read_made(dataset, real=real, resize=resize)
 
 
 def digest_of_files(dataset: str) -> str:
@@ -209,4 +215,7 @@ def _size(size: tuple[int, int]) -> str:
 
 
 def _wanted_size(real: LabelledImages) -> str:
-    return f"the real ones {_size((real.shape[1], real.shape[2]))}"
+    return (
+        f"the real ones {_size((real.shape[1], real.shape[2]))}; make them of that size, or give images that are there "
+        "already and the real ones one size: --set data.resize=N (augment judge: --resize N)"
+    )

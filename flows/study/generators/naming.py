@@ -97,7 +97,7 @@ def generator_name(generator: str) -> str:
             scripts = (Path(word).name for word in words[1:] if Path(word).suffix and "{" not in word)
             return next(scripts, Path(words[0]).name)
         case "images":
-            return f"the images {public_dataset_name(generator)}"
+            return f"the set {public_dataset_name(generator)}"
         case _:
             return generator
 

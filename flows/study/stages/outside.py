@@ -50,12 +50,14 @@ class OutsideSettings(BaseModel, frozen=True):
 
     Attributes:
         digest: of its code, of the files that its command names, or of its images.
+        resize: side in pixels that ready images get, as the real ones did; 0: none.
         time_limit: of a command, in seconds; no result depends on it.
     """
 
     generator: str
     digest: str
     images_per_class: PositiveInt
+    resize: int = 0
     time_limit: float = Field(exclude=True)
 
 
@@ -161,7 +163,7 @@ def _command(job: Job[OutsideSettings], subset: LabelledImages) -> LabelledImage
 
 
 def _images(job: Job[OutsideSettings], subset: LabelledImages) -> LabelledImages:
-    samples = read_ready_made(job.settings.generator, subset.shape, subset.class_names)
+    samples = read_ready_made(job.settings.generator, subset.shape, subset.class_names, job.settings.resize)
     most = job.settings.images_per_class
     return first_of_each(samples, real=subset, most=most, least=1, what=job.settings.generator)
 

@@ -204,6 +204,7 @@ STAGES: tuple[StageKind[Any], ...] = (
             generator=config.generator,
             digest=generator_digest(config.generator),
             images_per_class=config.sampling.images_per_class,
+            resize=config.data.resize,
             time_limit=config.generator_time_limit,
         ),
         stream=lambda _: ("generator",),

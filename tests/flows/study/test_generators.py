@@ -109,7 +109,7 @@ def test_a_generator_is_no_rival_of_itself():
         ("gan", "GAN"),
         ("command: /home/me/bin/draw --to {output}", "draw"),
         ("command: python -u /home/me/kde.py {output}", "kde.py"),
-        ("folder:/home/me/synthetic", "the images folder:synthetic"),
+        ("folder:/home/me/synthetic", "the set folder:synthetic"),
         ("mine.models:draw", "mine.models:draw"),
     ],
 )
