@@ -79,8 +79,8 @@ def test_a_ready_made_set_is_judged_in_one_command(augment, undisturbed, tiny, t
             'arms=["real", "real+classical", "real+classical+synthetic"]',
         )
     ]
-    judged = augment("judge", "--real", "digits", "--synthetic", made, "--run-dir", tmp_path / "run", "--replicates", "4",
-                     "--runner", "sequential", *quick)  # fmt: skip
+    place = ["--run-dir", tmp_path / "run", "--replicates", "4", "--runner", "sequential"]
+    judged = augment("judge", "--real", "digits", "--synthetic", made, *place, *quick)
     assert judged.returncode == 0, judged.stderr
     said = " ".join(judged.stdout.split())
     assert "labels that classifiers of real images agree with" in said
