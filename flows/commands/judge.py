@@ -8,6 +8,7 @@ from rich.table import Table
 
 from evaluation.reporting.report import StudyReport
 from evaluation.reporting.sample_rows import check_rows, fidelity_rows
+from flows.commands.allowing import allow_code
 from flows.commands.console import output_console
 from flows.commands.run import print_report, run_study
 from flows.study.config import RunnerKind, resolve_runner
@@ -52,6 +53,7 @@ def judge(
                 assignments=tuple(assignments or ()),
             )
         )
+    allow_code(None, study=study)
     location = run_dir or new_run_location(DEFAULT_RUNS_DIRECTORY, study)
     report = run_study(study, location, runner=resolve_runner(file=None, kind=runner, workers=workers), console=console)
     console.print(samples_table(report))

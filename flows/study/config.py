@@ -20,7 +20,7 @@ from data.regimes import Regime, regime_of
 from evaluation.arms import BASELINE_ARMS
 from evaluation.config import ClassifierConfig
 from evaluation.protocol import EvaluationConfig
-from flows.study.generators.naming import GAN, allow_generator, kind_of
+from flows.study.generators.naming import GAN, allowed_name, kind_of
 from gan.config import GanConfig, SamplingConfig
 
 PresetName = Literal["quick", "standard", "full"]
@@ -113,7 +113,11 @@ class StudyConfig(BaseModel, frozen=True, extra="forbid"):
     @property
     def named_code(self) -> tuple[str, ...]:
         """The references of code that somebody must allow to be loaded (`data.base.plugins`)."""
-        named = (self.evaluation.classifier.named_code, *self.evaluation.own_policies)
+        named = (
+            allowed_name(self.generator) or None,
+            self.evaluation.classifier.named_code,
+            *self.evaluation.own_policies,
+        )
         return tuple(dict.fromkeys(reference for reference in named if reference is not None))
 
     @property
@@ -175,7 +179,7 @@ def resolve_config(
     options: Mapping[str, object],
     assignments: Sequence[str],
 ) -> StudyConfig:
-    """Compose and validate a configuration of what the user gives here, so that the code which it names may run.
+    """Compose and validate a configuration a configuration.
 
     Args:
         options: dotted keys with values, from command-line options; None means "not given".
@@ -197,9 +201,7 @@ def resolve_config(
         if not separator:
             raise UsageError(f"--set takes key=value, not {text!r}; for example --set gan.learning_rate=2e-4")
         _assign(tree, key.strip(), _parse_value(value_text.strip()))
-    config = validate_config(tree)
-    allow_generator(config.generator)
-    return config
+    return validate_config(tree)
 
 
 def resolve_runner(

@@ -49,13 +49,11 @@ class OutsideSettings(BaseModel, frozen=True):
     """A generator that is not the GAN.
 
     Attributes:
-        digest: of its code, of the files that its command names, or of its images.
         resize: side in pixels that ready images get, as the real ones did; 0: none.
         time_limit: of a command, in seconds; no result depends on it.
     """
 
     generator: str
-    digest: str
     images_per_class: PositiveInt
     resize: int = 0
     time_limit: float = Field(exclude=True)

@@ -18,7 +18,7 @@ from evaluation.policy import PolicyChoice
 from evaluation.policy_choice import LEAST_STEPS
 from flows.study.config import StudyConfig
 from flows.study.engine import CellContext, Input, Stage, StageKind
-from flows.study.generators.naming import GAN, generator_digest
+from flows.study.generators.naming import GAN, generator_digest, generator_name
 from flows.study.run_directory import Cell
 from flows.study.stages.arm import ArmSettings, arm_of, arm_variant, beside_file, train_arm
 from flows.study.stages.generator import OPERATIONS_FILE, train_generator
@@ -202,7 +202,6 @@ STAGES: tuple[StageKind[Any], ...] = (
         reads=lambda _: ("subset", "origin"),
         settings=lambda config, cell, _: OutsideSettings(
             generator=config.generator,
-            digest=generator_digest(config.generator),
             images_per_class=config.sampling.images_per_class,
             resize=config.data.resize,
             time_limit=config.generator_time_limit,
@@ -211,6 +210,7 @@ STAGES: tuple[StageKind[Any], ...] = (
         output=lambda cell, _: cell.generator_directory,
         weight=lambda _: 3.0,
         variants=lambda config, _: () if config.generator == GAN else ("",),
+        named_code=lambda config: {generator_name(config.generator): generator_digest(config.generator)},
     ),
     StageKind(
         name="synthetic",

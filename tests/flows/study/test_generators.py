@@ -18,6 +18,7 @@ from data.base.errors import AugmentError, UsageError
 from data.base.files import read_json
 from data.images import LabelledImages
 from data.parquet import read_published
+from flows.commands.allowing import allow_code
 from flows.study.config import StudyConfig, resolve_config, validate_config
 from flows.study.generators.naming import allow_generator, generator_digest, generator_name
 from flows.study.generators.programs import run_program
@@ -63,7 +64,7 @@ def command(tmp_path, script, *, name="make.py", arguments="{subset_npz} {output
 def run(tmp_path, generator, subset, *, num_images=5, limit=30.0, seed=3, allowed=True):
     if allowed:
         allow_generator(generator)
-    settings = OutsideSettings(generator=generator, digest="0", images_per_class=num_images, time_limit=limit)
+    settings = OutsideSettings(generator=generator, images_per_class=num_images, time_limit=limit)
     job = Job(
         cell="a/0",
         settings=settings,
@@ -136,7 +137,7 @@ def test_a_command_runs_only_where_the_user_named_it(tmp_path, subset):
     validate_config({"generator": text})
     with pytest.raises(UsageError, match="does not make run here"):
         run(tmp_path, text, subset, allowed=False)
-    resolve_config(preset_name="quick", file=None, options={"generator": text}, assignments=[])
+    allow_code(None, study=resolve_config(preset_name="quick", file=None, options={"generator": text}, assignments=[]))
     assert len(run(tmp_path, text, subset, allowed=False)) == 15
 
 
