@@ -1,16 +1,27 @@
-"""A generator of the user's own from the command line: it fails, is mended, goes on, and is verified and exported."""
+"""A generator of the user's own in a study: it fails, is mended, goes on, is verified and exported; and judged."""
 
-import os
 import shlex
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from data.base import plugins
+from data.base.errors import AugmentError, UsageError
 from data.base.files import read_json
 from data.parquet import read_published
-from flows.study.config import StudyConfig, to_toml
+from evaluation.reporting.report import StudyReport, read_report
+from flows import cli
+from flows.commands import judge
+from flows.commands.export import choose_generator, resolve_counts
+from flows.commands.run import named_again
+from flows.study.config import StudyConfig
+from flows.study.generators.naming import allow_generator
 from flows.study.reporting import REPORT_JSON
+from flows.study.run_directory import load_config_at
+from flows.study.running import run_study
+from flows.study.verification import verify
 
 SCRIPT = """
 import pathlib, sys
@@ -24,66 +35,77 @@ rows = np.concatenate([rng.choice(np.flatnonzero(given["labels"] == label), int(
 noise = rng.integers(0, 9, given["images"][rows].shape)
 np.savez(output, images=np.minimum(given["images"][rows] + noise, 255).astype(np.uint8), labels=given["labels"][rows])
 """
+COMMAND = f"command: {shlex.quote(sys.executable)} make.py {{subset_npz}} {{output}} {{num_images}}"
+ARMS = ("real", "real+classical", "real+classical+synthetic")
 
 
 @pytest.fixture
-def study(tiny: StudyConfig, tmp_path: Path) -> Path:
-    evaluation = tiny.evaluation.model_copy(
-        update={"arms": ("real", "real+classical", "real+classical+synthetic"), "classifier_seeds": 1}
-    )
-    file = tmp_path / "study.toml"
-    file.write_text(to_toml(tiny.model_copy(update={"evaluation": evaluation})) + '\n[runner]\nkind = "sequential"\n')
-    return file
-
-
-@pytest.mark.slow
-def test_a_command_fails_is_mended_and_goes_on(augment, study, tmp_path, monkeypatch):
+def study(tiny: StudyConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StudyConfig:
+    """A study of a command that is not mended yet."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+    monkeypatch.setenv(plugins.ALLOWED, "")
     (tmp_path / "make.py").write_text(SCRIPT)
-    command = f"command: {shlex.quote(sys.executable)} make.py {{subset_npz}} {{output}} {{num_images}}"
-    run = tmp_path / "run"
+    evaluation = tiny.evaluation.model_copy(update={"arms": ARMS, "classifier_seeds": 1})
+    return tiny.model_copy(update={"evaluation": evaluation, "generator": COMMAND, "replicates": 1})
 
-    failed = augment("run", study, "--generator", command, "--run-dir", run, "--replicates", "1")
-    assert failed.returncode == 1
-    assert "failed with exit code 1; its last line: 'no luck yet'" in failed.stderr
-    assert (run / "cells/balanced-10/0/subset.parquet").exists()
+
+def test_a_command_fails_is_mended_and_goes_on(
+    study: StudyConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    allow_generator(COMMAND)
+    with pytest.raises(AugmentError, match="failed with exit code 1; its last line: 'no luck yet'"):
+        run_study(study, run)
+    subset = run / "cells/balanced-10/0/subset.parquet"
+    made = subset.stat().st_mtime_ns
 
     (tmp_path / "mended").touch()
-    unnamed = augment("run", "--resume", run)
-    assert unnamed.returncode == 2
-    assert "does not make run here" in unnamed.stderr
+    monkeypatch.setenv(plugins.ALLOWED, "")
+    with pytest.raises(UsageError, match="does not make run here"):
+        run_study(load_config_at(run), run)
 
-    resumed = augment("run", "--resume", run, "--generator", command, "--generator-time-limit", "600")
-    assert resumed.returncode == 0, resumed.stderr
-    assert "augmentation by make.py" in " ".join(resumed.stdout.split())
-    assert read_json(run / REPORT_JSON)["generator"] == "make.py"
+    run_study(named_again(load_config_at(run), generator=COMMAND, time_limit=600.0), run)
+    assert subset.stat().st_mtime_ns == made
+    report = read_json(run / REPORT_JSON)
+    assert report["generator"] == "make.py"
+    assert "arms without make.py" in report["sentence"]
+    assert [link for link in verify(run) if link.holds is False] == []
+    choice = choose_generator(run=run, cell=None, generator=None)
+    assert resolve_counts("balanced", num_images=None, choice=choice) == (200, (20,) * 10)
+    assert read_published(run / "cells/balanced-10/0/synthetic").class_counts().tolist() == [20] * 10
 
-    verified = augment("verify", run)
-    assert verified.returncode == 0, verified.stdout
-    augment("export", "--run", run, "--output", tmp_path / "out")
-    assert read_published(tmp_path / "out").class_counts().tolist() == [20] * 10
+
+def test_a_run_goes_on_with_the_generator_that_it_began_with(study: StudyConfig) -> None:
+    with pytest.raises(UsageError, match="the one that it began with"):
+        named_again(study, generator="pca-mixture", time_limit=None)
 
 
-@pytest.mark.slow
-def test_a_ready_made_set_is_judged_in_one_command(augment, undisturbed, tiny, tmp_path):
-    made = undisturbed / "cells/balanced-10/0/synthetic"
-    quick = [
-        f"--set=evaluation.{key}"
-        for key in (
-            "classifier.steps=20",
-            "classifier.width=4",
-            "classifier_seeds=1",
-            "samples.features.steps=20",
-            "samples.features.width=4",
-            'arms=["real", "real+classical", "real+classical+synthetic"]',
-        )
-    ]
-    place = ["--run-dir", tmp_path / "run", "--replicates", "4", "--runner", "sequential"]
-    judged = augment("judge", "--real", "digits", "--synthetic", made, *place, *quick)
-    assert judged.returncode == 0, judged.stderr
-    said = " ".join(judged.stdout.split())
+def test_a_ready_made_set_is_judged_in_one_command(
+    tiny: StudyConfig, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_prefect(study: StudyConfig, location: str, **options: object) -> StudyReport:
+        run_study(study, location)
+        return read_report(Path(location) / REPORT_JSON)
+
+    monkeypatch.setattr(judge, "run_study", without_prefect)
+    quick = {
+        "classifier.steps": "20",
+        "classifier.width": "4",
+        "classifier_seeds": "1",
+        "samples.features.steps": "20",
+        "samples.features.width": "4",
+        "arms": str(list(ARMS)),
+    }
+    judged = CliRunner().invoke(
+        cli.COMMANDS["judge"].load(),
+        [
+            *("--real", "digits", "--synthetic", str(undisturbed / "cells/balanced-10/0/synthetic")),
+            *("--run-dir", str(tmp_path / "run"), "--replicates", "4"),
+            *(f"--set=evaluation.{key}={value}" for key, value in quick.items()),
+        ],
+    )
+    assert judged.exit_code == 0, judged.output
+    said = " ".join(judged.output.split())
     assert "labels that classifiers of real images agree with" in said
     assert "augmentation by the set parquet:synthetic" in said
-    assert "what the generator of these images saw cannot be known" in said.lower()
-    assert (tmp_path / "run" / "report.html").exists()
+    assert "What the generator of these images saw cannot be known from them" in said
