@@ -20,6 +20,10 @@ ImagesPerClass = int | str
 GROUNDS = {"white": 255, "black": 0}
 
 
+UNSPLIT = 0.0
+"""`DataConfig.test_share` of images that are read as they are, without a split; no configuration can ask for it."""
+
+
 class DataConfig(BaseModel, frozen=True, extra="forbid"):
     """The data set, how a user's own is read, and the regimes: how many labelled images the study pretends to have.
 
@@ -36,10 +40,10 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
         description='numbers, "all", or "long-tailed:500:100" (largest class, ratio); auto: 10 where there are '
         "ten times as many, else all",
     )
-    design: Literal["auto", "fresh draws", "one data set"] = Field(
+    design: Literal["auto", "fresh draws", "one data set", "given test"] = Field(
         default="auto",
-        description="how replicates come about: fresh draws from a pool, or folds of one data set; auto: fresh draws "
-        "where the pool holds ten times a subset, else folds",
+        description="how replicates come about: fresh draws from a pool, folds of one data set, or all images and the "
+        "given test split each time; auto: fresh draws where the pool holds ten times a subset, else folds",
     )
     folds: Annotated[int, Field(ge=2, le=20)] | Literal["auto"] = Field(
         default="auto", description="one data set: K; auto: 4, or as many as the rarest class has images"

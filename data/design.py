@@ -4,7 +4,8 @@
 same images. The answer is about data sets of this size. *One data set*: everything else. Repeated stratified K-fold
 (Kohavi 1995): each replicate trains on the images of K - 1 folds and is tested on the fold that is left, so every image
 is tested. The answer is about this data set's population. Images of one group (such as a patient's) and identical
-images never stand on both sides.
+images never stand on both sides. *Given test*, on request: every replicate trains on all images and is tested on the
+test split that the user gave, so that the chance in training alone is repeated.
 """
 
 from dataclasses import dataclass, replace
@@ -26,7 +27,7 @@ from data.sources.source import Source
 USUAL_FOLDS = 4  # at equal cost fewer folds and more repeats make a narrower interval (benchmarks/TRIALS.md)
 FEW_LABELS = 10  # images of each class: where a generator may have the most to add
 LEAST_POOL = 10  # subsets that a pool of fresh draws could be divided into
-DesignName = Literal["fresh draws", "one data set"]
+DesignName = Literal["fresh draws", "one data set", "given test"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,13 +173,50 @@ def undivided(images: LabelledImages) -> npt.NDArray[np.int64] | None:
     return groups if len(np.unique(groups)) < len(groups) else None
 
 
-Design = FreshDraws | OneDataSet
+@dataclass(frozen=True, kw_only=True)
+class GivenTest:
+    """Every replicate trains on all images, and is tested on the test split that the user gave."""
+
+    regime: Regime
+    images: LabelledImages
+    test: LabelledImages
+
+    name: DesignName = "given test"
+    folds: int = 1
+
+    @property
+    def tested(self) -> LabelledImages:
+        """All images that are tested."""
+        return self.test
+
+    @property
+    def drawn_share(self) -> float:
+        """The share of the images that one replicate trains on."""
+        return 1.0
+
+    @property
+    def sentence(self) -> str:
+        """Say what was repeated, and what the answer is about."""
+        return (
+            f"given test: every replicate trains on all {len(self.images):,} images, and is tested on the test split "
+            f"of {len(self.test):,}; the interval carries the chance in training and the test images, and the answer "
+            "is about these very training images"
+        )
+
+    def split(self, replicate: int) -> ReplicateSplit:  # noqa: ARG002 (the same for all)
+        """Return all images and the test split, the same for every replicate."""
+        return ReplicateSplit(pool=self.images, test=self.test, beside=None)
+
+
+Design = FreshDraws | OneDataSet | GivenTest
 
 
 def resolve_images_per_class(config: DataConfig, source: Source) -> tuple[ImagesPerClass, ...]:
     """Return the regimes, "auto" decided: 10 images of each class where the pool is large enough, else all."""
     if config.images_per_class != "auto":
         return config.images_per_class
+    if config.design == "given test":
+        return ("all",)
     return (FEW_LABELS,) if has_fresh_draws(source, regime_of(FEW_LABELS)) else ("all",)
 
 
@@ -201,6 +239,8 @@ def design_of(source: Source, regime: Regime, config: DataConfig, *, seed: int) 
         name = "fresh draws" if has_fresh_draws(source, regime) else "one data set"
     if name == "fresh draws":
         return _fresh_draws(source, regime, config, seed=seed)
+    if name == "given test":
+        return _given_test(source, regime, config)
     if config.judge_on == "validation":
         raise UsageError(
             "data.judge_on = validation needs a pool for fresh draws; folds of one data set leave its test split alone "
@@ -216,6 +256,20 @@ def design_of(source: Source, regime: Regime, config: DataConfig, *, seed: int) 
     )
     check_regime(design.split(0).pool, regime)
     return design
+
+
+def _given_test(source: Source, regime: Regime, config: DataConfig) -> GivenTest:
+    if source.held_out:
+        raise UsageError(
+            "data.design = given test needs a test split, and the data set has none; name one with data.test, or leave "
+            "data.design to auto"
+        )
+    if regime.images_per_class != "all" or config.judge_on == "validation":
+        raise UsageError(
+            "data.design = given test trains on all images and judges on the test split; leave out "
+            "data.images_per_class and data.judge_on"
+        )
+    return GivenTest(regime=regime, images=source.train, test=source.test)
 
 
 def _fresh_draws(source: Source, regime: Regime, config: DataConfig, *, seed: int) -> FreshDraws:

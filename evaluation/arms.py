@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.base.errors import UsageError
-from data.base.randomness import numpy_stream, torch_stream
+from data.base.randomness import child_seed, numpy_stream, torch_stream
 from data.images import LabelledImages
 from evaluation.config import TrainingConfig
 from evaluation.training_set import Balance, TrainingSet
@@ -30,6 +30,8 @@ HEADLINE_ARM: ArmName = "real+classical+synthetic"
 HEADLINE_REFERENCE: ArmName = "real+classical"
 EQUAL_COMPUTE_ARM: ArmName = "equal-compute"
 CONTROL_ARM: ArmName = "deformed-copies"
+BASELINE_ARMS: dict[ArmName, str] = {f"real+classical+{name}": name for name in ("pca-mixture", "interpolation")}
+"""Arms that train on the images of a cheap generator of `evaluation.baselines`, and which one."""
 EVENED_OUT_ARM: ArmName = "evened-out"
 MORE_LABELS: dict[ArmName, float] = {"labels-x1.25": 1.25, "labels-x1.5": 1.5, "labels-x2": 2.0}
 """Arms of the reference's classifier on more labelled images, and how many times as many."""
@@ -173,6 +175,25 @@ def _confident(material: Material) -> LabelledImages:
     )
 
 
+def _made_by(baseline: str) -> Callable[[Material], LabelledImages]:
+    """Return what makes as many images as there are synthetic ones, the same for all seeds of a cell's classifiers."""
+
+    def added(material: Material) -> LabelledImages:
+        from evaluation.baselines import BASELINES
+
+        subset = material.subset
+        images, labels = BASELINES[baseline](
+            subset.images,
+            subset.labels,
+            -(-material.num_synthetic // subset.num_classes),
+            child_seed(0, baseline, subset.digest()),
+        )
+        rows = np.arange(len(labels), dtype=np.int64)
+        return LabelledImages(images=images, labels=labels, rows=rows, class_names=subset.class_names)
+
+    return added
+
+
 def _evened_out(material: Material) -> LabelledImages:
     return evened_out(material.subset, material.synthetic, share=material.config.evened_out_share)
 
@@ -281,6 +302,20 @@ ARMS: dict[ArmName, Arm] = {
         added=_deformed_copies,
         augmented=True,
     ),
+    **{
+        name: Arm(
+            description=f"as real+classical+synthetic, with images of the cheap generator {baseline} instead, which "
+            "the study's generator must beat",
+            reference=HEADLINE_REFERENCE,
+            role="without generator",
+            base=_subset,
+            added=_made_by(baseline),
+            augmented=True,
+            every_seed=True,
+            on_request=True,
+        )
+        for name, baseline in BASELINE_ARMS.items()
+    },
 } | {
     name: Arm(
         description=f"as real+classical, with {factor:g} times as many labelled images: what more labels are worth"

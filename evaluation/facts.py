@@ -15,7 +15,7 @@ class DesignFacts(BaseModel, frozen=True, extra="forbid"):
 
     Attributes:
         sentence: what was repeated, and what the answer is about.
-        folds: K; 1 for fresh draws.
+        folds: K; 1 where there are none.
         num_subset: images of one subset.
         num_pool: images that one subset is drawn from.
         drawn_share: the share of the pool that one draw takes, or of the data set that a fold's training takes.
@@ -23,7 +23,7 @@ class DesignFacts(BaseModel, frozen=True, extra="forbid"):
         num_beside: images of the test split that the user gave, where folds are tested; else 0.
     """
 
-    name: Literal["fresh draws", "one data set"]
+    name: Literal["fresh draws", "one data set", "given test"]
     sentence: str
     folds: int
     num_subset: int

@@ -118,6 +118,7 @@ class RegimeAnswers:
         first = next(iter(cells[0].arms.values()))[0]
         num_classes = first.probabilities.shape[1]
         if folds == 1:
+            overlap = mean_overlap([cell.subset_rows for cell in cells])
             for cell in cells:
                 for predictions in cell.arms.values():
                     if not all(np.array_equal(one.rows, first.rows) for one in predictions):
@@ -129,7 +130,9 @@ class RegimeAnswers:
                     arm: np.stack([np.stack([one.predicted for one in cell.arms[arm]]) for cell in cells])
                     for arm in cells[0].arms
                 },
-                design=FreshDraws(overlap=mean_overlap([cell.subset_rows for cell in cells]), clusters=first.groups),
+                design=FreshDraws(  # of the very same images nothing is drawn: the answer is about these
+                    overlap=overlap if overlap < 1 else 0.0, clusters=first.groups
+                ),
                 folds=1,
             )
         return cls._of_folds(cells, folds=folds, num_classes=num_classes)

@@ -40,6 +40,7 @@ from flows.study.reporting import REPORT_HTML
 from flows.study.retrying import RETRIES, RETRY_SECONDS, may_pass
 from flows.study.run_directory import DEFAULT_RUNS_DIRECTORY, Cell, new_run_location, study_cells
 from flows.study.running import OpenStudy, check_source, context_of, opened_study, run_cell, run_stage
+from flows.study.stages.outside import GRID_FILE
 from flows.study.stages.table import STAGES, stage_of, study_weight
 from flows.study.store import RunStore, store_of
 from flows.study.watching import OutcomeListener, StageOutcome, listeners, listening
@@ -75,7 +76,7 @@ def augmentation_study(
     remember_tag_limits(unlimited_tags())
     location = run_directory or new_run_location(runs_directory, config)
     with opened_study(store_of(location), config, keep_old_stages=keep_old_stages) as study:
-        if warning := study_warning(study.source, study.designs):
+        if warning := study_warning(study.source, study.designs, generator=study.config.generator):
             get_run_logger().warning(warning)
         differences = study.differences()
         if differences:
@@ -156,7 +157,9 @@ def run_stage_in_task(stage: Stage, here: OpenCell) -> None:
     """Run a stage as a task run that has the stage's name and tag."""
     context = stage.context
     name = f"{stage.variant or stage.name} {stage.cell.name}"
-    STAGE_TASKS[stage.kind.name].with_options(task_run_name=name)(here, stage.variant, context.config, context.compute)
+    STAGE_TASKS[stage.kind.module].with_options(task_run_name=name)(
+        here, stage.variant, context.config, context.compute
+    )
 
 
 def _stage_task(kind: StageKind[Any]) -> Task[[OpenCell, str, StudyConfig, Compute], None]:
@@ -184,7 +187,7 @@ def _stage_task(kind: StageKind[Any]) -> Task[[OpenCell, str, StudyConfig, Compu
     return stage_task
 
 
-STAGE_TASKS = {kind.name: _stage_task(kind) for kind in STAGES}
+STAGE_TASKS = {kind.module: _stage_task(kind) for kind in STAGES}
 
 
 @task(task_run_name="report", tags=["report"], cache_policy=NO_CACHE, persist_result=False)
@@ -214,7 +217,8 @@ def publish(report: StudyReport, store: RunStore, first_cell: Cell) -> None:
             f"# {report.verdict}\n\n{report.sentence}\n\nReport: `{place}`\n", key=f"verdict-{key}"
         )
         create_link_artifact(page_link(store, REPORT_HTML), key=f"report-{key}", link_text=place)
-        grids = sorted((first_cell.generator_directory / "epochs").glob("*.png"))
+        folder = first_cell.generator_directory
+        grids = sorted([*folder.glob("epochs/*.png"), *folder.glob(GRID_FILE)])
         if grids:
             create_image_artifact(
                 file_uri(grids[-1]),  # a browser shows no file:// or s3:// picture in the user interface's page

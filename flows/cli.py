@@ -47,6 +47,7 @@ COMMANDS = {
         Subcommand(name="history", module="history", line="List all runs with their gains, and renew index.html."),
         Subcommand(name="prune", module="prune", line="Say which old runs would go, or remove them."),
         Subcommand(name="export", module="export", line="Write a labelled synthetic data set that loads anywhere."),
+        Subcommand(name="judge", module="judge", line="Judge a ready-made synthetic set: is it real, right, worth it?"),
         Subcommand(name="serve", module="serve", line="Run studies on a schedule, with Prefect's user interface."),
         Subcommand(name="audit", module="audit", line="Plant generators that cheat; every one must be caught."),
         Subcommand(name="verify", module="verify", line="Follow the digests from source rows to predictions."),

@@ -45,7 +45,7 @@ from flows.study.run_directory import (
     other_data_of,
 )
 from flows.study.store import RunStore, store_of
-from gan.export import GENERATOR_FILE, PROVENANCE_FILE, ExportRequest, export_dataset
+from gan.export import GENERATOR_FILE, PROVENANCE_FILE, SAMPLES_FILE, ExportRequest, export_dataset
 
 OnRegression = Literal["fail", "warn"]
 Found = TypeVar("Found")
@@ -138,7 +138,7 @@ def augmentation_export(generator: Path | str, output: Path, num_images: int = 1
     end_with_serve()
     request = ExportRequest(num_images=num_images, seed=seed)
     compute = resolve_compute(device="auto", precision="auto")
-    with store_of(generator).fetched(GENERATOR_FILE, PROVENANCE_FILE) as directory:
+    with store_of(generator).fetched(GENERATOR_FILE, SAMPLES_FILE, PROVENANCE_FILE) as directory:
         export_dataset(directory, output, request, compute=compute, on_progress=lambda _: None)
     get_run_logger().info("%s images in %s", f"{num_images:,}", output)
     return output

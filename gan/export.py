@@ -1,5 +1,7 @@
 """From a generator to a published data set: shards drawn and encoded in parallel, card and provenance.
 
+A GAN draws as many images as are asked for. Any other generator has left the images that it made, and hands these out.
+
 Each worker draws whole shards: while one encodes, another keeps the network busy. A shard depends on the request
 and its own number alone (its random stream, one thread of arithmetic), so any number of workers gives the same bytes.
 Finished shards survive a kill in a hidden folder beside the output, and the same request continues from them.
@@ -10,11 +12,11 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +30,7 @@ from data.base.files import digest_file, digest_json, read_json, write_json, wri
 from data.base.names import check_class_name, public_dataset_name
 from data.base.randomness import numpy_stream, torch_stream
 from data.images import LabelledImages
+from data.parquet import read_subset
 from data.publishing.card import CardFacts, dataset_card
 from data.publishing.class_names import PROVENANCE_FILE as PROVENANCE_FILE  # it names the generator's own too
 from data.publishing.class_names import class_record
@@ -39,6 +42,7 @@ from gan.networks import GeneratorEnsemble
 from gan.sampling import (
     ConfidenceFilter,
     FilterTooStrictError,
+    Pixels,
     apportion,
     class_sequence,
     draw_confident_images,
@@ -46,6 +50,7 @@ from gan.sampling import (
 )
 
 GENERATOR_FILE = "generator.safetensors"
+SAMPLES_FILE = "samples.parquet"  # in its place: what a generator other than the GAN has made
 EXPORT_VERSION = 2  # of the bytes that a request stands for
 COLUMNS = (
     ("generator", "string"),
@@ -106,12 +111,114 @@ class ExportProgress:
     seconds: StageSeconds = field(default_factory=StageSeconds)
 
 
+class SampleSource(Protocol):
+    """What a data set is drawn from.
+
+    Attributes:
+        file: what its digest is of.
+        most: images of a class that it can give; None for any number.
+    """
+
+    @property
+    def file(self) -> Path: ...
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
+    @property
+    def image_shape(self) -> tuple[int, int, int]: ...
+    @property
+    def most(self) -> tuple[int, ...] | None: ...
+
+    def prepared(self, compute: Compute) -> "SampleSource":
+        """Return the source ready to draw."""
+
+    def draw(self, labels: npt.NDArray[np.int64], ranks: npt.NDArray[np.int64], *, rng: torch.Generator) -> Pixels:
+        """Return an image for each label, (N, C, H, W) uint8.
+
+        Args:
+            ranks: (N,) int64, how many images of its class come before each in the whole data set.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class GanSource:
+    """A trained GAN."""
+
+    file: Path
+    class_names: tuple[str, ...]
+    ensemble: GeneratorEnsemble
+    compute: Compute | None = None
+
+    most: tuple[int, ...] | None = None
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self.ensemble.image_shape
+
+    def prepared(self, compute: Compute) -> "GanSource":
+        return replace(self, ensemble=self.ensemble.to(compute.device).eval(), compute=compute)
+
+    def draw(self, labels: npt.NDArray[np.int64], ranks: npt.NDArray[np.int64], *, rng: torch.Generator) -> Pixels:  # noqa: ARG002
+        if self.compute is None:
+            raise ValueError("a source draws once it is prepared")
+        return draw_images(self.ensemble, labels, rng=rng, compute=self.compute)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredSource:
+    """The images that another generator has made, in the order in which it gave those of each class."""
+
+    file: Path
+    images: LabelledImages
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.images.class_names
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self.images.shape
+
+    @property
+    def most(self) -> tuple[int, ...] | None:
+        return tuple(self.images.class_counts().tolist())
+
+    def prepared(self, compute: Compute) -> "StoredSource":  # noqa: ARG002
+        return self
+
+    def draw(self, labels: npt.NDArray[np.int64], ranks: npt.NDArray[np.int64], *, rng: torch.Generator) -> Pixels:  # noqa: ARG002
+        starts = np.concatenate([[0], np.cumsum(self.images.class_counts())])[:-1]
+        return self.images.images[self._by_class[starts[labels] + ranks]]
+
+    @cached_property
+    def _by_class(self) -> npt.NDArray[np.int64]:
+        return np.argsort(self.images.labels, kind="stable").astype(np.int64)
+
+
+def generator_file(directory: Path) -> Path:
+    """Return the file of a generator's folder whose digest names the generator."""
+    samples = directory / SAMPLES_FILE
+    return samples if samples.exists() else directory / GENERATOR_FILE
+
+
+def sample_source(directory: Path) -> SampleSource:
+    """Read what to draw from: a trained GAN, or the images that another generator has made.
+
+    Raises:
+        CorruptFileError: it cannot be read.
+    """
+    file = generator_file(directory)
+    if file.name == SAMPLES_FILE:
+        return StoredSource(file=file, images=read_subset(file))
+    ensemble, class_names = load_generator(file)
+    return GanSource(file=file, class_names=class_names, ensemble=ensemble)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Export:
     """A checked request with everything that its shards need."""
 
     request: ExportRequest
-    generator: GeneratorEnsemble
+    source: SampleSource
     class_names: tuple[str, ...]
     generator_digest: str
     trained_on: dict[str, Any]
@@ -121,6 +228,15 @@ class _Export:
     @property
     def num_shards(self) -> int:
         return -(-len(self.labels) // self.request.shard_size)
+
+    @cached_property
+    def ranks(self) -> npt.NDArray[np.int64]:
+        """How many images of its class come before each, (num_images,) int64."""
+        ranks = np.empty_like(self.labels)
+        for label in range(len(self.class_names)):
+            of_class = self.labels == label
+            ranks[of_class] = np.arange(of_class.sum())
+        return ranks
 
     @property
     def num_real(self) -> int:
@@ -201,10 +317,10 @@ def _prepare(generator_directory: Path, request: ExportRequest, compute: Compute
             f"cannot export {request.num_images} images in shards of {request.shard_size} with {request.workers} "
             "workers; each must be 1 or more"
         )
-    generator_file = generator_directory / GENERATOR_FILE
-    generator, class_names = load_generator(generator_file)
+    source = sample_source(generator_directory)
+    class_names = source.class_names
     for name in class_names:
-        check_class_name(name, where=str(generator_file))
+        check_class_name(name, where=str(source.file))
     if request.class_counts is None:
         counts = apportion(request.num_images, np.ones(len(class_names), np.int64))
     else:
@@ -214,8 +330,9 @@ def _prepare(generator_directory: Path, request: ExportRequest, compute: Compute
                 f"{len(counts)} class counts with the sum {counts.sum()} do not fit {len(class_names)} classes and "
                 f"{request.num_images} images"
             )
+    _check_stored(source, counts, request)
     real = request.real
-    if real is not None and (real.shape != generator.image_shape or real.class_names != class_names):
+    if real is not None and (real.shape != source.image_shape or real.class_names != class_names):
         raise UsageError("the real images to mix in differ from the generator's in shape or classes")
     beside = generator_directory / PROVENANCE_FILE
     trained_on = read_json(beside) if beside.exists() else {}
@@ -225,13 +342,31 @@ def _prepare(generator_directory: Path, request: ExportRequest, compute: Compute
     trained_on["source"] = public_dataset_name(str(trained_on["source"]))
     return _Export(
         request=request,
-        generator=generator.to(compute.device).eval(),
+        source=source.prepared(compute),
         class_names=class_names,
-        generator_digest=digest_file(generator_file),
+        generator_digest=digest_file(source.file),
         trained_on=trained_on,
         labels=class_sequence(counts),
         compute=compute,
     )
+
+
+def _check_stored(source: SampleSource, counts: npt.NDArray[np.int64], request: ExportRequest) -> None:
+    """Make sure that a generator which left images alone is asked for no more than these.
+
+    Raises:
+        UsageError: more images of a class, or a filter, which draws others for those that it rejects.
+    """
+    if source.most is None:
+        return
+    if request.confidence is not None:
+        raise UsageError("a confidence filter draws other samples for those that it rejects, which only a GAN can")
+    short = int(np.argmin(np.array(source.most) - counts))
+    if counts[short] > source.most[short]:
+        raise UsageError(
+            f"{counts[short]:,} images of class {source.class_names[short]!r} are asked for, and the generator left "
+            f"{source.most[short]:,}; ask for fewer, or run the study with more: --set sampling.images_per_class=N"
+        )
 
 
 @contextmanager
@@ -320,12 +455,12 @@ def draw_shard(export: _Export, shard: int) -> ShardRows:
     first = shard * request.shard_size
     labels = export.labels[first : first + request.shard_size]
     rng = torch_stream(request.seed, "latent", shard)
-    if request.confidence is None:
-        images = draw_images(export.generator, labels, rng=rng, compute=export.compute)
+    if request.confidence is None or not isinstance(export.source, GanSource):
+        images = export.source.draw(labels, export.ranks[first : first + request.shard_size], rng=rng)
         confidence = pa.nulls(len(labels), pa.float32())
     else:
         images, probabilities = draw_confident_images(
-            export.generator, labels, request.confidence, rng=rng, compute=export.compute
+            export.source.ensemble, labels, request.confidence, rng=rng, compute=export.compute
         )
         confidence = pa.array(probabilities)
     index = np.arange(first, first + len(labels), dtype=np.int64)
@@ -369,7 +504,7 @@ def _finish(directory: Path, export: _Export) -> None:
         digests |= read_json(_record_file(directory, shard))
     if request.file_format == "idx":
         joined = join_pieces(
-            directory, export.generator.image_shape, num_images=num_images, num_classes=len(export.class_names)
+            directory, export.source.image_shape, num_images=num_images, num_classes=len(export.class_names)
         )
         digests |= {path.name: digest_file(path) for path in joined}
     digests = {name: digest for name, digest in digests.items() if not name.startswith(PIECES)}
@@ -379,9 +514,10 @@ def _finish(directory: Path, export: _Export) -> None:
         num_images=num_images,
         num_real=export.num_real,
         num_bytes=sum((directory / name).stat().st_size for name in digests),
-        image_shape=export.generator.image_shape,
+        image_shape=export.source.image_shape,
         class_names=export.class_names,
         source=str(export.trained_on["source"]),
+        made_by=str(export.trained_on.get("made_by", "")),
         generator_digest=export.generator_digest,
         seed=request.seed,
         extra_columns=COLUMNS,

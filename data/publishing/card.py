@@ -1,7 +1,7 @@
 """The data set card: README.md with the YAML head that Hugging Face's `datasets` reads."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from data.base.names import folder_names, markdown_text
 from data.publishing.formats import FileFormat
@@ -19,6 +19,7 @@ class CardFacts:
         num_bytes: of the data files.
         extra_columns: names and Hugging Face types of the columns beside image and label.
         privacy: what the samples of this generator tell about who was in training; "" where not measured.
+        made_by: name of the generator, where it is not this project's GAN; else "".
     """
 
     title: str
@@ -33,6 +34,11 @@ class CardFacts:
     seed: int
     extra_columns: tuple[tuple[str, str], ...]
     privacy: str = ""
+    made_by: str = ""
+
+    def origin(self) -> str:
+        """Return where the images come from, for a sentence: "drawn from a class-conditional GAN"."""
+        return f"made by {self.made_by}" if self.made_by else "drawn from a class-conditional GAN"
 
     def contents(self) -> str:
         """Return one sentence on which images are real."""
@@ -50,13 +56,12 @@ task_categories:
 - image-classification
 tags:
 - synthetic
-- gan
-{_configs(facts)}---
+{_gan_tag(facts)}{_configs(facts)}---
 
 # {markdown_text(facts.title)}
 
 {facts.num_images:,} {"grayscale" if channels == 1 else "RGB"} images of {height}x{width} pixels in
-{len(facts.class_names)} classes, drawn from a class-conditional GAN (augmentation-gain).
+{len(facts.class_names)} classes, {_markdown_origin(facts)} (augmentation-gain).
 
 - Trained on: {markdown_text(facts.source)}
 - Generator (SHA-256): `{facts.generator_digest}`
@@ -72,6 +77,14 @@ in the training images, and the generator's file can give them back.
 Whether such images help a classifier is what the study's report measures: read it before
 you use them.
 """
+
+
+def _gan_tag(facts: CardFacts) -> str:
+    return "" if facts.made_by else "- gan\n"
+
+
+def _markdown_origin(facts: CardFacts) -> str:
+    return replace(facts, made_by=markdown_text(facts.made_by)).origin()
 
 
 def _classes(facts: CardFacts) -> str:

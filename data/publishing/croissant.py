@@ -57,7 +57,7 @@ def croissant(facts: CardFacts, *, date_published: str, version: str) -> dict[st
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "name": facts.title,
-        "description": f"{facts.num_images:,} labelled images drawn from a class-conditional GAN. {facts.contents()}",
+        "description": f"{facts.num_images:,} labelled images {facts.origin()}. {facts.contents()}",
         "license": "https://choosealicense.com/licenses/other/",
         "url": "./",
         "citeAs": facts.title,

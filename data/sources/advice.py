@@ -20,14 +20,11 @@ def kind_of_file(path: Path) -> str:
     return next((kind for suffix, kind in _SUFFIXES.items() if name.endswith(suffix)), "")
 
 
-def suggestion(path: Path, *, kind: str) -> str:
-    """Return what to do where `path` is not of `kind`: "" where nothing better is seen."""
-    name = path.name.lower()
+def likely_dataset(path: Path, *, kind: str = "") -> str:
+    """Return the `KIND:PATH` of another kind than `kind` that a path looks like, or ""."""
     if path.is_file():
-        if name.endswith(_PACKED):
-            return f"unpack {path.name} first"
         other = kind_of_file(path)
-        return f"write {other}:{path}" if other not in ("", kind) else ""
+        return f"{other}:{path}" if other not in ("", kind) else ""
     if not path.is_dir():
         return ""
     try:
@@ -36,17 +33,33 @@ def suggestion(path: Path, *, kind: str) -> str:
     except OSError:
         return ""
     if any(entry.name in ("dataset_dict.json", "state.json") for entry in entries) and kind != "arrow":
-        return f"write arrow:{path}"
+        return f"arrow:{path}"
     for entry in (*entries, *below):
         other = kind_of_file(entry)
         if other not in ("", kind):
             only = entry if entry.parent == path and other == "npz" else path
-            return f"write {other}:{only}"
-    packed = next((entry for entry in entries if entry.name.lower().endswith(_PACKED)), None)
-    if packed is not None:
-        return f"unpack {packed.name} first"
+            return f"{other}:{only}"
     has_folders = any(entry.is_dir() for entry in entries)
-    return f"write folder:{path} if each class has a folder of its own" if has_folders and kind != "folder" else ""
+    return f"folder:{path}" if has_folders and kind != "folder" and _packed_in(path) is None else ""
+
+
+def suggestion(path: Path, *, kind: str) -> str:
+    """Return what to do where `path` is not of `kind`: "" where nothing better is seen."""
+    if path.is_file() and path.name.lower().endswith(_PACKED):
+        return f"unpack {path.name} first"
+    likely = likely_dataset(path, kind=kind)
+    if likely:
+        return f"write {likely}" + (" if each class has a folder of its own" if likely.startswith("folder:") else "")
+    packed = _packed_in(path) if path.is_dir() else None
+    return f"unpack {packed.name} first" if packed is not None else ""
+
+
+def _packed_in(folder: Path) -> Path | None:
+    try:
+        entries = list(islice(folder.iterdir(), _LOOKED_AT))
+    except OSError:
+        return None
+    return next((entry for entry in entries if entry.name.lower().endswith(_PACKED)), None)
 
 
 def damage(path: Path) -> str:

@@ -13,12 +13,12 @@ import numpy.typing as npt
 from data.base.errors import AugmentError, CorruptFileError, UsageError, one_line
 from data.base.limits import MAX_ENCODED_BYTES, check_limit
 from data.base.names import check_class_name, public_dataset_name
-from data.config import DataConfig
+from data.config import UNSPLIT, DataConfig
 from data.decoding import Picture, decode_image
 from data.images import LabelledImages
 from data.sources.classes import Classes, Label
 from data.sources.collecting import ImageCollector
-from data.sources.source import Source, UserImages, split_source
+from data.sources.source import Source, UserImages, split_source, unsplit_source
 
 SHOWN = 5  # bad images that a message names
 _LEAVE_OUT = "--set data.bad_images=leave-out"
@@ -108,6 +108,8 @@ def read_found(found: Found, config: DataConfig) -> Source:
         layout=published((*found.layout, *reader.collector.layout(), *reader.layout())),
         left_out=tuple(bad.message for bad in reader.bad),
     )
+    if config.test_share == UNSPLIT:
+        return unsplit_source(user)
     return split_source(user, share=config.test_share, seed=config.test_seed)
 
 

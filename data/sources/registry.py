@@ -12,12 +12,12 @@ from pathlib import Path
 import platformdirs
 
 from data.base.errors import SourceUnavailableError, UsageError
-from data.config import DEFAULT_DATASET, DataConfig
+from data.config import DEFAULT_DATASET, UNSPLIT, DataConfig
 from data.sources.advice import kind_of_file, suggestion
 from data.sources.mnist_family import FAMILIES, load_family, load_usps, usps_is_present
 from data.sources.source import Source
 
-__all__ = ["KINDS", "Kind", "KnownDataset", "Source", "cache_directory", "known_datasets", "load_source"]
+__all__ = ["KINDS", "Kind", "KnownDataset", "Source", "cache_directory", "known_datasets", "load_source", "load_whole"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +145,21 @@ def load_source(dataset: DataConfig | str) -> Source:
             f"data.{given[0]} is for data sets given by KIND:PATH; {config.dataset} is read as it was published"
         )
     return load()
+
+
+def load_whole(config: DataConfig) -> Source:
+    """Load a data set given by `KIND:PATH` as one split, whatever it holds: images to be measured, not studied.
+
+    Raises:
+        UsageError: it is no `KIND:PATH`, or not readable with these options.
+        AugmentError: it cannot be read.
+    """
+    kind, _, path = config.dataset.partition(":")
+    if kind not in KINDS or not path:
+        raise UsageError(
+            f"{config.dataset!r} is no data set of your own; write KIND:PATH, with KIND {', '.join(KINDS)}"
+        )
+    return load_source(config.model_copy(update={"test_share": UNSPLIT}))
 
 
 def _mnist_or_digits() -> Source:

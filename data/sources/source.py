@@ -200,6 +200,27 @@ def split_source(user: UserImages, *, share: float, seed: int) -> Source:
     )
 
 
+def unsplit_source(user: UserImages) -> Source:
+    """Make a source whose train split is all images of both splits, whatever they hold: to be measured, not studied."""
+    parts = [user.train] if user.test is None else [user.train, user.test]
+    images = LabelledImages(
+        images=np.concatenate([part.images for part in parts]),
+        labels=np.concatenate([part.labels for part in parts]),
+        rows=np.arange(sum(map(len, parts)), dtype=np.int64),
+        class_names=user.train.class_names,
+    )
+    return Source(
+        name=user.name,
+        train=images,
+        test=images.take(np.empty(0, np.int64)),
+        warning="; ".join(user.facts),
+        notes=user.facts,
+        resized_from=user.resized_from,
+        layout=user.layout,
+        left_out=user.left_out,
+    )
+
+
 def _crossing(train: LabelledImages, test: LabelledImages) -> list[str]:
     """Return what is in both splits and makes the test too easy."""
     notes = []

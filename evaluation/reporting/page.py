@@ -33,6 +33,7 @@ from evaluation.reporting.film import Epoch, Film, file_uri, make_film, picture_
 from evaluation.reporting.rendering import interval, points, render_page
 from evaluation.reporting.report import RegimeReport, StudyReport, flatten_config, needed_sentence, worth_sentence
 from evaluation.reporting.sample_rows import check_rows, fidelity_rows, membership_sentences
+from evaluation.reporting.wording import Wording
 
 FILM_BUDGET_BYTES = 1_200_000  # of all regimes together: the page must stay below 3 MB
 MAX_CLASS_BARS = 30
@@ -46,28 +47,31 @@ class CellFiles:
     """Where the page finds what a cell left behind.
 
     Attributes:
-        history: the generator's `history.json`.
-        grids: the directory that the grids in `history` are relative to.
+        history: the GAN's `history.json`; None where another generator left a picture alone.
+        grids: the directory that the grids in `history` are relative to; in it, where there is no history, the picture.
+        picture: name of that picture.
         predictions: one file per arm.
         pictures: directory with `suspicious_pairs.png` and `worst_labels.png`, where the samples were evaluated.
     """
 
     regime: str
     replicate: int
-    history: Path
+    history: Path | None
     grids: Path
     predictions: Mapping[ArmName, Path]
     pictures: Path | None = None
+    picture: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingView:
-    """What the page shows of one regime's GAN: the training of its first replicate."""
+    """What the page shows of one regime's generator: the GAN's training in the first replicate, or a picture."""
 
     title: str
     film: Film | None
     chart: Markup | None
     final_distances: tuple[float, ...]
+    picture: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,12 +134,14 @@ def write_page(
     budget = FILM_BUDGET_BYTES // len(report.regimes)
     present = [(regime, by_regime[regime.name]) for regime in report.regimes if by_regime[regime.name]]
     checks = check_rows(report)
+    wording = Wording(report.generator)
     content = {
         "report": report,
         "answer": answer(report),
         "headline_arm": HEADLINE_ARM,
         "reference_arm": HEADLINE_REFERENCE,
-        "arms": ARMS,
+        "wording": wording,
+        "descriptions": {name: wording.described(ARMS[name].description) for name in report.arms},
         "num_cells": len(report.cells),
         "forest": _headline_forest(report),
         "arm_forests": [_arm_forest(regime, number) for number, regime in enumerate(report.regimes)],
@@ -160,7 +166,7 @@ def write_page(
             )
             for number, (regime, files) in enumerate(present)
         ],
-        "parts": [_variance_shares(regime) for regime in report.regimes],
+        "parts": [_variance_shares(regime, kind=wording.kind) for regime in report.regimes],
         "takes": [needed_sentence(regime.needed) if regime.needed else "" for regime in report.regimes],
         "worths": [worth_sentence(regime.labels_worth) if regime.labels_worth else "" for regime in report.regimes],
         "run_name": path.parent.name,
@@ -188,11 +194,13 @@ def write_page(
 
 def answer(report: StudyReport) -> str:
     """Answer the study's question in one line; regimes that differ are named."""
+    augmentation = Wording(report.generator).augmentation
+    subject = augmentation[0].upper() + augmentation[1:]
     words = {
-        "helps": "GAN augmentation helps",
-        "hurts": "GAN augmentation hurts",
-        "no gain worth having": "GAN augmentation brings no gain worth having",
-        "undecided": "Undecided: this study cannot tell yet whether GAN augmentation helps",
+        "helps": f"{subject} helps",
+        "hurts": f"{subject} hurts",
+        "no gain worth having": f"{subject} brings no gain worth having",
+        "undecided": f"Undecided: this study cannot tell yet whether {augmentation} helps",
         "unavailable": "This study cannot tell",
     }
     verdicts = [regime.headline.verdict for regime in report.regimes]
@@ -220,13 +228,13 @@ class VarianceShare:
     shrinks_with: str
 
 
-def _variance_shares(regime: RegimeReport) -> list[VarianceShare]:
+def _variance_shares(regime: RegimeReport, *, kind: str) -> list[VarianceShare]:
     parts = regime.headline.parts
     if parts is None or not parts.total:
         return []
-    draws = "draws" if regime.design.folds == 1 else "folds"
+    draws = {"fresh draws": "draws", "one data set": "folds", "given test": "trainings"}[regime.design.name]
     named = [
-        (f"{draws}, GANs" + ("" if parts.seeds is not None else ", classifier seeds"), parts.draws, "replicates"),
+        (f"{draws}, {kind}s" + ("" if parts.seeds is not None else ", classifier seeds"), parts.draws, "replicates"),
         ("classifier seeds", parts.seeds, "seeds, or replicates"),
         ("test images", parts.test_images, "test images"),
         (f"images that {draws} share", parts.overlap, "more data"),
@@ -262,7 +270,11 @@ def _training(
     shape: tuple[int, int, int],
     budget_bytes: int,
 ) -> TrainingView:
-    histories = [read_model(cell.history, list[Epoch]) for cell in files]
+    histories = [read_model(cell.history, list[Epoch]) for cell in files if cell.history is not None]
+    if not histories:
+        picture = files[0].grids / files[0].picture
+        shown = file_uri(picture) if files[0].picture and picture.exists() else None
+        return TrainingView(title=regime.title, film=None, chart=None, final_distances=(), picture=shown)
     first = histories[0]
     chart = None
     if first:

@@ -41,7 +41,10 @@ _LOOKS = (  # light, dark, marker, symbol: in the order of `arm_style`; more arm
     ("#7a3b8f", "#cf9ae0", "p", "⬟"),
     ("#d55e00", "#f0803c", "X", "✖"),
 )
-_MORE_MARKERS = (("h", "⬢"), ("d", "⬥"), ("8", "⯃"), ("H", "⬣"))
+_MORE_MARKERS = (
+    ("h", "⬢"), ("d", "⬥"), ("8", "⯃"), ("H", "⬣"), ("$\\clubsuit$", "♣"), ("$\\spadesuit$", "♠"),
+    ("$\\bigstar$", "⭑"), ("$\\circledast$", "⊛"),
+)  # fmt: skip
 
 
 def _style(place: int) -> ArmStyle:

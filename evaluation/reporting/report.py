@@ -28,12 +28,14 @@ from evaluation.facts import CellFacts, DatasetFacts, DesignFacts, Looks, StageT
 from evaluation.gains import Gain, Headline, MetricName, RegimeAnswers
 from evaluation.intervals import NextDraw
 from evaluation.policy import PolicyUse, policy_use
+from evaluation.reporting.wording import GAN, Wording
 from evaluation.statistics import Spread, spread
 from evaluation.stopping import intersection
 from evaluation.verdicts import Needed, Verdict, is_decided, read_off, regime_alpha
 from evaluation.worth import LabelsWorth
 
 REPORT_VERSION = 3
+GAN_WORDING = Wording()
 GAIN_METRICS: tuple[MetricName, ...] = ("accuracy", "macro_f1", "tail_recall")
 
 
@@ -119,6 +121,7 @@ class StudyReport(BaseModel, frozen=True, extra="forbid"):
         protocol: digest of what makes two reports comparable: test data, arms, classifier, measurement.
         looks: the reports that the study made of itself before, and this one.
         timings: what each stage of each cell cost; all that differs between repetitions.
+        generator: name of what made the synthetic images (see `evaluation.reporting.wording`).
     """
 
     report_version: int
@@ -132,6 +135,7 @@ class StudyReport(BaseModel, frozen=True, extra="forbid"):
     cells: tuple[CellFacts, ...]
     config: dict[str, Any]
     timings: dict[str, dict[str, StageTiming]]
+    generator: str = GAN
 
     @property
     def arms(self) -> tuple[ArmName, ...]:
@@ -162,6 +166,7 @@ def build_report(
     looks: Looks,
     final: bool,
     timings: Mapping[str, Mapping[str, StageTiming]],
+    generator: str = GAN,
 ) -> StudyReport:
     """Compute the report from the finished cells.
 
@@ -171,6 +176,7 @@ def build_report(
         looks: earlier ones; this one is added, unless it was taken before.
         final: whether this look ends what was asked for, whatever it shows.
         timings: cell name to stage name to what the stage cost.
+        generator: name of what made the synthetic images.
     """
     evaluation = config["evaluation"]
     confidence, wished_gain = float(evaluation["confidence"]), float(evaluation["wished_gain"])
@@ -186,6 +192,7 @@ def build_report(
             wished_gain=wished_gain,
             earlier=earlier,
             confidence=confidence,
+            wording=Wording(generator),
         )
         for name, data in regimes.items()
     )
@@ -210,6 +217,7 @@ def build_report(
         cells=tuple(cell for data in regimes.values() for cell in data.cells),
         config=dict(config),
         timings={cell: dict(stages) for cell, stages in timings.items()},
+        generator=generator,
     )
 
 
@@ -222,6 +230,7 @@ def _regime_report(
     wished_gain: float,
     earlier: Sequence[TakenLook],
     confidence: float,
+    wording: Wording,
 ) -> RegimeReport:
     cells, answers = data.cells, data.answers
     tail = cells[0].tail
@@ -249,14 +258,15 @@ def _regime_report(
             repeated=_repeated(design, len(cells)),
             confidence=confidence,
             wished_gain=wished_gain,
+            wording=wording,
         ),
-        next_draw=found.next_draw,
+        next_draw=None if design.name == "given test" else found.next_draw,
         class_gains=tuple(answers.class_gains(alpha=alpha)),
         labels_worth=worth,
         beside=None
         if data.beside is None
         else data.beside.gain(HEADLINE_ARM, HEADLINE_REFERENCE, alpha=alpha, wished_gain=wished_gain),
-        checks=tuple(_study_checks({arm.name: arm for arm in arms}, wished_gain=wished_gain)),
+        checks=tuple(_study_checks({arm.name: arm for arm in arms}, wished_gain=wished_gain, wording=wording)),
         tail=tail,
         augmentation=policy_use([cell.policy for cell in cells if cell.policy is not None]),
         resolved=_shared([cell.resolved for cell in cells]),
@@ -304,7 +314,7 @@ def _over_all_looks(found: Headline, earlier: Sequence[tuple[float, float]], wis
     return replace(gain, low=low, high=high, verdict=read_off(low, high, wished_gain=wished_gain))
 
 
-def _study_checks(arms: Mapping[ArmName, ArmReport], *, wished_gain: float) -> list[StudyCheck]:
+def _study_checks(arms: Mapping[ArmName, ArmReport], *, wished_gain: float, wording: Wording) -> list[StudyCheck]:
     """Check what the headline rests on: a reference at its plateau, and two controls that can fail."""
     checks = []
     if (longer := _gain_of(arms, EQUAL_COMPUTE_ARM)) is not None:
@@ -322,7 +332,7 @@ def _study_checks(arms: Mapping[ArmName, ArmReport], *, wished_gain: float) -> l
     if (copies := _gain_of(arms, CONTROL_ARM)) is not None:
         checks.append(
             StudyCheck(
-                name="control: augmented copies in the GAN's place do not help",
+                name=f"control: augmented copies in the {wording.kind}'s place do not help",
                 passed=None if copies.low is None else copies.low <= 0,
                 detail=f"{in_points(copies.mean)} points, {_interval(copies)}",
             )
@@ -337,7 +347,11 @@ def _study_checks(arms: Mapping[ArmName, ArmReport], *, wished_gain: float) -> l
                 name=f"control: {MORE_LABELS[most]:g} times the labels help",
                 passed=seen,
                 detail=f"{in_points(labels.mean)} points, {_interval(labels)}"
-                + ("" if seen else "; a study that does not see what more labels bring sees no GAN's gain either"),
+                + (
+                    ""
+                    if seen
+                    else f"; a study that does not see what more labels bring sees no {wording.kind}'s gain either"
+                ),
             )
         )
     return checks
@@ -354,6 +368,8 @@ def _interval(gain: Gain) -> str:
 
 
 def _repeated(design: DesignFacts, replicates: int) -> str:
+    if design.name == "given test":
+        return f"{replicates} training{'s' if replicates > 1 else ''} on the same images"
     if design.folds == 1:
         return f"{replicates} fresh draw{'s' if replicates > 1 else ''}"
     repeats = replicates // design.folds
@@ -373,24 +389,32 @@ def overall_verdict(verdicts: Sequence[Verdict]) -> Verdict:
 
 
 def verdict_sentence(
-    gain: Gain, *, title: str, over: ArmName, num_rivals: int, repeated: str, confidence: float, wished_gain: float
+    gain: Gain,
+    *,
+    title: str,
+    over: ArmName,
+    num_rivals: int,
+    repeated: str,
+    confidence: float,
+    wished_gain: float,
+    wording: Wording = GAN_WORDING,
 ) -> str:
     """Say in one sentence what the interval says; no stronger, no weaker."""
-    best = f"{over}, the best of {num_rivals} arms without a GAN" if num_rivals > 1 else over
+    best = f"{over}, the best of {num_rivals} arms without {wording.indefinite}" if num_rivals > 1 else over
     points = f"{in_points(gain.mean)} points of accuracy over {best}"
     if gain.low is None or gain.high is None:
         return f"With {title}, the gain is {points}, without an interval: {gain.unavailable}."
     found = f"{points} ({confidence:.0%} interval {in_points(gain.low)} to {in_points(gain.high)}, {repeated})"
     match gain.verdict:
         case "helps":
-            return f"With {title}, GAN augmentation helps: {found}."
+            return f"With {title}, {wording.augmentation} helps: {found}."
         case "hurts":
-            return f"With {title}, GAN augmentation hurts: {found}."
+            return f"With {title}, {wording.augmentation} hurts: {found}."
         case "no gain worth having":
             worth = f"less than {100 * wished_gain:g} points either way"
-            return f"With {title}, GAN augmentation brings no gain worth having, {worth}: {found}."
+            return f"With {title}, {wording.augmentation} brings no gain worth having, {worth}: {found}."
         case _:
-            return f"With {title}, it is undecided whether GAN augmentation helps: {found}."
+            return f"With {title}, it is undecided whether {wording.augmentation} helps: {found}."
 
 
 def needed_sentence(needed: Needed) -> str:

@@ -30,9 +30,15 @@ from flows.commands.console import output_console
 from flows.study.run_directory import POLICY_FILE, load_run_config
 from flows.study.stages.samples import EVALUATION_FILE
 from flows.study.store import store_of
-from gan.checkpoint import load_generator
 from gan.config import SHARD_SIZE
-from gan.export import GENERATOR_FILE, ExportProgress, ExportRequest, export_dataset
+from gan.export import (
+    GENERATOR_FILE,
+    SAMPLES_FILE,
+    ExportProgress,
+    ExportRequest,
+    export_dataset,
+    sample_source,
+)
 from gan.sampling import ConfidenceFilter, apportion
 
 DEFAULT_NUM_IMAGES = 10_000
@@ -98,10 +104,7 @@ def export(
         if choice.cell:
             console.print(f"generator of cell [bold]{escape(choice.cell)}[/]", highlight=False)
         compute = resolve_compute(device=device, precision=precision)
-        _, class_names = load_generator(choice.directory / GENERATOR_FILE)
-        total, counts = resolve_counts(
-            class_distribution, num_images=num_images, class_names=class_names, choice=choice
-        )
+        total, counts = resolve_counts(class_distribution, num_images=num_images, choice=choice)
         confidence = None
         if min_confidence is not None:
             with console.status("training the classifier of the confidence filter"):
@@ -158,7 +161,8 @@ def choose_generator(*, run: Path | None, cell: str | None, generator: Path | No
         raise UsageError("give either --run RUN or --generator DIR")
     found = {
         file.parent.parent.relative_to(run / "cells").as_posix(): file.parent
-        for file in sorted((run / "cells").glob(f"*/*/generator/{GENERATOR_FILE}"))
+        for name in (GENERATOR_FILE, SAMPLES_FILE)
+        for file in sorted((run / "cells").glob(f"*/*/generator/{name}"))
     }
     if not found:
         raise UsageError(f"{run} holds no trained generator; finish a run first, or give --generator DIR")
@@ -183,14 +187,20 @@ def measured_privacy(generator_directory: Path) -> str:
 
 
 def resolve_counts(
-    distribution: str, *, num_images: int | None, class_names: tuple[str, ...], choice: GeneratorChoice
+    distribution: str, *, num_images: int | None, choice: GeneratorChoice
 ) -> tuple[int, tuple[int, ...] | None]:
     """Return the number of images and the counts per class (None: balanced) that `distribution` stands for.
+
+    A generator that left images alone gives all of them where nothing else is asked for.
 
     Raises:
         UsageError: unknown class, counts that do not fit, or a number of images that contradicts the counts.
     """
+    source = sample_source(choice.directory)
+    class_names = source.class_names
     if distribution == "balanced":
+        if num_images is None and source.most is not None:
+            return sum(source.most), source.most
         return DEFAULT_NUM_IMAGES if num_images is None else num_images, None
     if distribution == "as-real":
         total = DEFAULT_NUM_IMAGES if num_images is None else num_images

@@ -31,6 +31,7 @@ from flows.study.config import (
     validate_config,
 )
 from flows.study.designs import resolve_study, study_designs, study_source, study_warning
+from flows.study.generators.naming import allow_generator
 from flows.study.growing import Until
 from flows.study.reporting import REPORT_HTML, REPORT_JSON
 from flows.study.run_directory import DEFAULT_RUNS_DIRECTORY, load_config_at, new_run_location
@@ -63,6 +64,17 @@ def run(
     images_per_class: Annotated[
         str | None,
         typer.Option(help="Regimes, separated by commas: 10,100, all, long-tailed:500:100 (largest class, ratio)."),
+    ] = None,
+    generator: Annotated[
+        str | None,
+        typer.Option(
+            help="gan; pca-mixture or interpolation; 'command: PROGRAM … {subset} {output}'; package.module:function; "
+            "or KIND:PATH. With --resume: the run's own, named again so that it may run.",
+            show_default=False,
+        ),
+    ] = None,
+    generator_time_limit: Annotated[
+        float | None, typer.Option(help="Seconds that a generator's command may take for one cell.", show_default=False)
     ] = None,
     replicates: Annotated[
         int | None, typer.Option(help="Draws of the subset per regime, or folds; with --resume, of the grown run.")
@@ -108,10 +120,11 @@ def run(
     if resume is not None:
         if any(value is not None for value in (config, dataset, seed, assignments, run_dir)):
             raise UsageError(
-                "--resume continues the run as it was configured; only --replicates, --images-per-class and "
-                "--until-decided go with it"
+                "--resume continues the run as it was configured; only --replicates, --images-per-class, --generator, "
+                "--generator-time-limit and --until-decided go with it"
             )
-        study, run_directory = grown(load_config_at(resume), replicates=replicates, regimes=images_per_class), resume
+        before = named_again(load_config_at(resume), generator=generator, time_limit=generator_time_limit)
+        study, run_directory = grown(before, replicates=replicates, regimes=images_per_class), resume
         allow_code(allowed)
     else:
         if until is not None and replicates is not None:
@@ -119,6 +132,8 @@ def run(
         options = {
             "data.dataset": dataset,
             "data.images_per_class": images_per_class,
+            "generator": generator,
+            "generator_time_limit": generator_time_limit,
             "replicates": 1 if until is not None else replicates,
             "seed": seed,
         }
@@ -131,6 +146,19 @@ def run(
         study, run_directory, runner=chosen_runner, console=console, until=until, keep_old_stages=keep_old_stages
     )
     print_report(report, store_of(run_directory), console=console)
+
+
+def named_again(study: StudyConfig, *, generator: str | None, time_limit: float | None) -> StudyConfig:
+    """Return the configuration of a run that goes on, its generator allowed to run where the user names it again.
+
+    Raises:
+        UsageError: it is another generator, or an impossible time limit.
+    """
+    if generator is not None:
+        if generator.strip() != study.generator:
+            raise UsageError(f"the run's generator is {study.generator}; a run goes on with the one that it began with")
+        allow_generator(study.generator)
+    return study if time_limit is None else validate_config(study.model_dump() | {"generator_time_limit": time_limit})
 
 
 def grown(study: StudyConfig, *, replicates: int | None, regimes: str | None) -> StudyConfig:
@@ -185,7 +213,7 @@ def run_study(
     silence_prefect_console()
     source = study_source(study.data)
     study = resolve_study(study, source)
-    if warning := study_warning(source, study_designs(study)):
+    if warning := study_warning(source, study_designs(study), generator=study.generator):
         console.print(f"[bold black on yellow] WARNING [/] [yellow]{escape(warning)}[/]", highlight=False)
     regimes = ", ".join(regime.title for regime in study.regimes)
     many = "replicates until decided" if until is not None else f"{study.replicates} replicates"

@@ -1,7 +1,7 @@
 """A cell as a worker meets it: opened wherever the run lies, and locked so that one process at a time works in it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from filelock import FileLock, Timeout
@@ -40,6 +40,12 @@ class OpenCell:
         """Let the run hold a finished stage whose files could not be pushed when it ended, if it is one."""
         if stage.name in self._unpushed:
             self.push_stage(stage)
+
+    def push_logs(self, stage: Stage) -> None:
+        """Let the run hold what a stage that failed has logged, where it can."""
+        logs = sorted(stage.output.glob("*.log")) if stage.output.is_dir() else []
+        with suppress(AugmentError):
+            self.store.push(self.cell.run_directory, logs)
 
     def push_summary(self) -> None:
         """Let the run hold the summary that marks the cell as finished."""

@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, Field, PositiveInt, ValidationError, field_validator, model_validator
 
 from data.base.device import DeviceChoice, Precision
 from data.base.errors import UsageError
 from data.config import DataConfig, ImagesPerClass
 from data.regimes import Regime, regime_of
+from evaluation.arms import BASELINE_ARMS
 from evaluation.config import ClassifierConfig
 from evaluation.protocol import EvaluationConfig
+from flows.study.generators.naming import GAN, allowed_name, kind_of
 from gan.config import GanConfig, SamplingConfig
 
 PresetName = Literal["quick", "standard", "full"]
@@ -81,15 +83,41 @@ class StudyConfig(BaseModel, frozen=True, extra="forbid"):
     )
     first_replicate: int = Field(default=0, ge=0, description="number of the first one: others are other draws")
     data: DataConfig = DataConfig()
+    generator: str = Field(
+        default=GAN,
+        description="gan; pca-mixture or interpolation, which are cheap; command: PROGRAM … {subset} {output}; "
+        "package.module:function; or KIND:PATH, images that are there already",
+    )
+    generator_time_limit: float = Field(
+        default=3600.0, gt=0, description="command: seconds for one cell, after which it is ended"
+    )
     gan: GanConfig = GanConfig()
     sampling: SamplingConfig = SamplingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     compute: ComputeConfig = ComputeConfig()
 
+    @field_validator("generator")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        value = value.strip()
+        kind_of(value)
+        return value
+
+    @model_validator(mode="after")
+    def _is_no_rival_of_itself(self) -> Self:
+        rival = next((arm for arm in self.evaluation.arms if BASELINE_ARMS.get(arm) == self.generator), None)
+        if rival is not None:
+            raise ValueError(f"the generator {self.generator} is the headline arm's already; leave out the arm {rival}")
+        return self
+
     @property
     def named_code(self) -> tuple[str, ...]:
         """The references of code that somebody must allow to be loaded (`data.base.plugins`)."""
-        named = (self.evaluation.classifier.named_code, *self.evaluation.own_policies)
+        named = (
+            allowed_name(self.generator) or None,
+            self.evaluation.classifier.named_code,
+            *self.evaluation.own_policies,
+        )
         return tuple(dict.fromkeys(reference for reference in named if reference is not None))
 
     @property
@@ -151,7 +179,7 @@ def resolve_config(
     options: Mapping[str, object],
     assignments: Sequence[str],
 ) -> StudyConfig:
-    """Compose and validate a configuration.
+    """Compose and validate a configuration a configuration.
 
     Args:
         options: dotted keys with values, from command-line options; None means "not given".

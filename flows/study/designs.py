@@ -4,11 +4,12 @@ from functools import lru_cache
 
 from data.base.errors import UsageError
 from data.config import DataConfig
-from data.design import Design, OneDataSet, design_of, resolve_images_per_class
+from data.design import Design, GivenTest, OneDataSet, design_of, resolve_images_per_class
 from data.sources.registry import load_source
 from data.sources.source import Source
 from evaluation.arms import MORE_LABELS
 from flows.study.config import FRESH_REPLICATES, StudyConfig
+from flows.study.generators.naming import kind_of
 
 REPEATS = 2  # of the folds, by default: with one, nothing tells the errors of folds and of test images apart
 
@@ -41,10 +42,28 @@ def study_designs(config: StudyConfig) -> Designs:
     return designs_of(config, study_source(config.data))
 
 
-def study_warning(source: Source, designs: Designs) -> str:
+def study_warning(source: Source, designs: Designs, *, generator: str) -> str:
     """Return what the reader must know about the data; nothing of a held-out split where all images go into folds."""
     folded = source.held_out and all(isinstance(design, OneDataSet) for design in designs.values())
-    return source.warning_without_split if folded else source.warning
+    warning = source.warning_without_split if folded else source.warning
+    return "; ".join(part for part in (seen_by_generator(generator, designs), warning) if part)
+
+
+def seen_by_generator(generator: str, designs: Designs) -> str:
+    """Return what cannot be known of images that were there already, by what it would do to the gain; "" of others."""
+    if kind_of(generator) != "images" or not designs:
+        return ""
+    clean = "what the generator of these images saw cannot be known from them: "
+    if all(isinstance(design, GivenTest) for design in designs.values()):
+        return f"{clean}the gain is right only if it never saw the test images"
+    if all(isinstance(design, OneDataSet) for design in designs.values()):
+        return (
+            f"{clean}if they were made from all of the real images, every fold is tested on images that they were made "
+            "from, and the gain is too high; only a test split that it never saw is clean (augment judge: --test)"
+        )
+    return (
+        f"{clean}each replicate has its own subset, but the same synthetic images, which may come from more than that"
+    )
 
 
 def resolve_study(config: StudyConfig, source: Source) -> StudyConfig:

@@ -14,6 +14,7 @@ from evaluation.reporting.report import RegimeData, StudyReport, build_report
 from flows.study.config import StudyConfig
 from flows.study.designs import Designs
 from flows.study.engine import stage_timings
+from flows.study.generators.naming import GAN, generator_name
 from flows.study.run_directory import (
     ENVIRONMENT_FILE,
     Cell,
@@ -23,6 +24,7 @@ from flows.study.run_directory import (
     study_cells,
 )
 from flows.study.stages.arm import beside_file
+from flows.study.stages.outside import GRID_FILE
 from flows.study.stages.table import stage_weights
 
 REPORT_JSON = "report.json"
@@ -59,6 +61,7 @@ def compute_report(run_directory: Path, config: StudyConfig, *, final: bool = Tr
         looks=looks_at(run_directory),
         final=final,
         timings={cell.name: stage_timings(cell, names=stage_weights(config, cell.regime.name)) for cell in cells},
+        generator=generator_name(config.generator),
     )
 
 
@@ -123,8 +126,9 @@ def cell_files(cell: Cell, config: StudyConfig) -> CellFiles:
     return CellFiles(
         regime=cell.regime.name,
         replicate=cell.replicate,
-        history=cell.generator_directory / "history.json",
+        history=cell.generator_directory / "history.json" if config.generator == GAN else None,
         grids=cell.generator_directory,
         predictions={arm: cell.predictions_file(arm) for arm in config.evaluation.seeds_of_arms(cell.regime.name)},
         pictures=cell.samples_directory,
+        picture=GRID_FILE,
     )

@@ -214,7 +214,10 @@ def load_run_config(run_directory: Path) -> StudyConfig:
 
 
 def grows_from(before: StudyConfig, now: StudyConfig) -> bool:
-    """Tell whether a study is another one with more replicates, regimes or classifier seeds, and nothing else."""
+    """Tell whether a study is another one with more replicates, regimes or classifier seeds, and nothing else.
+
+    The time limit of a generator's command may differ too.
+    """
     more = (
         now.num_replicates >= before.num_replicates
         and set(now.regime_values) >= set(before.regime_values)
@@ -227,6 +230,7 @@ def _without_size(config: StudyConfig) -> StudyConfig:
     return config.model_copy(
         update={
             "replicates": "auto",
+            "generator_time_limit": 1.0,  # no result depends on it
             "data": config.data.model_copy(update={"images_per_class": "auto"}),
             "evaluation": config.evaluation.model_copy(update={"classifier_seeds": 1}),
         }
@@ -253,7 +257,7 @@ def record_look(run_directory: Path, looks: Looks) -> None:
     write_json(run_directory / LOOKS_FILE, looks.model_dump(mode="json"))
 
 
-def record_source(run_directory: Path, source: Source, designs: Designs) -> None:
+def record_source(run_directory: Path, source: Source, designs: Designs, *, generator: str) -> None:
     """Write down which data the run began with, or make sure that they are the same, and the designs of its regimes.
 
     Raises:
@@ -266,7 +270,7 @@ def record_source(run_directory: Path, source: Source, designs: Designs) -> None
             f"{run_directory} began with other data ({before}) than what is there now ({source.name}); "
             "make the old data available again, or start a new run"
         )
-    facts = _facts_of(source, designs).model_dump(mode="json")
+    facts = _facts_of(source, designs, generator=generator).model_dump(mode="json")
     file = dataset_facts_file(run_directory)
     if not file.exists() or read_json(file) != facts:  # regimes may have been added
         write_json(file, facts)
@@ -281,15 +285,15 @@ def other_data_of(run_directory: Path, source: Source) -> str:
     file = dataset_facts_file(run_directory)
     if not file.exists():
         return ""
-    before, now = read_model(file, DatasetFacts), _facts_of(source, {})
+    before, now = read_model(file, DatasetFacts), _facts_of(source, {}, generator="gan")
     same = (before.train_digest, before.test_digest) == (now.train_digest, now.test_digest)
     return "" if same else before.name
 
 
-def _facts_of(source: Source, designs: Designs) -> DatasetFacts:
+def _facts_of(source: Source, designs: Designs, *, generator: str) -> DatasetFacts:
     return DatasetFacts(
         name=source.name,
-        warning=study_warning(source, designs),
+        warning=study_warning(source, designs, generator=generator),
         num_train=len(source.train),
         num_test=len(source.test),
         image_shape=source.train.shape,

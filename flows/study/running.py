@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from data.base.device import Compute
-from data.base.errors import UsageError
+from data.base.errors import AugmentError, UsageError
 from data.base.files import digest_file, read_model, read_record, write_json, write_text
 from data.parquet import read_subset
 from data.sources.source import Source
@@ -50,7 +50,7 @@ from flows.study.stages.samples import EVALUATION_FILE
 from flows.study.stages.table import stage_weights, stages_of
 from flows.study.store import RunStore, store_of
 from flows.study.watching import StageUpdate, listeners
-from gan.export import GENERATOR_FILE
+from gan.export import generator_file
 
 LOGGER = logging.getLogger(__name__)
 STAGE_RECORDS = "/stages/"  # in the path of each
@@ -157,7 +157,7 @@ def opened_study(store: RunStore, config: StudyConfig, *, keep_old_stages: bool 
     with store.owned(), store.workspace() as directory:
         patiently(lambda: store.pull(directory, RUN_FILES))
         with open_run(directory, config) as compute:
-            record_source(directory, source, designs)
+            record_source(directory, source, designs, generator=config.generator)
             patiently(
                 lambda: store.push(directory, [directory / name for name in RUN_FILES if (directory / name).exists()])
             )
@@ -272,7 +272,11 @@ def run_stage(stage: Stage, here: OpenCell, on_update: OnUpdate = unheard) -> st
         for listener in listeners():
             listener.update(state(share, detail))
 
-    line = stage.run(tell)
+    try:
+        line = stage.run(tell)
+    except AugmentError:
+        here.push_logs(stage)
+        raise
     here.push_stage(stage)
     LOGGER.info("%s %s: %s", name, stage.name, line)
     for listener in listeners():
@@ -290,7 +294,7 @@ def summarise_cell(cell: Cell, config: StudyConfig) -> None:
         regime=cell.regime.name,
         replicate=cell.replicate,
         subset=digest_file(cell.subset_file),
-        generator=digest_file(cell.generator_directory / GENERATOR_FILE),
+        generator=digest_file(generator_file(cell.generator_directory)),
         predictions={
             arm_variant(arm, seed): digest_file(file)
             for arm, of_arm in files.items()

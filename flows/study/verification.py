@@ -29,7 +29,7 @@ from flows.study.run_directory import Cell, load_run_config, study_cells
 from flows.study.stages.arm import arm_variant
 from flows.study.stages.samples import EVALUATION_FILE
 from flows.study.stages.table import INPUTS, STAGES, stage_of
-from gan.export import GENERATOR_FILE, PROVENANCE_FILE
+from gan.export import PROVENANCE_FILE, generator_file
 
 METRIC_TOLERANCE = 1e-9
 LoadSource = Callable[[DataConfig], Source]
@@ -126,7 +126,8 @@ def verify_cell(cell: Cell, config: StudyConfig, source: Source | None, designs:
 
 def verify_code(cells: Sequence[Cell], config: StudyConfig) -> Iterator[Link]:
     """Yield whether the cells' stages of each kind were made by one code, with the same libraries and precision."""
-    for kind in STAGES:
+    regimes = {cell.regime.name for cell in cells}
+    for kind in (kind for kind in STAGES if any(kind.names(config, regime) for regime in regimes)):
         yield _link(f"all stages {kind.name} are of one code", lambda kind=kind: _one_code(kind, cells, config))  # type: ignore[misc]
 
 
@@ -134,7 +135,7 @@ def verify_dataset(directory: Path) -> Iterator[Link]:
     """Yield the links of a published synthetic data set: its files, its samples' generator, the generator beside it."""
     yield _link("data set's files", lambda: _dataset_files(directory))
     yield _link("samples name their generator", lambda: _dataset_generator(directory))
-    beside = directory.resolve().parent / "generator" / GENERATOR_FILE
+    beside = generator_file(directory.resolve().parent / "generator")
     if beside.is_file():
         yield _link("data set ← generator beside it", lambda: _dataset_from(directory, beside))
     else:
@@ -256,7 +257,7 @@ def _one_code(kind: StageKind[Any], cells: Sequence[Cell], config: StudyConfig) 
 def _generator_provenance(cell: Cell) -> None:
     provenance = read_json(cell.generator_directory / PROVENANCE_FILE)
     _same(provenance["subset"], digest_file(cell.subset_file), "subset")
-    _same(provenance["generator"], digest_file(cell.generator_directory / GENERATOR_FILE), "generator")
+    _same(provenance["generator"], digest_file(generator_file(cell.generator_directory)), "generator")
     _same(provenance["cell"], cell.name, "cell")
     origin = digest_json({name: provenance[name] for name in ("source", "source_train", "subset")})
     _same(origin, _record(cell, "generator")["inputs"]["origin"], "origin")
@@ -299,7 +300,7 @@ def _predicts_test(file: Path, test: LabelledImages) -> None:
 def _summary(cell: Cell, config: StudyConfig) -> None:
     summary = read_json(cell.summary_file)
     _same(summary["subset"], digest_file(cell.subset_file), "subset")
-    _same(summary["generator"], digest_file(cell.generator_directory / GENERATOR_FILE), "generator")
+    _same(summary["generator"], digest_file(generator_file(cell.generator_directory)), "generator")
     seeds = config.evaluation.seeds_of_arms(cell.regime.name)
     _same(sorted(summary["metrics"]), sorted(seeds), "list of arms")
     tail = tail_classes(read_subset(cell.subset_file).class_counts())

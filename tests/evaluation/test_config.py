@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from evaluation.arms import ARMS, default_arms
+from evaluation.arms import ARMS, BASELINE_ARMS, default_arms
 from evaluation.config import ClassifierConfig
 from evaluation.protocol import EvaluationConfig
 
@@ -14,6 +14,7 @@ def test_arms_on_request_are_off_by_default():
         "class-weighted",
         "evened-out",
         "synthetic+classical",
+        *BASELINE_ARMS,
     }
     assert set(ARMS) - set(EvaluationConfig().arms) == on_request
     assert EvaluationConfig().arms == default_arms()

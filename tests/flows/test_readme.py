@@ -26,7 +26,8 @@ PAGES = {
     for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 }
 TUTORIAL = "docs/tutorial.md"
-LONG = ("run", "plan", "serve", "audit")  # hours, for ever, minutes
+GENERATORS = "docs/generators.md"
+LONG = ("run", "plan", "serve", "audit", "judge")  # hours, for ever, minutes
 TINY = (
     "--set data.folds=2 --set gan.steps=4 --set gan.batch_size=16 --set gan.generator_width=8 "
     "--set gan.discriminator_width=8 --set sampling.images_per_class=10 --set evaluation.classifier_seeds=1 "
@@ -58,7 +59,7 @@ QUICK = list(
         line
         for page, text in PAGES.items()
         for line in shell_lines(text)
-        if line.startswith("augment ") and line.split()[1] not in LONG and page != TUTORIAL
+        if line.startswith("augment ") and line.split()[1] not in LONG and page not in (TUTORIAL, GENERATORS)
     )
 )
 
@@ -121,6 +122,29 @@ def test_tutorial_works_from_its_first_line_to_its_last(
         run_command(f"{command} {TINY}" if new else command, monkeypatch)
 
 
+@pytest.mark.timeout(600)
+def test_the_generator_that_nobody_here_wrote_is_run_and_judged(
+    prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    script, data = blocks(PAGES[GENERATORS], "py")
+    (tmp_path / "kde.py").write_text(script)
+    exec(compile(data, GENERATORS, "exec"), {})
+    for command in shell_lines(PAGES[GENERATORS]):
+        if command.startswith("python "):
+            subprocess.run(shlex.split(command), check=True)
+        elif "mnist" not in command and command.split()[1] != "export" and "--synthetic" not in command:
+            command += " --runner sequential"
+            run_command(command if "--resume" in command else f"{command} {TINY}", monkeypatch)
+        elif "--run-dir" in command:
+            run_command(f"{command} --runner sequential --replicates 2 {TINY}", monkeypatch)
+        elif command.split()[1] == "export":
+            run_command(command, monkeypatch)
+    assert "kde.py" in (tmp_path / "from-kde" / "README.md").read_text()
+    assert "cannot be known" in (tmp_path / "runs" / "judged" / "report.html").read_text()
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(PAGES[page], "python")])
 def test_python_starts_a_study(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[tuple[object, ...]] = []
@@ -159,6 +183,7 @@ def test_lines_of_the_shell_are_of_programs_that_are_tested() -> None:
         "python -m benchmarks.",
         "pip install ",
         "python pretrained.py",
+        "python kde.py ",  # of docs/generators.md
     )
     assert [line for line in LINES if not line.startswith(known)] == []
 

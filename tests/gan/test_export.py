@@ -18,11 +18,11 @@ from data.base.files import digest_file, read_json, write_json
 from data.config import DataConfig
 from data.idx import read_idx
 from data.images import LabelledImages
-from data.parquet import read_published
+from data.parquet import read_published, write_subset
 from data.sources.registry import load_source
 from gan.checkpoint import save_generator
 from gan.config import GanConfig
-from gan.export import GENERATOR_FILE, PROVENANCE_FILE, ExportRequest, export_dataset
+from gan.export import GENERATOR_FILE, PROVENANCE_FILE, SAMPLES_FILE, ExportRequest, export_dataset
 from gan.networks import Generator, GeneratorEnsemble, initialise
 from gan.sampling import ConfidenceFilter, FilterTooStrictError
 
@@ -530,3 +530,41 @@ def test_the_title_can_be_given(generator, tmp_path):
     assert "# Stripes of 2026" in (tmp_path / "out" / "README.md").read_text()
     assert read_json(tmp_path / "out" / "croissant.json")["name"] == "Stripes of 2026"
     assert read_json(tmp_path / "out" / "provenance.json")["title"] == "Stripes of 2026"
+
+
+# --- another generator's images
+
+
+def stored(directory, counts=(4, 3, 5)):
+    labels = np.repeat(np.arange(3), counts)[np.random.default_rng(0).permutation(sum(counts))]
+    images = np.broadcast_to(np.arange(len(labels), dtype=np.uint8)[:, None, None, None], (len(labels), 1, 8, 8))
+    names = ("rows", "columns", "none")
+    rows = np.arange(len(labels))
+    write_subset(
+        directory / SAMPLES_FILE, LabelledImages(images=images.copy(), labels=labels, rows=rows, class_names=names)
+    )
+    write_json(directory / PROVENANCE_FILE, {"source": "stripes", "made_by": "kde.py"})
+    return directory, labels
+
+
+def test_images_that_another_generator_left_are_handed_out_in_their_order(tmp_path):
+    directory, labels = stored(tmp_path / "generator")
+    export(directory, tmp_path / "out", num_images=12, shard_size=5, class_counts=(4, 3, 5))
+    published = read_published(tmp_path / "out")
+    for label in range(3):
+        assert published.images[published.labels == label, 0, 0, 0].tolist() == np.flatnonzero(labels == label).tolist()
+
+
+def test_no_more_images_than_another_generator_left(tmp_path):
+    directory, _ = stored(tmp_path / "generator")
+    with pytest.raises(UsageError, match=r"4 images of class 'columns' are asked for, and the generator left 3"):
+        export(directory, tmp_path / "out", num_images=12)
+
+
+def test_the_card_names_another_generator(tmp_path):
+    directory, _ = stored(tmp_path / "generator")
+    export(directory, tmp_path / "out", num_images=6)
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "made by kde.py" in card
+    assert "gan" not in card.replace("augmentation-gain", "").lower()
+    assert "made by kde.py" in read_json(tmp_path / "out" / "croissant.json")["description"]

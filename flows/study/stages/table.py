@@ -18,14 +18,16 @@ from evaluation.policy import PolicyChoice
 from evaluation.policy_choice import LEAST_STEPS
 from flows.study.config import StudyConfig
 from flows.study.engine import CellContext, Input, Stage, StageKind
+from flows.study.generators.naming import GAN, generator_digest, generator_name
 from flows.study.run_directory import Cell
 from flows.study.stages.arm import ArmSettings, arm_of, arm_variant, beside_file, train_arm
 from flows.study.stages.generator import OPERATIONS_FILE, train_generator
+from flows.study.stages.outside import OutsideSettings, run_generator
 from flows.study.stages.policy import PolicySettings, choose_cell_policy
 from flows.study.stages.samples import judge_samples
 from flows.study.stages.subset import SubsetSettings, draw_cell_subset
 from flows.study.stages.synthetic import draw_synthetic_set
-from gan.export import GENERATOR_FILE, PROVENANCE_FILE
+from gan.export import PROVENANCE_FILE, generator_file
 
 
 def read_synthetic(cell: Cell) -> LabelledImages:
@@ -85,7 +87,7 @@ INPUTS: Mapping[str, Input] = {
         read=lambda at: read_model(at.cell.policy_file, PolicyChoice),
     ),
     "generator": Input(
-        digest=lambda at: digest_file(at.cell.generator_directory / GENERATOR_FILE),
+        digest=lambda at: digest_file(generator_file(at.cell.generator_directory)),
         read=lambda at: at.cell.generator_directory,
     ),
     "operations": Input(
@@ -191,6 +193,24 @@ STAGES: tuple[StageKind[Any], ...] = (
         output=lambda cell, _: cell.generator_directory,
         weight=lambda config: config.gan.steps * config.gan.batch_size / 3000,
         images=lambda config, _: config.gan.steps * config.gan.batch_size,
+        variants=lambda config, _: ("",) if config.generator == GAN else (),
+    ),
+    StageKind(
+        name="generator",  # the same stage, done by another one
+        title="run generator",
+        work=run_generator,
+        reads=lambda _: ("subset", "origin"),
+        settings=lambda config, cell, _: OutsideSettings(
+            generator=config.generator,
+            images_per_class=config.sampling.images_per_class,
+            resize=config.data.resize,
+            time_limit=config.generator_time_limit,
+        ),
+        stream=lambda _: ("generator",),
+        output=lambda cell, _: cell.generator_directory,
+        weight=lambda _: 3.0,
+        variants=lambda config, _: () if config.generator == GAN else ("",),
+        named_code=lambda config: {generator_name(config.generator): generator_digest(config.generator)},
     ),
     StageKind(
         name="synthetic",

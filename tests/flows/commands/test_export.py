@@ -117,9 +117,9 @@ def test_a_confidence_needs_a_run(run, tmp_path):
         ("none=5, rows=1", 6, (6, (1, 0, 5))),
     ],
 )
-def test_distributions(run, striped, text, num_images, expected):
+def test_distributions(run, text, num_images, expected):
     choice = choose_generator(run=run, cell=None, generator=None)
-    counts = resolve_counts(text, num_images=num_images, class_names=striped.class_names, choice=choice)
+    counts = resolve_counts(text, num_images=num_images, choice=choice)
     assert counts == expected
 
 
@@ -133,7 +133,7 @@ def test_distributions(run, striped, text, num_images, expected):
         ("1,2,3", "add up to 6, --num-images says 7"),
     ],
 )
-def test_distributions_that_do_not_fit(run, striped, text, message):
+def test_distributions_that_do_not_fit(run, text, message):
     choice = choose_generator(run=run, cell=None, generator=None)
     with pytest.raises(UsageError, match=message):
-        resolve_counts(text, num_images=7, class_names=striped.class_names, choice=choice)
+        resolve_counts(text, num_images=7, choice=choice)

@@ -54,7 +54,7 @@ def finished(tmp_path_factory):
     with open_run(directory, CONFIG) as compute:
         (cell,) = study_cells(CONFIG, directory)
         designs = designs_of(CONFIG, source)
-        record_source(directory, source, designs)
+        record_source(directory, source, designs, generator="gan")
         context = CellContext(cell=cell, config=CONFIG, compute=compute, given_source=source, given_designs=designs)
         for stage in stages_of(context):
             stage.run(unheard)
