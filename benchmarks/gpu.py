@@ -31,6 +31,7 @@ GPU_TESTS = (
     "tests/data/base/test_cuda_graphs.py",
     "tests/data/base/test_device.py",
     "tests/evaluation/test_classifiers.py",
+    "tests/evaluation/test_consistency.py",
     "tests/gan/test_training_on_a_gpu.py",
 )
 PAIR = ("real", HEADLINE_REFERENCE, HEADLINE_ARM)

@@ -31,7 +31,14 @@ from evaluation.reporting.charts import (
 from evaluation.reporting.cost import stage_costs
 from evaluation.reporting.film import Epoch, Film, file_uri, make_film, picture_uri
 from evaluation.reporting.rendering import interval, points, render_page
-from evaluation.reporting.report import RegimeReport, StudyReport, flatten_config, needed_sentence, worth_sentence
+from evaluation.reporting.report import (
+    RegimeReport,
+    StudyReport,
+    flatten_config,
+    needed_sentence,
+    unlabelled_sentence,
+    worth_sentence,
+)
 from evaluation.reporting.sample_rows import check_rows, fidelity_rows, membership_sentences
 
 FILM_BUDGET_BYTES = 1_200_000  # of all regimes together: the page must stay below 3 MB
@@ -163,6 +170,10 @@ def write_page(
         "parts": [_variance_shares(regime) for regime in report.regimes],
         "takes": [needed_sentence(regime.needed) if regime.needed else "" for regime in report.regimes],
         "worths": [worth_sentence(regime.labels_worth) if regime.labels_worth else "" for regime in report.regimes],
+        "unlabelled": [
+            [unlabelled_sentence(gains, confidence=report.confidence) for gains in regime.unlabelled]
+            for regime in report.regimes
+        ],
         "run_name": path.parent.name,
         "designs": list(dict.fromkeys(regime.design.sentence for regime in report.regimes)),
         "resolved": [(regime.title, regime.resolved) for regime in report.regimes if regime.resolved],

@@ -17,6 +17,7 @@ from data.base.device import DeviceChoice, Precision
 from data.base.errors import UsageError
 from data.config import DataConfig, ImagesPerClass
 from data.regimes import Regime, regime_of
+from evaluation.arms import ARMS
 from evaluation.config import ClassifierConfig
 from evaluation.protocol import EvaluationConfig
 from gan.config import GanConfig, SamplingConfig
@@ -85,6 +86,15 @@ class StudyConfig(BaseModel, frozen=True, extra="forbid"):
     sampling: SamplingConfig = SamplingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     compute: ComputeConfig = ComputeConfig()
+
+    @model_validator(mode="after")
+    def _arms_have_their_images(self) -> Self:
+        lacking = [arm for arm in self.evaluation.arms if ARMS[arm].needs_unlabelled]
+        if lacking and not self.data.unlabelled:
+            raise ValueError(
+                f"evaluation.arms: {', '.join(lacking)} need images without labels; name them in data.unlabelled"
+            )
+        return self
 
     @property
     def named_code(self) -> tuple[str, ...]:
