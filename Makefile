@@ -50,8 +50,8 @@ bench-throughput: $(INSTALLED)  ## training images per second against a plain fl
 bench-quality: $(INSTALLED)  ## time until samples of all of MNIST train a good classifier
 	$(BIN)/python -m benchmarks.quality --split test
 
-bench-studies: $(INSTALLED)  ## the studies behind the figures: few labels, rare classes (hours; continues where it stopped)
-	$(BIN)/python -m benchmarks.studies few-labels more-labels rare-classes
+bench-studies: $(INSTALLED)  ## the studies behind the figures: few labels, rare classes, images without labels (hours; continues where it stopped)
+	$(BIN)/python -m benchmarks.studies few-labels more-labels rare-classes unlabelled
 
 bench-coverage: $(INSTALLED)  ## whether the intervals keep their promise, on simulated studies (20 minutes)
 	$(BIN)/python -m benchmarks.coverage rows

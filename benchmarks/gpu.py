@@ -30,6 +30,7 @@ PARTS = ("tests", "cell", "seeds", "studies", "throughput")
 GPU_TESTS = (
     "tests/data/base/test_cuda_graphs.py",
     "tests/evaluation/test_classifiers.py",
+    "tests/evaluation/test_consistency.py",
     "tests/gan/test_training_on_a_gpu.py",
 )
 PAIR = ("real", HEADLINE_REFERENCE, HEADLINE_ARM)

@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.results import add_result
 from data.base.device import resolve_compute
 from evaluation.arms import HEADLINE_ARM
-from evaluation.reporting.report import StudyReport, in_points, read_report
+from evaluation.reporting.report import StudyReport, in_points, read_report, unlabelled_sentence
 from flows.study.config import RunnerConfig, resolve_config
 from flows.study.reporting import REPORT_JSON
 from flows.study.running import run_study
@@ -38,6 +38,10 @@ def study_figures(name: str, report: StudyReport) -> list[tuple[str, str]]:
             if gain.low is not None and gain.high is not None:
                 interval = f"{in_points(gain.low)} to {in_points(gain.high)}"
                 figures.append((f"{where}: {HEADLINE_ARM} over {arm_name}", f"{in_points(gain.mean)} ({interval})"))
+        for gains in regime.unlabelled:
+            figures.append(
+                (f"{where}: images without labels", unlabelled_sentence(gains, confidence=report.confidence))
+            )
         figures.append((f"{where}: verdict", regime.headline.verdict))
     return figures
 

@@ -57,6 +57,12 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
         description="which classes are rare in a long tail: the ones with fewest images (ties: the later label), or "
         "the later labels",
     )
+    unlabelled: str = Field(
+        default="",
+        description='images without labels: a data set as data.dataset takes it (labels are not read), or "pool", the '
+        "rest of the pool of fresh draws; empty: none",
+    )
+    max_unlabelled: int = Field(default=5000, ge=1, description="of them for a cell, at most, drawn for each cell")
     image_column: str = Field(default="image", min_length=1, description="parquet, arrow, csv: column of the images")
     label_column: str = Field(default="label", min_length=1, description="parquet, arrow, csv: column of the labels")
     group_column: str = Field(

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.images import LUMINANCE, LabelledImages, identities
+from data.unlabelled import UnlabelledImages
 
 MAX_PAIRS = 200_000_000  # of a train and a test image that are compared: a third of a second on one core
 MAX_OWN_PAIRS = 50_000_000  # of images of one split
@@ -110,7 +111,7 @@ def _units(images: LabelledImages, pairs: Sequence[Sequence[int]]) -> npt.NDArra
     return np.array([numbers.setdefault(root(row), len(numbers)) for row in range(len(images))], np.int64)
 
 
-def near_copies(train: LabelledImages, test: LabelledImages) -> NearCopies:
+def near_copies(train: LabelledImages | UnlabelledImages, test: LabelledImages) -> NearCopies:
     """Look for test images that are a train image saved anew (JPEG, brightness, contrast).
 
     Thumbnails of 8x8 pixels find each test image's likeliest original. It is one where the pixels correlate to

@@ -20,9 +20,10 @@ from data.base.errors import UsageError
 from data.base.randomness import child_seed, numpy_stream
 from data.config import DataConfig, ImagesPerClass
 from data.copies import kept_together
-from data.images import LabelledImages
+from data.images import LabelledImages, identities
 from data.regimes import Regime, check_regime, regime_of
 from data.sources.source import Source
+from data.unlabelled import REST_OF_POOL, UnlabelledSource
 
 USUAL_FOLDS = 4  # at equal cost fewer folds and more repeats make a narrower interval (benchmarks/TRIALS.md)
 FEW_LABELS = 10  # images of each class: where a generator may have the most to add
@@ -52,12 +53,14 @@ class FreshDraws:
         pool: what they are drawn from.
         test: what all replicates are tested on.
         tested_on: in words, what that is.
+        without_labels: in words, which images without labels a replicate has; "" for none.
     """
 
     regime: Regime
     pool: LabelledImages
     test: LabelledImages
     tested_on: str
+    without_labels: str = ""
 
     name: DesignName = "fresh draws"
     folds: int = 1
@@ -78,6 +81,7 @@ class FreshDraws:
         return (
             f"fresh draws: every replicate draws {self.regime.wanted(self.pool).sum():,} images from a pool of "
             f"{len(self.pool):,}, and all are tested on {self.tested_on}; the answer is about data sets of this size"
+            f"{self.without_labels}"
         )
 
     def split(self, replicate: int) -> ReplicateSplit:  # noqa: ARG002 (the same for all)
@@ -93,6 +97,7 @@ class OneDataSet:
         images: the whole data set, the test split that the user gave aside.
         beside: that test split.
         seed: the study's, from which the folds of each repeat are drawn.
+        without_labels: in words, which images without labels a replicate has; "" for none.
     """
 
     regime: Regime
@@ -100,6 +105,7 @@ class OneDataSet:
     beside: LabelledImages | None
     folds: int
     seed: int
+    without_labels: str = ""
 
     name: DesignName = "one data set"
 
@@ -123,7 +129,7 @@ class OneDataSet:
         )
         if self.beside is not None:
             text += f"; the test split of {len(self.beside):,} images decides nothing and is reported beside"
-        return text
+        return text + self.without_labels
 
     def fold_numbers(self, repeat: int) -> npt.NDArray[np.int64]:
         """Return the fold of each image in one repeat, (N,) int64 in [0, K)."""
@@ -241,6 +247,12 @@ def design_of(source: Source, regime: Regime, config: DataConfig, *, seed: int) 
         return _fresh_draws(source, regime, config, seed=seed)
     if name == "given test":
         return _given_test(source, regime, config)
+    if config.unlabelled == REST_OF_POOL:
+        raise UsageError(
+            f"data.unlabelled=pool needs fresh draws, which leave a rest of the pool, and with {regime.title} a study "
+            f"of {source.name} has folds; name other images without labels, such as data.unlabelled=folder:PATH, or "
+            "ask for fewer images per class"
+        )
     if config.judge_on == "validation":
         raise UsageError(
             "data.judge_on = validation needs a pool for fresh draws; folds of one data set leave its test split alone "
@@ -253,6 +265,7 @@ def design_of(source: Source, regime: Regime, config: DataConfig, *, seed: int) 
         beside=None if source.held_out else source.test,
         folds=_number_of_folds(images, config),
         seed=seed,
+        without_labels=_given_beside(source.unlabelled, config),
     )
     check_regime(design.split(0).pool, regime)
     return design
@@ -283,7 +296,13 @@ def _fresh_draws(source: Source, regime: Regime, config: DataConfig, *, seed: in
         )
     if config.judge_on == "test":
         words = f"the test split of {len(source.test):,} images"
-        return FreshDraws(regime=regime, pool=source.train, test=source.test, tested_on=words)
+        return FreshDraws(
+            regime=regime,
+            pool=source.train,
+            test=source.test,
+            tested_on=words,
+            without_labels=_unlabelled_words(source, regime, config, pool=source.train, test=source.test),
+        )
     rng = numpy_stream(seed, "validation images")
     share = min(config.validation_images / len(source.train), 0.5)
     chosen = np.zeros(len(source.train), bool)
@@ -292,7 +311,40 @@ def _fresh_draws(source: Source, regime: Regime, config: DataConfig, *, seed: in
         chosen[rng.choice(of_class, round(share * int(count)), replace=False)] = True
     test, pool = (source.train.take(np.flatnonzero(part)) for part in (chosen, ~chosen))
     words = f"{len(test):,} validation images out of the train split; the test split stays untouched"
-    return FreshDraws(regime=regime, pool=pool, test=test, tested_on=words)
+    return FreshDraws(
+        regime=regime,
+        pool=pool,
+        test=test,
+        tested_on=words,
+        without_labels=_unlabelled_words(source, regime, config, pool=pool, test=test),
+    )
+
+
+def _unlabelled_words(
+    source: Source, regime: Regime, config: DataConfig, *, pool: LabelledImages, test: LabelledImages
+) -> str:
+    """Say which images without labels a replicate of fresh draws has, as the end of a sentence; "" for none."""
+    if config.unlabelled != REST_OF_POOL:
+        return _given_beside(source.unlabelled, config)
+    tested = {*identities(test), *identities(source.test)}
+    copies = sum(identity in tested for identity in identities(pool))
+    rest = len(pool) - int(regime.wanted(pool).sum())
+    without = f"; {copies:,} copies of test images are not among them" if copies else ""
+    return f"; each has {min(rest, config.max_unlabelled):,} images of the pool's rest too, without labels{without}"
+
+
+def _given_beside(given: UnlabelledSource | None, config: DataConfig) -> str:
+    if given is None:
+        return ""
+    count = min(len(given.images), config.max_unlabelled)
+    copies = given.copies_of_test + given.copies_of_train
+    without = (
+        f"; {copies:,} copies of the data set's own images, {given.copies_of_test:,} of them of test images, are not "
+        "among them"
+        if copies
+        else ""
+    )
+    return f"; each replicate has {count:,} images of {given.name} too, without labels{without}"
 
 
 def whole_images(source: Source) -> LabelledImages:

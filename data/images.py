@@ -89,6 +89,21 @@ class LabelledImages:
         return sha.hexdigest()
 
 
+def joined(first: LabelledImages, second: LabelledImages) -> LabelledImages:
+    """Return the images of both, one after the other; of the same classes, without groups."""
+    return LabelledImages(
+        images=np.concatenate([first.images, second.images]),
+        labels=np.concatenate([first.labels, second.labels]),
+        rows=np.concatenate([first.rows, second.rows]),
+        class_names=first.class_names,
+    )
+
+
 def identities(images: LabelledImages) -> list[bytes]:
     """Return a digest of each image's pixels: equal where images are equal."""
-    return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images.images]
+    return digests_of(images.images)
+
+
+def digests_of(images: npt.NDArray[np.uint8]) -> list[bytes]:
+    """Return a digest of each of (N, C, H, W) uint8 images: equal where images are equal."""
+    return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]

@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from data.base.errors import UsageError
 from data.base.randomness import child_seed, numpy_stream, torch_stream
-from data.images import LabelledImages
+from data.images import LabelledImages, joined
+from data.unlabelled import UnlabelledImages
 from evaluation.config import TrainingConfig
-from evaluation.training_set import Balance, TrainingSet
+from evaluation.training_set import Balance, Consistency, TrainingSet
 
 if TYPE_CHECKING:  # they import this module, or torch
     from data.policies import Policy
@@ -32,6 +33,8 @@ EQUAL_COMPUTE_ARM: ArmName = "equal-compute"
 CONTROL_ARM: ArmName = "deformed-copies"
 BASELINE_ARMS: dict[ArmName, str] = {f"real+classical+{name}": name for name in ("pca-mixture", "interpolation")}
 """Arms that train on the images of a cheap generator of `evaluation.baselines`, and which one."""
+SELF_TRAINED_ARM: ArmName = "pseudo-labels"
+CONSISTENT_ARM: ArmName = "fixmatch"
 EVENED_OUT_ARM: ArmName = "evened-out"
 MORE_LABELS: dict[ArmName, float] = {"labels-x1.25": 1.25, "labels-x1.5": 1.5, "labels-x2": 2.0}
 """Arms of the reference's classifier on more labelled images, and how many times as many."""
@@ -45,6 +48,7 @@ class Material:
         subset: the real images that the cell may see.
         given_synthetic: the cell's synthetic set; None for arms that need no generator.
         given_pool: what the subset was drawn from; None for arms that see no more than the subset.
+        given_unlabelled: images without labels; None for arms that see none.
         num_synthetic: images of the synthetic set.
         config: how classifiers are trained, with "auto" decided.
         options: of a classifier's fit, for arms that need one to compose their images.
@@ -53,6 +57,7 @@ class Material:
     subset: LabelledImages
     given_synthetic: LabelledImages | None
     given_pool: LabelledImages | None = None
+    given_unlabelled: UnlabelledImages | None = None
     num_synthetic: int
     config: TrainingConfig
     options: "FitOptions"
@@ -89,6 +94,17 @@ class Material:
 
         return policy_of(self.config.policy, digits=self.config.deformation)
 
+    @property
+    def unlabelled(self) -> UnlabelledImages:
+        """The images without labels.
+
+        Raises:
+            ValueError: they were not given, since the arm said that it sees none.
+        """
+        if self.given_unlabelled is None:
+            raise ValueError("an arm that says it sees labelled images alone asks for others")
+        return self.given_unlabelled
+
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
@@ -104,6 +120,8 @@ class Arm:
         augmented: whether the policy of classical augmentation changes all images of its batches.
         balance: what makes up for rare classes.
         equal_compute: whether it trains for as long as a generator and a classifier take together.
+        needs_unlabelled: whether it sees images without labels; such arms are for studies that have some.
+        consistent: whether it is also trained to answer alike on those, however they are changed.
         every_seed: whether it is trained once for each of the study's classifier seeds, or once only: arms that are far
             from the headline arm, or dear, need no second one.
         on_request: whether a study has it only where the configuration asks for it.
@@ -117,6 +135,8 @@ class Arm:
     augmented: bool = False
     balance: Balance = "none"
     equal_compute: bool = False
+    needs_unlabelled: bool = False
+    consistent: bool = False
     every_seed: bool = False
     on_request: bool = False
 
@@ -192,6 +212,17 @@ def _made_by(baseline: str) -> Callable[[Material], LabelledImages]:
         return LabelledImages(images=images, labels=labels, rows=rows, class_names=subset.class_names)
 
     return added
+
+
+def _self_labelled(material: Material) -> LabelledImages:
+    from evaluation.pseudo_labels import self_trained  # it trains classifiers
+
+    return self_trained(
+        material.unlabelled,
+        training_set(HEADLINE_REFERENCE, material),
+        config=material.config.pseudo_labels,
+        options=material.options,
+    )
 
 
 def _evened_out(material: Material) -> LabelledImages:
@@ -278,6 +309,42 @@ ARMS: dict[ArmName, Arm] = {
         every_seed=True,
         on_request=True,
     ),
+    SELF_TRAINED_ARM: Arm(
+        description="as real+classical, and the images without labels of which a classifier of the labelled ones is "
+        "sure, so labelled, at a share of each batch that fades over the training (self-training, Lee 2013)",
+        reference=HEADLINE_REFERENCE,
+        role="without generator",
+        base=_subset,
+        added=_self_labelled,
+        augmented=True,
+        needs_unlabelled=True,
+        every_seed=True,
+        on_request=True,
+    ),
+    CONSISTENT_ARM: Arm(
+        description="as real+classical, and trained to label images without labels alike, however they are changed "
+        "(consistency training in the manner of FixMatch, arXiv 2001.07685)",
+        reference=HEADLINE_REFERENCE,
+        role="without generator",
+        base=_subset,
+        augmented=True,
+        needs_unlabelled=True,
+        consistent=True,
+        every_seed=True,
+        on_request=True,
+    ),
+    "fixmatch+synthetic": Arm(
+        description="as fixmatch, and the GAN's images among the labelled ones, at the share of the other mixed arms",
+        reference=CONSISTENT_ARM,
+        role="with generator",
+        base=_subset,
+        added=_synthetic,
+        augmented=True,
+        needs_unlabelled=True,
+        consistent=True,
+        every_seed=True,
+        on_request=True,
+    ),
     "synthetic": Arm(
         description="the GAN's images alone: train on synthetic, test on real (TSTR; classification accuracy score in "
         "Ravuri & Vinyals 2019, arXiv 1905.10887)",
@@ -334,6 +401,17 @@ def balancing_arms() -> tuple[ArmName, ...]:
     return tuple(name for name, arm in ARMS.items() if arm.balance != "none")
 
 
+def unlabelled_arms(*, with_networks: bool) -> tuple[ArmName, ...]:
+    """Return the arms of images without labels that every study with such images has: all that can be trained.
+
+    A generator that has seen them only helps where it beats what they give without one.
+
+    Args:
+        with_networks: whether classifiers are networks; others cannot be trained for consistency.
+    """
+    return tuple(name for name, arm in ARMS.items() if arm.needs_unlabelled and (with_networks or not arm.consistent))
+
+
 def default_arms() -> tuple[ArmName, ...]:
     """Return the arms that a study has unless its configuration says otherwise."""
     return tuple(name for name, arm in ARMS.items() if not arm.on_request)
@@ -351,6 +429,9 @@ def training_set(name: ArmName, material: Material) -> TrainingSet:
         added=arm.added(material) if arm.added else None,
         policy=material.policy() if arm.augmented else None,
         balance=arm.balance,
+        consistency=Consistency(images=material.unlabelled, config=material.config.consistency)
+        if arm.consistent
+        else None,
     )
 
 
@@ -398,10 +479,10 @@ def evened_out(subset: LabelledImages, synthetic: LabelledImages, *, share: floa
         UsageError: the synthetic set is too small.
     """
     filling = _first_of_each(synthetic, synthetic_shares(subset.class_counts(), share=share))
-    together = _joined(subset, filling)
+    together = joined(subset, filling)
     lacking = subset.class_counts().max() - together.class_counts()
     repeats = [np.resize(np.flatnonzero(subset.labels == label), count) for label, count in enumerate(lacking) if count]
-    return _joined(together, subset.take(np.concatenate(repeats))) if repeats else together
+    return joined(together, subset.take(np.concatenate(repeats))) if repeats else together
 
 
 def _first_of_each(images: LabelledImages, counts: npt.NDArray[np.int64]) -> LabelledImages:
@@ -416,13 +497,4 @@ def _too_few_synthetic(needed: int, there: int) -> UsageError:
     return UsageError(
         f"the arm evened-out needs {needed:,} synthetic images of a class, and there are {there:,}; "
         f"use --set sampling.images_per_class={needed}, or a smaller evaluation.evened_out_share"
-    )
-
-
-def _joined(first: LabelledImages, second: LabelledImages) -> LabelledImages:
-    return LabelledImages(
-        images=np.concatenate([first.images, second.images]),
-        labels=np.concatenate([first.labels, second.labels]),
-        rows=np.concatenate([first.rows, second.rows]),
-        class_names=first.class_names,
     )

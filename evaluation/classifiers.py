@@ -1,8 +1,11 @@
 """Downstream classifiers behind one interface: networks, scikit-learn's estimators, and what the user names."""
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
+from data.base.errors import UsageError
 from data.base.operations import count_operations
 from data.base.randomness import GlobalRandomness
 from evaluation.config import ClassifierConfig
@@ -20,11 +23,16 @@ def fit_classifier(training: TrainingSet, options: FitOptions) -> Classifier:
 
     Raises:
         AugmentError: training diverged, or what the user named is not allowed, missing, fails or is no classifier.
+        UsageError: what is no network is to be trained for consistency.
     """
+    if training.consistency is not None:  # it takes longer
+        steps = round(training.consistency.config.longer * options.config.steps)
+        options = replace(options, config=options.config.model_copy(update={"steps": steps}))
     config = options.config
     if config.kind == "convnet":
         return fit_convnet(training, options)
     if config.kind in ("logistic_regression", "knn") or config.estimator is not None:
+        _check_consistency(training, config)
         return fit_scikit_learn(training, options)
     randomness = options.global_randomness()
     made = make_classifier(
@@ -32,7 +40,15 @@ def fit_classifier(training: TrainingSet, options: FitOptions) -> Classifier:
     )
     if isinstance(made, NamedNetwork):
         return fit_named_network(made, training, options, randomness)
+    _check_consistency(training, config)
     return fit_object(made, training, options)
+
+
+def _check_consistency(training: TrainingSet, config: ClassifierConfig) -> None:
+    if training.consistency is not None:
+        raise UsageError(
+            f"{config.kind} is no network, and cannot be trained for consistency; leave out the arms of fixmatch"
+        )
 
 
 def classifier_operations(config: ClassifierConfig, *, shape: tuple[int, int, int], num_classes: int) -> int | None:

@@ -87,6 +87,11 @@ class ClassifierConfig(BaseModel, frozen=True, extra="forbid"):
         return self.estimator or self.factory
 
     @property
+    def is_network(self) -> bool:
+        """Whether it is a network of this project's; what the user's own code makes is not known here."""
+        return self.kind in ("convnet", "resnet18")
+
+    @property
     def peak_learning_rate(self) -> float:
         """The learning rate, with "auto" decided."""
         if self.learning_rate != "auto":
@@ -99,6 +104,27 @@ class FilterConfig(BaseModel, frozen=True, extra="forbid"):
 
     threshold: float = Field(default=0.7, gt=0, lt=1, description="least probability of the image's own label")
     members: PositiveInt = Field(default=3, description="classifiers in the ensemble")
+
+
+class PseudoLabelsConfig(BaseModel, frozen=True, extra="forbid"):
+    """Labels that a classifier gives to images without labels (see `evaluation.pseudo_labels`)."""
+
+    threshold: float = Field(default=0.9, gt=0, lt=1, description="least probability of a label that is believed")
+    rounds: PositiveInt = Field(default=2, description="each labels anew with the classifier trained in the last one")
+
+
+class ConsistencyConfig(BaseModel, frozen=True, extra="forbid"):
+    """Training on images without labels in the manner of FixMatch (see `evaluation.consistency`)."""
+
+    ratio: PositiveInt = Field(default=2, description="images without labels for each labelled one of a batch")
+    threshold: float = Field(
+        default=0.9, gt=0, lt=1, description="least probability of the weak view's class that is believed"
+    )
+    weight: float = Field(default=1.0, gt=0, description="of the loss on images without labels")
+    weak: float = Field(default=0.5, ge=0, description="weak views: so many times the ranges of the policy")
+    strong: float = Field(default=1.0, ge=0, description="strong views: so many times the ranges of the policy")
+    cutout: float = Field(default=0.4, ge=0, lt=1, description="side of the square cut out of strong ones, in sides")
+    longer: float = Field(default=1.0, ge=1, description="steps: so many times those of the other arms")
 
 
 class FeaturesConfig(BaseModel, frozen=True, extra="forbid"):
@@ -204,6 +230,8 @@ class TrainingConfig(BaseModel, frozen=True, extra="forbid"):
         default=1.0, gt=0, le=1, description="evened-out: synthetic images fill classes up to this share of a class"
     )
     filter: FilterConfig = FilterConfig()
+    pseudo_labels: PseudoLabelsConfig = PseudoLabelsConfig()
+    consistency: ConsistencyConfig = ConsistencyConfig()
     equal_compute: Annotated[float, Field(ge=1)] | Literal["auto"] = Field(
         default="auto",
         description="equal-compute: how many times the steps of the other arms; auto: as many operations as the "

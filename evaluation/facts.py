@@ -37,6 +37,7 @@ class DatasetFacts(BaseModel, frozen=True, extra="forbid"):
     """Which images the study is about; `warning` says what a reader must know about how they were chosen.
 
     Attributes:
+        unlabelled_digest: of the images without labels that were given beside; "" where none were.
         designs: name of each regime to its design.
     """
 
@@ -48,6 +49,7 @@ class DatasetFacts(BaseModel, frozen=True, extra="forbid"):
     class_names: tuple[str, ...]
     train_digest: str
     test_digest: str
+    unlabelled_digest: str = ""
     designs: dict[str, DesignFacts]
 
 

@@ -70,12 +70,12 @@ class Gain:
 
 @dataclass(frozen=True, kw_only=True)
 class Headline:
-    """What a regime says of the headline arm.
+    """What a regime says of an arm held against others: the headline arm against those that need no GAN.
 
     Attributes:
-        gain: over the best arm that needs no GAN, by `evaluation.verdicts`.
+        gain: over the best of the others, by `evaluation.verdicts`.
         over: which arm that is.
-        rivals: the gain over each arm that needs no GAN.
+        rivals: the gain over each of the others.
         needed: what it would take to decide, where undecided.
         next_draw: what somebody with one subset may expect; None where not available.
     """
@@ -213,15 +213,31 @@ class RegimeAnswers:
 
     def headline(self, *, alpha: float, wished_gain: float) -> Headline:
         """Judge the headline arm by its gain over every arm that needs no GAN."""
-        rivals = [arm for arm in self.predicted if ARMS[arm].role == "without generator"]
-        differences = [self.difference(HEADLINE_ARM, arm, metric="accuracy") for arm in rivals]
+        return self.over_best(HEADLINE_ARM, self.rivals(), alpha=alpha, wished_gain=wished_gain)
+
+    def rivals(self, *, with_unlabelled: bool | None = None) -> list[ArmName]:
+        """Return the arms that need no GAN: all, or only those that see images without labels, or that see none."""
+        return [
+            arm
+            for arm in self.predicted
+            if ARMS[arm].role == "without generator" and with_unlabelled in (None, ARMS[arm].needs_unlabelled)
+        ]
+
+    def over_best(self, arm: ArmName, rivals: Sequence[ArmName], *, alpha: float, wished_gain: float) -> Headline:
+        """Judge an arm by its gain over every one of others.
+
+        Args:
+            rivals: one or more.
+        """
+        differences = [self.difference(arm, rival, metric="accuracy") for rival in rivals]
         estimates = [self.design.estimate(values) for values in differences]
         judged = judge(estimates, alpha=alpha, wished_gain=wished_gain)
         gains = {
-            arm: gain_of(estimate, values, alpha=alpha, wished_gain=wished_gain)
-            for arm, estimate, values in zip(rivals, estimates, differences, strict=True)
+            rival: gain_of(estimate, values, alpha=alpha, wished_gain=wished_gain)
+            for rival, estimate, values in zip(rivals, estimates, differences, strict=True)
         }
-        closest = judged.closest if judged.closest is not None else rivals.index(HEADLINE_REFERENCE)
+        usual = rivals.index(HEADLINE_REFERENCE) if HEADLINE_REFERENCE in rivals else 0
+        closest = judged.closest if judged.closest is not None else usual
         estimate = estimates[closest]
         return Headline(
             gain=replace(

@@ -20,6 +20,7 @@ from data.base.randomness import GlobalRandomness, torch_stream
 from data.tensors import to_unit_range
 from evaluation.batches import batch_rows
 from evaluation.config import ClassifierConfig
+from evaluation.consistency import NUM_DRAWN, UnlabelledBatches
 from evaluation.fitting import ClassifierProgress, FitOptions, Probabilities
 from evaluation.named_classifiers import NamedNetwork, in_one_line
 from evaluation.training_set import TrainingSet
@@ -190,6 +191,7 @@ def fit_named_network(
 def train_network(trainee: Trainee, training: TrainingSet, options: FitOptions) -> None:
     """Train a network for a fixed number of steps: AdamW, one-cycle schedule (Smith & Topin 2018, arXiv 1708.07120).
 
+    Images without labels, where there are any, come in every batch beside the labelled ones (`evaluation.consistency`).
     Only parameters that require a gradient are trained. Afterwards the network is in evaluation mode.
 
     Raises:
@@ -198,6 +200,7 @@ def train_network(trainee: Trainee, training: TrainingSet, options: FitOptions) 
     config, compute, policy = options.config, options.compute, training.policy
     network = trainee.network
     rng = torch_stream(options.seed, "classifier batches")
+    unlabelled_rng = torch_stream(options.seed, "classifier batches without labels")  # labelled ones stay as they are
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(
         trained,
@@ -218,16 +221,29 @@ def train_network(trainee: Trainee, training: TrainingSet, options: FitOptions) 
         class_weights = balanced_weights(training.base.labels, num_classes=training.base.num_classes)
         class_weights = class_weights.to(compute.device)
 
+    unlabelled = None if training.consistency is None else UnlabelledBatches(training, config, compute=compute)
+
+    def answers(batch: Tensor, *drawn: Tensor) -> Tensor:
+        with compute.autocast():
+            logits: Tensor = network(batch.contiguous(memory_format=trainee.memory_format), *drawn)
+        return logits.float()
+
     def loss_and_gradients(rows: Tensor, *drawn: Tensor) -> Tensor:
         batch = images[rows]
         if policy is not None:
             changes, *drawn = drawn  # type: ignore[assignment]
             batch = policy.apply(batch, changes)
-        with compute.autocast():
-            logits = network(batch.contiguous(memory_format=trainee.memory_format), *drawn)
+        if unlabelled is not None:
+            weakly, strongly = unlabelled.views(*drawn[:NUM_DRAWN])
+            with torch.no_grad():
+                own_labels, believed = unlabelled.targets(answers(weakly))
+            batch, drawn = torch.cat([batch, strongly]), drawn[NUM_DRAWN:]
+        logits = answers(batch, *drawn)
         loss = classification_loss(
-            logits.float(), labels[rows], label_smoothing=config.label_smoothing, class_weights=class_weights
+            logits[: len(rows)], labels[rows], label_smoothing=config.label_smoothing, class_weights=class_weights
         )
+        if unlabelled is not None:
+            loss = loss + unlabelled.loss(logits[len(rows) :], own_labels, believed)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
@@ -246,7 +262,9 @@ def train_network(trainee: Trainee, training: TrainingSet, options: FitOptions) 
     network.train()
     for step, rows in enumerate(rows_of_batches, start=1):
         changes = [] if policy is None else [policy.draw(pixels[rows], rng)]
-        drawn = trainee.draw(len(rows))
+        if unlabelled is not None:
+            changes += unlabelled.draw(unlabelled_rng)
+        drawn = trainee.draw(len(rows) + (0 if unlabelled is None else unlabelled.size))
         with trainee.around():
             loss = recorded(rows, *changes, *drawn)
             optimizer.step()

@@ -57,3 +57,13 @@ class EvaluationConfig(TrainingConfig, frozen=True, extra="forbid"):
         if "class-weighted" in self.arms and self.classifier.kind == "knn":
             raise ValueError("knn has no loss to weight; leave out the arm class-weighted or choose another classifier")
         return self
+
+    @model_validator(mode="after")
+    def _consistency_needs_a_network(self) -> Self:
+        asked = [arm for arm in self.arms if ARMS[arm].consistent]
+        if asked and not self.classifier.is_network and self.classifier.factory is None:
+            raise ValueError(
+                f"{self.classifier.kind} cannot be trained for consistency; leave out the arms {', '.join(asked)} or "
+                "choose another classifier"
+            )
+        return self

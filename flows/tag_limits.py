@@ -14,7 +14,7 @@ from prefect.concurrency import services
 
 from flows.progress import SERVER_ERRORS
 
-STUDY_TAGS = ("cell", "subset", "generator", "synthetic", "samples", "arm", "report")
+STUDY_TAGS = ("cell", "subset", "policy", "labelling", "generator", "synthetic", "samples", "arm", "report")
 REMEMBER_SECONDS = 600.0  # a limit that is set during a study counts after this time at the latest
 MOST_LIMITS = 200  # that the server lists at once
 

@@ -12,7 +12,8 @@ from data.config import DataConfig
 from data.sources.advice import why_unreadable
 from data.sources.source import Source
 from data.sources.splits import FileKind
-from data.sources.tables import BATCH_ROWS, load_tables
+from data.sources.tables import BATCH_ROWS, load_tables, table_images
+from data.unlabelled import UnlabelledSource
 
 ARROW = FileKind(
     kind="arrow",
@@ -26,6 +27,11 @@ _FILE_MAGIC = b"ARROW1"  # a stream has none
 def load_arrow(path: Path, config: DataConfig) -> Source:
     """Read a data set of Arrow files; see `load_tables`."""
     return load_tables(path, config, of=ARROW, open_file=_open)
+
+
+def arrow_images(path: Path, config: DataConfig) -> UnlabelledSource:
+    """Read the images of a data set of Arrow files alone; see `table_images`."""
+    return table_images(path, config, of=ARROW, open_file=_open)
 
 
 @dataclass(frozen=True, kw_only=True)

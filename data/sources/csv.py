@@ -28,10 +28,11 @@ from data.sources.arrays import ArrayReader, is_flat_image
 from data.sources.classes import Label
 from data.sources.folder import IMAGE_SUFFIXES
 from data.sources.named_files import read_named_image
-from data.sources.reading import Found, Record, read_found
+from data.sources.reading import Found, Record, read_found, read_unlabelled
 from data.sources.row_splits import split_rows, unused_split_column
 from data.sources.source import Source
-from data.sources.splits import FileKind, assign_files
+from data.sources.splits import FileKind, assign_files, list_files
+from data.unlabelled import UnlabelledSource
 
 CSV = FileKind(
     kind="csv",
@@ -118,6 +119,26 @@ def _split_values(table: _Table) -> Iterator[str | None]:
         raise UsageError(f"{table.path} has no line of column names, so none says which split a row belongs to")
     for batch in _batches(replace(table, label=None, group=None, file=table.split, pixels=())):
         yield from batch.column(table.split).to_pylist()
+
+
+def csv_images(path: Path, config: DataConfig) -> UnlabelledSource:
+    """Read all images of tables, of whatever split; a column of labels is passed over.
+
+    Raises:
+        UsageError: no such file, or no such column.
+        CorruptFileError: a damaged file.
+        Further ones as `read_unlabelled`.
+    """
+    listing = list_files(path, of=CSV)
+    arrays = ArrayReader(ground=config.ground)
+
+    def records() -> Iterator[Record]:
+        for file in (file for files in listing.splits.values() for file in files):
+            table = replace(_table(file, config, is_test=True), label=None, group=None)
+            yield from _records(table, arrays, config)
+
+    base = path if path.is_dir() else path.parent
+    return read_unlabelled(Found(where=f"csv:{path}", base=base, train=records(), test=None), config)
 
 
 def _table(path: Path, config: DataConfig, *, is_test: bool) -> _Table:

@@ -13,9 +13,10 @@ from data.base.names import natural_key
 from data.config import DataConfig
 from data.publishing.class_names import published_classes
 from data.sources.advice import suggestion
-from data.sources.reading import Found, Record, read_found, read_image_file
+from data.sources.reading import Found, Record, read_found, read_image_file, read_unlabelled
 from data.sources.source import Source
 from data.sources.splits import Split, assign_roles, split_named
+from data.unlabelled import UnlabelledSource
 
 IMAGE_SUFFIXES = frozenset({
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".pgm", ".ppm", ".pnm"
@@ -129,6 +130,29 @@ def load_folder(path: Path, config: DataConfig) -> Source:
         ),
         config,
     )
+
+
+def folder_images(path: Path, config: DataConfig) -> UnlabelledSource:
+    """Read all images in a folder and below, in whatever folders; their names mean nothing.
+
+    Raises:
+        UsageError: no such folder, or no image in it.
+        CorruptFileError: a folder cannot be listed.
+        Further ones as `read_unlabelled`.
+    """
+    if not path.is_dir():
+        raise UsageError(f"{path} is not a folder; {suggestion(path, kind='folder') or 'folder:PATH takes a folder'}")
+    tree = _listed(path)
+    check_limit(len(tree.files), MAX_IMAGES, what=f"{path}: number of images")
+    if not tree.files:
+        raise UsageError(f"{path} holds no image; {suggestion(path, kind='folder') or 'give the folder of the images'}")
+
+    def records() -> Iterator[Record]:
+        for parts in tree.files:
+            file = path.joinpath(*parts)
+            yield Record(str(file), partial(read_image_file, file, ground=config.ground), None)
+
+    return read_unlabelled(Found(where=f"folder:{path}", base=path, train=records(), test=None), config)
 
 
 def _layout(path: Path, config: DataConfig) -> _Layout:

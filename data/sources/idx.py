@@ -16,9 +16,10 @@ from data.idx import read_idx
 from data.publishing.class_names import published_classes
 from data.sources.advice import damage, suggestion
 from data.sources.arrays import ArrayReader
-from data.sources.reading import Found, Record, read_found
+from data.sources.reading import Found, Record, read_found, read_unlabelled
 from data.sources.source import Source
 from data.sources.splits import Split, assign_roles, split_named
+from data.unlabelled import UnlabelledSource
 
 TAKES = (
     "idx:PATH takes a folder with files such as train-images-idx3-ubyte and train-labels-idx1-ubyte, or their prefix"
@@ -62,15 +63,54 @@ def load_idx(path: Path, config: DataConfig) -> Source:
     )
 
 
-def _pairs(path: Path) -> dict[Split, list[_Pair]]:
-    """Find files of images with their labels, by split."""
+def idx_images(path: Path, config: DataConfig) -> UnlabelledSource:
+    """Read all images of IDX files, of whatever split; files of labels need not be there and are not opened.
+
+    Raises:
+        UsageError: no such files.
+        AugmentError: as `read_unlabelled`.
+        CorruptFileError: a damaged file.
+    """
+    folder, by_name = _files(path)
+    files = [by_name[name] for name in sorted(by_name, key=natural_key) if "images" in name]
+    if not files:
+        raise UsageError(f"{path} holds no IDX files of images; {suggestion(path, kind='idx') or TAKES}")
+
+    def records() -> Iterator[Record]:
+        arrays = ArrayReader(ground=config.ground)
+        for file in files:
+            for row, image in enumerate(_images(file)):
+                where = f"{file}, row {row}"
+                yield Record(where, partial(arrays.picture, image, where=where), None)
+
+    return read_unlabelled(Found(where=f"idx:{path}", base=folder, train=records(), test=None), config)
+
+
+def _files(path: Path) -> tuple[Path, dict[str, Path]]:
+    """Return the folder of IDX files, and the files by name, the packed ones only where they are not there plain."""
     folder, prefix = (path, "") if path.is_dir() else (path.parent, path.name)
     if not folder.is_dir():
         raise UsageError(f"{folder} does not exist; {TAKES}")
     files = [
         file for file in folder.iterdir() if file.name.startswith(prefix) and "idx" in file.name and file.is_file()
     ]
-    by_name = {file.name.removesuffix(".gz"): file for file in sorted(files, key=lambda file: file.suffix != ".gz")}
+    return folder, {
+        file.name.removesuffix(".gz"): file for file in sorted(files, key=lambda file: file.suffix != ".gz")
+    }
+
+
+def _images(file: Path) -> npt.NDArray[Any]:
+    if damage(file):
+        raise CorruptFileError(f"{file}: {damage(file)}")
+    images = read_idx(file)
+    if images.ndim not in (2, 3, 4):
+        raise AugmentError(f"{file} has the shape {images.shape}; (N, H, W) or (N, H, W, 3) is expected")
+    return images
+
+
+def _pairs(path: Path) -> dict[Split, list[_Pair]]:
+    """Find files of images with their labels, by split."""
+    folder, by_name = _files(path)
     pairs: dict[Split, list[_Pair]] = {}
     for name in sorted(by_name, key=natural_key):
         head, _, tail = name.partition("images")
@@ -99,12 +139,10 @@ def _described(pairs: Sequence[_Pair]) -> str:
 def _records(pairs: Sequence[_Pair], config: DataConfig) -> Iterator[Record]:
     arrays = ArrayReader(ground=config.ground)
     for pair in pairs:
-        for file in (pair.images, pair.labels):
-            if damage(file):
-                raise CorruptFileError(f"{file}: {damage(file)}")
-        images, labels = read_idx(pair.images), _labels(pair)
-        if images.ndim not in (2, 3, 4):
-            raise AugmentError(f"{pair.images} has the shape {images.shape}; (N, H, W) or (N, H, W, 3) is expected")
+        images = _images(pair.images)
+        if damage(pair.labels):
+            raise CorruptFileError(f"{pair.labels}: {damage(pair.labels)}")
+        labels = _labels(pair)
         if len(labels) != len(images):
             raise CorruptFileError(f"{pair.labels} holds {len(labels):,} labels for {len(images):,} images")
         for row, (image, label) in enumerate(zip(images, labels.tolist(), strict=True)):

@@ -22,9 +22,10 @@ from data.config import DataConfig
 from data.sources.advice import damage
 from data.sources.arrays import ArrayReader
 from data.sources.classes import Label
-from data.sources.reading import Found, Record, read_found
+from data.sources.reading import Found, Record, read_found, read_unlabelled
 from data.sources.source import Source
 from data.sources.splits import FileKind, Split, assign_roles, list_files, split_named, words_of
+from data.unlabelled import UnlabelledSource
 
 NPZ = FileKind(
     kind="npz",
@@ -82,6 +83,30 @@ def load_npz(path: Path, config: DataConfig) -> Source:
         ),
         config,
     )
+
+
+def npz_images(path: Path, config: DataConfig) -> UnlabelledSource:
+    """Read all images of NumPy archives, of whatever split; arrays of labels are passed over.
+
+    Raises:
+        UsageError: no such file, or no array of images in it.
+        AugmentError: an array of a shape that no images have; further ones as `read_unlabelled`.
+        CorruptFileError: a damaged file.
+    """
+    parts: list[_Part] = []
+    for file in (file for files in list_files(path, of=NPZ).splits.values() for file in files):
+        arrays = _arrays(file)
+        keys, unknown = _keys(arrays, config)
+        named = [roles["images"] for roles in keys.values() if "images" in roles]
+        if not named and len(unknown) == 1 and len(arrays) == 1:  # such as np.savez(file, images)
+            named = unknown
+        if not named:
+            raise UsageError(f"{file} has no images by name; it has {_shown(arrays)}: {NPZ.takes}")
+        parts += [_part(file, arrays, {"images": name}, config, is_test=True) for name in named]
+    check_limit(sum(len(part.images) for part in parts), MAX_IMAGES, what=f"npz:{path}: number of images")
+    base = path if path.is_dir() else path.parent
+    found = Found(where=f"npz:{path}", base=base, train=_records(parts, config), test=None)
+    return read_unlabelled(found, config)
 
 
 def _read(path: Path, config: DataConfig) -> tuple[dict[Split, list[_Part]], tuple[str, ...] | None, tuple[str, ...]]:

@@ -13,7 +13,8 @@ from data.config import DataConfig
 from data.sources.advice import why_unreadable
 from data.sources.source import Source
 from data.sources.splits import FileKind
-from data.sources.tables import BATCH_ROWS, load_tables
+from data.sources.tables import BATCH_ROWS, load_tables, table_images
+from data.unlabelled import UnlabelledSource
 
 PARQUET = FileKind(
     kind="parquet",
@@ -27,6 +28,11 @@ _PLAIN_ENCODINGS = frozenset({"PLAIN", "RLE", "BIT_PACKED"})
 def load_parquet(path: Path, config: DataConfig) -> Source:
     """Read a Parquet data set; see `load_tables`."""
     return load_tables(path, config, of=PARQUET, open_file=_open)
+
+
+def parquet_images(path: Path, config: DataConfig) -> UnlabelledSource:
+    """Read the images of a data set of Parquet files alone; see `table_images`."""
+    return table_images(path, config, of=PARQUET, open_file=_open)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from data.images import LabelledImages
 from data.sources.classes import Classes, Label
 from data.sources.collecting import ImageCollector
 from data.sources.source import Source, UserImages, split_source, unsplit_source
+from data.unlabelled import UnlabelledSource, from_elsewhere
 
 SHOWN = 5  # bad images that a message names
 _LEAVE_OUT = "--set data.bad_images=leave-out"
@@ -113,6 +114,24 @@ def read_found(found: Found, config: DataConfig) -> Source:
     return split_source(user, share=config.test_share, seed=config.test_seed)
 
 
+def read_unlabelled(found: Found, config: DataConfig) -> UnlabelledSource:
+    """Read all images of a data set and none of its labels.
+
+    Raises:
+        AugmentError: a bad image (unless they are left out), mixed sizes, too much, or no images.
+    """
+    reader = _Reader(found, config)
+    for records in (found.train, found.test or ()):
+        reader.read(records, labelled=False)
+    reader.refuse_bad()
+    pixels = reader.collector.finish()
+    return UnlabelledSource(
+        name=public_dataset_name(found.where),
+        images=from_elsewhere(pixels),
+        notes=tuple(_below(fact, found.base) for fact in (*found.facts, *reader.facts(), *reader.collector.facts())),
+    )
+
+
 def read_image_file(file: Path, *, ground: int) -> Picture:
     """Read and decode an image file.
 
@@ -159,13 +178,13 @@ class _Reader:
         self._groups: dict[Label, int] = {}
         self._known_texts = set(found.class_names or ())
 
-    def read(self, records: Iterable[Record]) -> _Rows:
-        """Take what is good of a split."""
+    def read(self, records: Iterable[Record], *, labelled: bool = True) -> _Rows:
+        """Take what is good of a split; without labels, whatever they are."""
         rows = _Rows()
         for record in records:
             self._num_seen += 1
             try:
-                label = self._checked_label(record)
+                label = self._checked_label(record) if labelled else ""
                 picture = record.read()
             except AugmentError as error:
                 self.bad.append(_Bad(type(error), str(error)))

@@ -13,9 +13,11 @@ import platformdirs
 
 from data.base.errors import SourceUnavailableError, UsageError
 from data.config import DEFAULT_DATASET, UNSPLIT, DataConfig
+from data.copies import near_copies
 from data.sources.advice import kind_of_file, suggestion
 from data.sources.mnist_family import FAMILIES, load_family, load_usps, usps_is_present
 from data.sources.source import Source
+from data.unlabelled import REST_OF_POOL, UnlabelledSource, from_elsewhere, without_copies
 
 __all__ = ["KINDS", "Kind", "KnownDataset", "Source", "cache_directory", "known_datasets", "load_source", "load_whole"]
 
@@ -31,10 +33,16 @@ class KnownDataset:
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """A form in which users have data sets of their own."""
+    """A form in which users have data sets of their own.
+
+    Attributes:
+        load: reads a labelled data set.
+        images: reads its images alone, or those of one without labels.
+    """
 
     description: str
     load: Callable[[Path, DataConfig], Source]
+    images: Callable[[Path, DataConfig], UnlabelledSource]
 
 
 def _load_parquet(path: Path, config: DataConfig) -> Source:
@@ -43,10 +51,22 @@ def _load_parquet(path: Path, config: DataConfig) -> Source:
     return load_parquet(path, config)
 
 
+def _parquet_images(path: Path, config: DataConfig) -> UnlabelledSource:
+    from data.sources.parquet import parquet_images
+
+    return parquet_images(path, config)
+
+
 def _load_arrow(path: Path, config: DataConfig) -> Source:
     from data.sources.arrow import load_arrow
 
     return load_arrow(path, config)
+
+
+def _arrow_images(path: Path, config: DataConfig) -> UnlabelledSource:
+    from data.sources.arrow import arrow_images
+
+    return arrow_images(path, config)
 
 
 def _load_folder(path: Path, config: DataConfig) -> Source:
@@ -55,10 +75,22 @@ def _load_folder(path: Path, config: DataConfig) -> Source:
     return load_folder(path, config)
 
 
+def _folder_images(path: Path, config: DataConfig) -> UnlabelledSource:
+    from data.sources.folder import folder_images
+
+    return folder_images(path, config)
+
+
 def _load_npz(path: Path, config: DataConfig) -> Source:
     from data.sources.npz import load_npz
 
     return load_npz(path, config)
+
+
+def _npz_images(path: Path, config: DataConfig) -> UnlabelledSource:
+    from data.sources.npz import npz_images
+
+    return npz_images(path, config)
 
 
 def _load_csv(path: Path, config: DataConfig) -> Source:
@@ -67,19 +99,47 @@ def _load_csv(path: Path, config: DataConfig) -> Source:
     return load_csv(path, config)
 
 
+def _csv_images(path: Path, config: DataConfig) -> UnlabelledSource:
+    from data.sources.csv import csv_images
+
+    return csv_images(path, config)
+
+
 def _load_idx(path: Path, config: DataConfig) -> Source:
     from data.sources.idx import load_idx
 
     return load_idx(path, config)
 
 
+def _idx_images(path: Path, config: DataConfig) -> UnlabelledSource:
+    from data.sources.idx import idx_images
+
+    return idx_images(path, config)
+
+
 KINDS: Mapping[str, Kind] = {
-    "folder": Kind(description="one folder a class, image files inside; splits by folders", load=_load_folder),
-    "parquet": Kind(description="Parquet: a file, a folder in Hugging Face's layout, a pattern", load=_load_parquet),
-    "arrow": Kind(description="Arrow: what Hugging Face's save_to_disk wrote", load=_load_arrow),
-    "npz": Kind(description="a NumPy archive with MedMNIST's or Keras's names", load=_load_npz),
-    "csv": Kind(description="a table of a label and pixels (Kaggle), or a label and a file's name", load=_load_csv),
-    "idx": Kind(description="IDX files as MNIST has them: a folder, or the beginning of their names", load=_load_idx),
+    "folder": Kind(
+        description="one folder a class, image files inside; splits by folders",
+        load=_load_folder,
+        images=_folder_images,
+    ),
+    "parquet": Kind(
+        description="Parquet: a file, a folder in Hugging Face's layout, a pattern",
+        load=_load_parquet,
+        images=_parquet_images,
+    ),
+    "arrow": Kind(description="Arrow: what Hugging Face's save_to_disk wrote", load=_load_arrow, images=_arrow_images),
+    "npz": Kind(description="a NumPy archive with MedMNIST's or Keras's names", load=_load_npz, images=_npz_images),
+    "csv": Kind(
+        description="a table of a label and pixels (Kaggle), or a label and a file's name",
+        load=_load_csv,
+        images=_csv_images,
+    ),
+    "idx": Kind(
+        description="IDX files as MNIST has them: a folder, or the beginning of their names",
+        load=_load_idx,
+        images=_idx_images,
+    ),
 }
 
 TABLES = ("parquet", "arrow", "csv")
@@ -130,6 +190,23 @@ def load_source(dataset: DataConfig | str) -> Source:
         AugmentError: the user's data cannot make a study.
     """
     config = DataConfig(dataset=dataset) if isinstance(dataset, str) else dataset
+    source = _labelled(config)
+    if not config.unlabelled or config.unlabelled == REST_OF_POOL:
+        return source
+    given = _unlabelled(source, config)
+    near = near_copies(given.images, source.test)
+    if not near.count or near.example is None:
+        return replace(source, unlabelled=given)
+    among = "" if near.looked_at == len(source.test) else f" of {near.looked_at:,} looked at"
+    note = (
+        f"{near.count:,} test images{among} are nearly the same as an image without a label, such as test row "
+        f"{near.example[0]}: take these out of data.unlabelled"
+    )
+    known = source.notes or tuple(filter(None, [source.warning]))
+    return replace(source, unlabelled=given, notes=(*known, note), warning="; ".join((*known, note)))
+
+
+def _labelled(config: DataConfig) -> Source:
     kind, separator, path = config.dataset.partition(":")
     if separator and kind in KINDS:
         if not path or "\0" in path + config.test:
@@ -160,6 +237,53 @@ def load_whole(config: DataConfig) -> Source:
             f"{config.dataset!r} is no data set of your own; write KIND:PATH, with KIND {', '.join(KINDS)}"
         )
     return load_source(config.model_copy(update={"test_share": UNSPLIT}))
+
+
+def _unlabelled(source: Source, config: DataConfig) -> UnlabelledSource:
+    """Read the images without labels of a study of `source`, which keeps its own out of them.
+
+    Raises:
+        UsageError: images of another size or colour, or none but the data set's own.
+        Further ones as `load_source`.
+    """
+    kind, separator, path = config.unlabelled.partition(":")
+    if separator and kind in KINDS:
+        if not path or "\0" in path:
+            raise UsageError(f"data.unlabelled={config.unlabelled!r} names no path; write {kind}:PATH")
+        channels, height, width = source.train.shape
+        alike = config.model_copy(
+            update={
+                "colour": "gray" if channels == 1 else "rgb",
+                "resize": height if height == width else config.resize,
+                "group_column": "",
+                "split_column": "",
+            }
+        )
+        found = KINDS[kind].images(Path(path).expanduser(), alike)
+    else:
+        other = _named_loader(config.unlabelled)()
+        found = UnlabelledSource(name=other.name, images=from_elsewhere(other.train.images))
+    if found.images.shape != source.train.shape:
+        raise UsageError(
+            f"the images of data.unlabelled are {shape_words(found.images.shape)}, the labelled ones "
+            f"{shape_words(source.train.shape)}; give both one size and colour"
+        )
+    fresh = without_copies(found.images, [source.test])
+    rest = without_copies(fresh, [source.train])
+    if not len(rest):
+        raise UsageError(
+            f"all {len(found.images):,} images of data.unlabelled are in the data set itself; give others, or "
+            "data.unlabelled=pool for those of its pool that a subset leaves"
+        )
+    return replace(
+        found, images=rest, copies_of_test=len(found.images) - len(fresh), copies_of_train=len(fresh) - len(rest)
+    )
+
+
+def shape_words(shape: tuple[int, int, int]) -> str:
+    """Say a shape (C, H, W) as people do, such as `28x28 grayscale`."""
+    channels, height, width = shape
+    return f"{height}x{width} {'grayscale' if channels == 1 else 'RGB'}"
 
 
 def _mnist_or_digits() -> Source:

@@ -11,6 +11,7 @@ from data.base.names import unified_name
 from data.base.randomness import numpy_stream
 from data.copies import blankness, kept_together, near_copies, near_copy_pairs
 from data.images import LabelledImages, identities
+from data.unlabelled import UnlabelledSource
 
 _SHOWN = 5
 
@@ -29,6 +30,7 @@ class Source:
         split_notes: those of them that are about a test split that was held out; where it is not used they are void.
         layout: how the data set was found to be laid out, and which part went where; a line each.
         left_out: images that were left out as bad, each with its reason.
+        unlabelled: images without labels that were given beside it, or None.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Source:
     split_notes: tuple[str, ...] = ()
     layout: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    unlabelled: UnlabelledSource | None = None
 
     @property
     def warning_without_split(self) -> str:

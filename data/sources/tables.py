@@ -24,10 +24,11 @@ from data.decoding import Picture, decode_image
 from data.sources.arrays import ArrayReader
 from data.sources.classes import Label
 from data.sources.named_files import read_named_image
-from data.sources.reading import Found, Record, read_found
+from data.sources.reading import Found, Record, read_found, read_unlabelled
 from data.sources.row_splits import SPLIT_COLUMNS, split_rows, unused_split_column
 from data.sources.source import Source
-from data.sources.splits import FileKind, assign_files, partition_values
+from data.sources.splits import FileKind, assign_files, list_files, partition_values
+from data.unlabelled import UnlabelledSource
 
 BATCH_ROWS = 512
 _SHOWN = 12
@@ -71,6 +72,38 @@ class _Columns:
 
     def wanted(self) -> list[str]:
         return list(dict.fromkeys(name for name in (self.image, self.label, self.group) if name is not None))
+
+
+def table_images(
+    path: Path, config: DataConfig, *, of: FileKind, open_file: Callable[[Path], TableFile]
+) -> UnlabelledSource:
+    """Read all images of tables, of whatever split; no other column is looked at.
+
+    Raises:
+        UsageError: no such file or folder, or no such column.
+        CorruptFileError: a damaged file.
+        Further ones as `read_unlabelled`.
+    """
+    listing = list_files(path, of=of)
+    files = [open_file(file) for of_split in listing.splits.values() for file in of_split]
+    check_limit(sum(file.num_rows for file in files), MAX_IMAGES, what=f"{of.kind}:{path}: number of rows")
+    columns = [
+        _Columns(
+            image=_single_column(file, "image_column", config.image_column),
+            label=None,
+            group=None,
+            constants={},
+            class_names=None,
+        )
+        for file in files
+    ]
+
+    def records() -> Iterator[Record]:
+        for file, of_file in zip(files, columns, strict=True):
+            yield from _records(file, of_file, config)
+
+    base = path if path.is_dir() else path.parent
+    return read_unlabelled(Found(where=f"{of.kind}:{path}", base=base, train=records(), test=None), config)
 
 
 def load_tables(path: Path, config: DataConfig, *, of: FileKind, open_file: Callable[[Path], TableFile]) -> Source:
@@ -155,18 +188,11 @@ def _columns(file: TableFile, config: DataConfig, *, is_test: bool) -> _Columns:
     facts: list[str] = []
 
     def single(option: str, column: str, *, may_lack: bool) -> str | None:
-        count = schema.names.count(column)
-        if count == 1:
-            return column
-        if count == 0 and column in constants:
+        if schema.names.count(column) == 0 and column in constants:
             return None
-        alike = name_like(column, schema.names) if count == 0 else None
-        if alike is not None or (count == 0 and may_lack):
-            return alike
-        known = ", ".join(repr(name) for name in schema.names[:_SHOWN])
-        raise UsageError(
-            f"{file.path} has no single column {column!r}; it has {known}: choose with --set data.{option}=NAME"
-        )
+        if may_lack and schema.names.count(column) == 0 and name_like(column, schema.names) is None:
+            return None
+        return _single_column(file, option, column)
 
     image = single("image_column", config.image_column, may_lack=False) or config.image_column
     label = single("label_column", config.label_column, may_lack=is_test)
@@ -182,6 +208,19 @@ def _columns(file: TableFile, config: DataConfig, *, is_test: bool) -> _Columns:
         constants=constants,
         class_names=class_names,
         facts=tuple(facts),
+    )
+
+
+def _single_column(file: TableFile, option: str, column: str) -> str:
+    names = file.schema.names
+    if names.count(column) == 1:
+        return column
+    alike = name_like(column, names) if names.count(column) == 0 else None
+    if alike is not None:
+        return alike
+    known = ", ".join(repr(name) for name in names[:_SHOWN])
+    raise UsageError(
+        f"{file.path} has no single column {column!r}; it has {known}: choose with --set data.{option}=NAME"
     )
 
 

@@ -31,7 +31,14 @@ from evaluation.reporting.charts import (
 from evaluation.reporting.cost import stage_costs
 from evaluation.reporting.film import Epoch, Film, file_uri, make_film, picture_uri
 from evaluation.reporting.rendering import interval, points, render_page
-from evaluation.reporting.report import RegimeReport, StudyReport, flatten_config, needed_sentence, worth_sentence
+from evaluation.reporting.report import (
+    RegimeReport,
+    StudyReport,
+    flatten_config,
+    needed_sentence,
+    unlabelled_sentence,
+    worth_sentence,
+)
 from evaluation.reporting.sample_rows import check_rows, fidelity_rows, membership_sentences
 from evaluation.reporting.wording import Wording
 
@@ -169,6 +176,10 @@ def write_page(
         "parts": [_variance_shares(regime, kind=wording.kind) for regime in report.regimes],
         "takes": [needed_sentence(regime.needed) if regime.needed else "" for regime in report.regimes],
         "worths": [worth_sentence(regime.labels_worth) if regime.labels_worth else "" for regime in report.regimes],
+        "unlabelled": [
+            [unlabelled_sentence(gains, confidence=report.confidence) for gains in regime.unlabelled]
+            for regime in report.regimes
+        ],
         "run_name": path.parent.name,
         "designs": list(dict.fromkeys(regime.design.sentence for regime in report.regimes)),
         "resolved": [(regime.title, regime.resolved) for regime in report.regimes if regime.resolved],

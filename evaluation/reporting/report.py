@@ -75,6 +75,32 @@ class StudyCheck(BaseModel, frozen=True, extra="forbid"):
     detail: str
 
 
+class BestGain(BaseModel, frozen=True, extra="forbid"):
+    """The gain of an arm over the best of others.
+
+    Attributes:
+        over: the best one.
+        num_rivals: how many others there are.
+    """
+
+    gain: Gain
+    over: ArmName
+    num_rivals: int
+
+
+class UnlabelledGains(BaseModel, frozen=True, extra="forbid"):
+    """What an arm with a GAN that has seen images without labels gains over arms without a GAN.
+
+    Attributes:
+        over_labelled: over the best arm that sees labelled images alone.
+        over_partners: over the best arm that sees the images without labels too.
+    """
+
+    arm: ArmName
+    over_labelled: BestGain
+    over_partners: BestGain
+
+
 class RegimeReport(BaseModel, frozen=True, extra="forbid"):
     """What the study found at one amount of labelled data.
 
@@ -85,6 +111,7 @@ class RegimeReport(BaseModel, frozen=True, extra="forbid"):
         labels_worth: what the gain is worth in labelled images per class; None where no arm had more of them.
         next_draw: what somebody with one data set of this size may expect.
         beside: the gain over the reference on the test split that the user gave, where folds were tested.
+        unlabelled: what the GAN adds where there are images without labels; none in other studies.
         tail: labels of the rarest third of the classes.
         augmentation: the policies of classical augmentation; None in runs of versions that had one policy only.
         resolved: what was decided where the configuration says "auto", the same in all replicates.
@@ -104,6 +131,7 @@ class RegimeReport(BaseModel, frozen=True, extra="forbid"):
     class_gains: tuple[ClassGain, ...]
     labels_worth: LabelsWorth | None
     beside: Gain | None
+    unlabelled: tuple[UnlabelledGains, ...] = ()
     checks: tuple[StudyCheck, ...]
     tail: tuple[int, ...]
     augmentation: PolicyUse | None = None
@@ -266,6 +294,7 @@ def _regime_report(
         beside=None
         if data.beside is None
         else data.beside.gain(HEADLINE_ARM, HEADLINE_REFERENCE, alpha=alpha, wished_gain=wished_gain),
+        unlabelled=_unlabelled_gains(answers, alpha=alpha, wished_gain=wished_gain),
         checks=tuple(_study_checks({arm.name: arm for arm in arms}, wished_gain=wished_gain, wording=wording)),
         tail=tail,
         augmentation=policy_use([cell.policy for cell in cells if cell.policy is not None]),
@@ -302,6 +331,23 @@ def _arm_report(
         accuracy_gain=gains.get("accuracy"),
         macro_f1_gain=gains.get("macro_f1"),
         tail_recall_gain=gains.get("tail_recall"),
+    )
+
+
+def _unlabelled_gains(answers: RegimeAnswers, *, alpha: float, wished_gain: float) -> tuple[UnlabelledGains, ...]:
+    """Hold the headline arm, and those that use images without labels themselves, against both kinds of rivals."""
+    alone, partners = answers.rivals(with_unlabelled=False), answers.rivals(with_unlabelled=True)
+    if not partners:
+        return ()
+
+    def over(arm: ArmName, rivals: Sequence[ArmName]) -> BestGain:
+        found = answers.over_best(arm, rivals, alpha=alpha, wished_gain=wished_gain)
+        return BestGain(gain=found.gain, over=found.over, num_rivals=len(rivals))
+
+    return tuple(
+        UnlabelledGains(arm=arm, over_labelled=over(arm, alone), over_partners=over(arm, partners))
+        for arm in answers.predicted
+        if arm == HEADLINE_ARM or (ARMS[arm].needs_unlabelled and ARMS[arm].needs_generator)
     )
 
 
@@ -415,6 +461,23 @@ def verdict_sentence(
             return f"With {title}, {wording.augmentation} brings no gain worth having, {worth}: {found}."
         case _:
             return f"With {title}, it is undecided whether {wording.augmentation} helps: {found}."
+
+
+def unlabelled_sentence(gains: UnlabelledGains, *, confidence: float) -> str:
+    """Say what an arm with a GAN that has seen images without labels gains over both kinds of arms without a GAN."""
+
+    def against(best: BestGain, kind: str) -> str:
+        interval = "no interval"
+        if best.gain.low is not None and best.gain.high is not None:
+            interval = f"{confidence:.0%} interval {in_points(best.gain.low)} to {in_points(best.gain.high)}"
+        among = f", the best of {best.num_rivals} {kind}" if best.num_rivals > 1 else ""
+        return f"{in_points(best.gain.mean)} points over {best.over}{among} ({interval})"
+
+    return (
+        f"{gains.arm}, whose GAN has seen images without labels: "
+        f"{against(gains.over_labelled, 'arms of labelled images alone')}; "
+        f"{against(gains.over_partners, 'partners that see them without a GAN')}"
+    )
 
 
 def needed_sentence(needed: Needed) -> str:

@@ -13,9 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from data.base.files import write_atomically, write_text
+from data.config import DataConfig
 from data.inspection import Inspection, example_grid, inspect_source
 from data.sources.registry import KINDS, cache_directory, known_datasets, load_source
 from data.sources.source import Source
+from data.unlabelled import REST_OF_POOL
 from flows.commands.console import output_console
 from flows.study.config import resolve_config
 
@@ -62,6 +64,7 @@ def inspect(
     source = load_source(config.data)
     facts = inspect_source(source)
     _print_summary(console, source, facts)
+    _print_unlabelled(console, source, config.data)
     _print_left_out(console, source, left_out)
     console.print(_class_table(source, facts))
     _print_findings(console, facts)
@@ -117,6 +120,27 @@ def _print_summary(console: Console, source: Source, facts: Inspection) -> None:
     for note in source.notes or filter(None, [source.warning]):
         console.print(f"[yellow]note:[/] {escape(note)}", highlight=False)
     console.print(f"SHA-256 of the train split: {source.train.digest()}", highlight=False)
+
+
+def _print_unlabelled(console: Console, source: Source, config: DataConfig) -> None:
+    """Print which images a cell has without labels, what was left out of them, and how they were read."""
+    if config.unlabelled == REST_OF_POOL:
+        console.print(
+            f"without labels: up to {config.max_unlabelled:,} images that a subset leaves of the {len(source.train):,} "
+            "to train on; copies of test images are left out",
+            highlight=False,
+        )
+    given = source.unlabelled
+    if given is None:
+        return
+    console.print(
+        f"without labels: {len(given.images):,} images of {escape(given.name)}, up to {config.max_unlabelled:,} for a "
+        f"cell; copies were left out, {given.copies_of_test:,} of test images and {given.copies_of_train:,} of "
+        "labelled ones",
+        highlight=False,
+    )
+    for note in given.notes:
+        console.print(f"[yellow]note:[/] without labels: {escape(note)}", highlight=False)
 
 
 def _print_left_out(console: Console, source: Source, file: Path | None) -> None:

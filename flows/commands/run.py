@@ -14,7 +14,13 @@ from data.base.errors import AugmentError, UsageError
 from evaluation.arms import HEADLINE_ARM
 from evaluation.gains import Gain
 from evaluation.reporting.history import update_history
-from evaluation.reporting.report import StudyReport, needed_sentence, read_report, worth_sentence
+from evaluation.reporting.report import (
+    StudyReport,
+    needed_sentence,
+    read_report,
+    unlabelled_sentence,
+    worth_sentence,
+)
 from evaluation.statistics import Spread
 from flows.augmentation_study import augmentation_study
 from flows.commands.allowing import AllowOption, allow_code, resume_command
@@ -258,6 +264,9 @@ def print_report(report: StudyReport, store: RunStore, *, console: Console) -> N
             console.print(escape(f"  {needed_sentence(regime.needed)}{more}"), highlight=False, soft_wrap=True)
         if regime.labels_worth is not None:
             console.print(escape(f"  {worth_sentence(regime.labels_worth)}"), highlight=False, soft_wrap=True)
+        for gains in regime.unlabelled:
+            line = unlabelled_sentence(gains, confidence=report.confidence)
+            console.print(escape(f"  {line}"), highlight=False, soft_wrap=True)
         for check in regime.checks:
             if check.passed is False:
                 console.print(f"  [red]✗[/] {escape(check.name)}: {escape(check.detail)}", highlight=False)

@@ -17,7 +17,7 @@ from data.base.device import DeviceChoice, Precision
 from data.base.errors import UsageError
 from data.config import DataConfig, ImagesPerClass
 from data.regimes import Regime, regime_of
-from evaluation.arms import BASELINE_ARMS
+from evaluation.arms import ARMS, BASELINE_ARMS
 from evaluation.config import ClassifierConfig
 from evaluation.protocol import EvaluationConfig
 from flows.study.generators.naming import GAN, allowed_name, kind_of
@@ -108,6 +108,15 @@ class StudyConfig(BaseModel, frozen=True, extra="forbid"):
         rival = next((arm for arm in self.evaluation.arms if BASELINE_ARMS.get(arm) == self.generator), None)
         if rival is not None:
             raise ValueError(f"the generator {self.generator} is the headline arm's already; leave out the arm {rival}")
+        return self
+
+    @model_validator(mode="after")
+    def _arms_have_their_images(self) -> Self:
+        lacking = [arm for arm in self.evaluation.arms if ARMS[arm].needs_unlabelled]
+        if lacking and not self.data.unlabelled:
+            raise ValueError(
+                f"evaluation.arms: {', '.join(lacking)} need images without labels; name them in data.unlabelled"
+            )
         return self
 
     @property

@@ -7,7 +7,7 @@ from data.config import DataConfig
 from data.design import Design, GivenTest, OneDataSet, design_of, resolve_images_per_class
 from data.sources.registry import load_source
 from data.sources.source import Source
-from evaluation.arms import MORE_LABELS
+from evaluation.arms import ARMS, MORE_LABELS, ArmName, unlabelled_arms
 from flows.study.config import FRESH_REPLICATES, StudyConfig
 from flows.study.generators.naming import kind_of
 
@@ -90,9 +90,18 @@ def resolve_study(config: StudyConfig, source: Source) -> StudyConfig:
     return config.model_copy(
         update={
             "replicates": -(-wanted // most) * most,
-            "evaluation": config.evaluation.model_copy(update={"without_more_labels": short}),
+            "evaluation": config.evaluation.model_copy(update={"without_more_labels": short, "arms": arms_of(config)}),
         }
     )
+
+
+def arms_of(config: StudyConfig) -> tuple[ArmName, ...]:
+    """Return the arms of a study: those that it asks for and, where it has images without labels, those that use them,
+    which the GAN's arms must be held against."""
+    asked = set(config.evaluation.arms)
+    if config.data.unlabelled:
+        asked |= set(unlabelled_arms(with_networks=config.evaluation.classifier.is_network))
+    return tuple(arm for arm in ARMS if arm in asked)
 
 
 def _has_more_labels(design: Design) -> bool:

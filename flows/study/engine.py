@@ -20,7 +20,9 @@ from data.base.files import digest_file, digest_json, is_below, read_json, read_
 from data.base.memory import forget_peak_memory, peak_memory_bytes
 from data.base.randomness import child_seed
 from data.design import ReplicateSplit
+from data.parquet import read_subset
 from data.sources.source import Source
+from data.unlabelled import UnlabelledImages, drawn_for_cell, rest_of_pool, without_copies
 from evaluation.facts import StageTiming
 from flows.study.code import code_digest, library_versions
 from flows.study.config import StudyConfig
@@ -74,6 +76,24 @@ class CellContext:
         if self.given_designs is None:
             raise ValueError("the data set is not at hand")
         return self.given_designs[self.cell.regime.name].split(self.cell.replicate)
+
+    @cached_property
+    def unlabelled(self) -> UnlabelledImages | None:
+        """The images that the cell may use without labels, none of them a test image; None in a study without any.
+
+        The cell's subset must be there.
+
+        Raises:
+            ValueError: the data set is not at hand.
+        """
+        config, source, split = self.config.data, self.source, self.split
+        if not config.unlabelled:
+            return None
+        subset = read_subset(self.cell.subset_file)
+        given = source.unlabelled
+        images = rest_of_pool(split.pool, subset) if given is None else given.images
+        tests = [split.test, source.test, *([] if split.beside is None else [split.beside])]
+        return without_copies(drawn_for_cell(images, most=config.max_unlabelled, subset=subset), tests)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 from data.base.device import Compute
 
 Settings = TypeVar("Settings")
+OPERATIONS_FILE = "operations.json"  # how many operations a training took
 OnUpdate = Callable[[float, str], None]  # finished share in [0, 1], a line of detail
 
 

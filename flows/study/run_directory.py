@@ -63,6 +63,15 @@ class Cell:
         return self.directory / POLICY_FILE
 
     @property
+    def labelling_directory(self) -> Path:
+        """Images without labels that a classifier of the subset labelled, where the study has such images."""
+        return self.directory / "labelling"
+
+    @property
+    def labelled_images_file(self) -> Path:
+        return self.labelling_directory / "images.parquet"
+
+    @property
     def generator_directory(self) -> Path:
         return self.directory / "generator"
 
@@ -286,7 +295,9 @@ def other_data_of(run_directory: Path, source: Source) -> str:
     if not file.exists():
         return ""
     before, now = read_model(file, DatasetFacts), _facts_of(source, {}, generator="gan")
-    same = (before.train_digest, before.test_digest) == (now.train_digest, now.test_digest)
+    same = all(
+        getattr(before, part) == getattr(now, part) for part in ("train_digest", "test_digest", "unlabelled_digest")
+    )
     return "" if same else before.name
 
 
@@ -300,6 +311,7 @@ def _facts_of(source: Source, designs: Designs, *, generator: str) -> DatasetFac
         class_names=source.train.class_names,
         train_digest=source.train.digest(),
         test_digest=source.test.digest(),
+        unlabelled_digest="" if source.unlabelled is None else source.unlabelled.images.digest(),
         designs={name: design_facts(design) for name, design in designs.items()},
     )
 

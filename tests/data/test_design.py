@@ -18,6 +18,7 @@ from data.design import (
 from data.images import LabelledImages, identities
 from data.regimes import regime_of
 from data.sources.source import Source
+from data.unlabelled import UnlabelledImages, UnlabelledSource
 
 
 def images(counts, *, seed=0, groups=None):
@@ -156,3 +157,31 @@ def test_drawn_share_is_told():
     assert of(6, source()).drawn_share == pytest.approx(0.1)
     assert of("all", source()).drawn_share == pytest.approx(0.75)
     assert has_fresh_draws(source(), regime_of(6))
+
+
+def test_rest_of_a_pool_needs_fresh_draws():
+    with pytest.raises(
+        UsageError, match=r"data.unlabelled=pool needs fresh draws.* has folds.*data.unlabelled=folder:PATH"
+    ):
+        of("all", source(), unlabelled="pool")
+
+
+def test_sentence_says_how_many_images_have_no_labels():
+    data = source()
+    data = replace(data, test=data.train.take(np.arange(4)))
+    sentence = of(6, data, unlabelled="pool", max_unlabelled=30).sentence
+    assert sentence.endswith(
+        "each has 30 images of the pool's rest too, without labels; 4 copies of test images are not among them"
+    )
+
+
+@pytest.mark.parametrize("regime", [6, "all"])
+def test_sentence_names_given_images_without_labels(regime):
+    beside = UnlabelledSource(
+        name="more", images=UnlabelledImages(images=images((9,)).images, rows=np.arange(9)), copies_of_test=2
+    )
+    sentence = of(regime, replace(source(), unlabelled=beside), unlabelled="folder:more").sentence
+    assert sentence.endswith(
+        "each replicate has 9 images of more too, without labels; 2 copies of the data set's own images, 2 of them of "
+        "test images, are not among them"
+    )

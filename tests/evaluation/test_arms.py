@@ -4,6 +4,7 @@ import pytest
 from data.base.device import Compute
 from data.base.errors import UsageError
 from data.images import identities
+from data.unlabelled import rest_of_pool
 from evaluation.arms import (
     ARMS,
     HEADLINE_ARM,
@@ -16,6 +17,7 @@ from evaluation.arms import (
     evened_out,
     synthetic_shares,
     training_set,
+    unlabelled_arms,
 )
 from evaluation.config import TrainingConfig
 from evaluation.fitting import FitOptions
@@ -29,9 +31,10 @@ TAILED = np.array([8, 4, 1])
 @pytest.fixture(autouse=True)
 def no_ensemble(monkeypatch):
     monkeypatch.setattr("evaluation.filtering.confident_samples", lambda synthetic, training, **options: synthetic)
+    monkeypatch.setattr("evaluation.pseudo_labels.self_trained", lambda images, training, **options: training.base)
 
 
-def material(subset, synthetic, pool=None):
+def material(subset, synthetic, pool=None, unlabelled=None):
     options = FitOptions(
         config=TrainingConfig().classifier,
         added_shares=(0.5, 0.0),
@@ -43,6 +46,7 @@ def material(subset, synthetic, pool=None):
         subset=subset,
         given_synthetic=synthetic,
         given_pool=pool,
+        given_unlabelled=unlabelled,
         num_synthetic=30 if synthetic is None else len(synthetic),
         config=TrainingConfig(policy="digits"),
         options=options,
@@ -54,7 +58,8 @@ def compose(striped):
     subset, synthetic = striped.take(np.arange(12)), striped.take(np.arange(30, 60))
 
     def compose(arm):
-        return training_set(arm, material(subset, synthetic, pool=striped)), subset, synthetic
+        rest = rest_of_pool(striped, subset)
+        return training_set(arm, material(subset, synthetic, pool=striped, unlabelled=rest)), subset, synthetic
 
     return compose
 
@@ -80,12 +85,45 @@ def test_every_arm_but_the_first_has_a_reference_before_it():
 
 def test_arms_that_need_no_generator_are_composed_without_one(striped):
     subset = striped.take(np.arange(12))
+    rest = rest_of_pool(striped, subset)
     for name, arm in ARMS.items():
         if not arm.needs_generator:
-            training_set(name, material(subset, None, pool=striped))
+            training_set(name, material(subset, None, pool=striped, unlabelled=rest))
         else:
             with pytest.raises(ValueError, match="needs no generator asks for synthetic images"):
-                training_set(name, material(subset, None))
+                training_set(name, material(subset, None, unlabelled=rest))
+
+
+def test_arms_that_see_labelled_images_alone_are_composed_without_others(striped):
+    subset = striped.take(np.arange(12))
+    for name, arm in ARMS.items():
+        if not arm.needs_unlabelled:
+            training_set(name, material(subset, subset, pool=striped))
+        else:
+            with pytest.raises(ValueError, match="sees labelled images alone asks for others"):
+                training_set(name, material(subset, subset, pool=striped))
+
+
+def test_fixmatch_trains_on_the_subset_and_on_images_without_labels(compose):
+    training, subset, _ = compose("fixmatch")
+    assert (training.base, training.added) == (subset, None)
+    assert training.consistency is not None
+    assert not set(training.consistency.images.rows) & set(subset.rows)
+
+
+def test_fixmatch_with_synthetic_images_mixes_them_in_as_labelled_ones(compose):
+    training, subset, synthetic = compose("fixmatch+synthetic")
+    assert (training.base, training.added) == (subset, synthetic)
+    assert training.consistency is not None
+
+
+def test_only_arms_that_need_them_are_given_images_without_labels(compose):
+    assert {arm for arm in ARMS if compose(arm)[0].consistency is not None} == {"fixmatch", "fixmatch+synthetic"}
+
+
+def test_studies_of_other_classifiers_have_the_partners_that_these_can_be():
+    assert unlabelled_arms(with_networks=False) == ("pseudo-labels",)
+    assert unlabelled_arms(with_networks=True) == ("pseudo-labels", "fixmatch", "fixmatch+synthetic")
 
 
 def test_a_new_arm_is_one_entry_of_the_table(striped, monkeypatch):

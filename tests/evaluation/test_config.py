@@ -13,6 +13,9 @@ def test_arms_on_request_are_off_by_default():
         "oversampled",
         "class-weighted",
         "evened-out",
+        "pseudo-labels",
+        "fixmatch",
+        "fixmatch+synthetic",
         "synthetic+classical",
         *BASELINE_ARMS,
     }
@@ -28,6 +31,12 @@ def test_evened_out_arm_needs_its_reference():
 def test_neighbours_cannot_weight_classes():
     with pytest.raises(ValidationError, match="knn has no loss to weight"):
         EvaluationConfig(arms=(*default_arms(), "class-weighted"), classifier=ClassifierConfig(kind="knn"))
+
+
+@pytest.mark.parametrize("kind", ["logistic_regression", "knn"])
+def test_only_networks_are_trained_for_consistency(kind):
+    with pytest.raises(ValidationError, match=f"{kind} cannot be trained for consistency; leave out the arms fixmatch"):
+        EvaluationConfig(arms=(*default_arms(), "fixmatch"), classifier=ClassifierConfig(kind=kind))
 
 
 def test_arms_are_put_in_order():

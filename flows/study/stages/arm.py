@@ -5,9 +5,11 @@ from pathlib import Path
 from pydantic import BaseModel, PositiveInt
 
 from data.images import LabelledImages
-from evaluation.arms import ARMS, ArmName, Material, training_set
+from data.unlabelled import UnlabelledImages
+from evaluation.arms import ARMS, HEADLINE_REFERENCE, ArmName, Material, training_set
 from evaluation.classifiers import classifier_operations, fit_classifier
 from evaluation.config import LEAST_LONGER, TrainingConfig
+from evaluation.consistency import operations_factor
 from evaluation.fitting import ClassifierProgress, FitOptions
 from evaluation.metrics import accuracy
 from evaluation.predictions import predictions_on, write_predictions
@@ -45,6 +47,7 @@ def train_arm(
     beside: LabelledImages | None,
     synthetic: LabelledImages | None = None,
     pool: LabelledImages | None = None,
+    unlabelled: UnlabelledImages | None = None,
     operations: int = 0,
 ) -> str:
     """Write the predictions of one classifier of the arm.
@@ -53,6 +56,7 @@ def train_arm(
         beside: the test split that the user gave, where `test` is a fold; predicted into a file beside.
         synthetic: the cell's synthetic set; None for arms that need no generator.
         pool: what the subset was drawn from; None for arms that see the subset alone.
+        unlabelled: images without labels; None for arms that see none.
         operations: of the generator's training, for the arm that is trained for as many.
     """
 
@@ -69,6 +73,8 @@ def train_arm(
         factor = longer(config, operations=operations, shape=subset.shape, num_classes=subset.num_classes)
         classifier_config = classifier_config.model_copy(update={"steps": round(factor * classifier_config.steps)})
         note = f" after {classifier_config.steps:,} steps" if factor > 1 else ""
+    if arm.consistent:
+        note = f" with {operations_factor(config.consistency):.1f} times the operations of {HEADLINE_REFERENCE}"
     options = FitOptions(
         config=classifier_config,
         added_shares=config.added_shares,
@@ -80,6 +86,7 @@ def train_arm(
         subset=subset,
         given_synthetic=synthetic,
         given_pool=pool,
+        given_unlabelled=unlabelled,
         num_synthetic=job.settings.synthetic_per_class * subset.num_classes,
         config=config,
         options=options,

@@ -34,8 +34,7 @@ from flows.study.generators.naming import (
     uses,
 )
 from flows.study.generators.programs import run_program
-from flows.study.job import Job
-from flows.study.stages.generator import OPERATIONS_FILE
+from flows.study.job import OPERATIONS_FILE, Job
 from gan.export import PROVENANCE_FILE, SAMPLES_FILE
 from gan.grid import write_grid
 

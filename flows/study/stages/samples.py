@@ -2,6 +2,7 @@
 
 from data.base.files import write_json
 from data.images import LabelledImages
+from data.unlabelled import with_pseudo_labelled
 from evaluation.config import SamplesConfig
 from evaluation.features import feature_network, instrument_directory
 from evaluation.fitting import ClassifierProgress
@@ -15,6 +16,7 @@ def judge_samples(
     job: Job[SamplesConfig],
     *,
     subset: LabelledImages,
+    pseudo_labelled: LabelledImages | None,
     synthetic: LabelledImages,
     pool: LabelledImages,
     test: LabelledImages,
@@ -23,6 +25,7 @@ def judge_samples(
     """Write fidelity, memorisation, labels and the audit's checks, and pictures of the worst samples.
 
     Args:
+        pseudo_labelled: further images that the generator saw, and may have copied; None where it saw none.
         train: what the measuring instrument is trained on, the same for all cells.
     """
 
@@ -33,10 +36,11 @@ def judge_samples(
     network = feature_network(
         train, instrument_directory(), config=job.settings.features, compute=job.compute, on_progress=on_progress
     )
-    real = RealData(subset=subset, train=pool, test=test)
+    seen = with_pseudo_labelled(subset, pseudo_labelled)
+    real = RealData(subset=seen, train=pool, test=test)
     judged = evaluate_samples(synthetic, real=real, network=network, config=job.settings, seed=job.seed)
     write_json(job.output / EVALUATION_FILE, judged.model_dump(mode="json"))
-    write_pictures(job.output, judged, synthetic=synthetic, subset=subset)
+    write_pictures(job.output, judged, synthetic=synthetic, subset=seen)
     passed = sum(check.grade == "passed" for check in judged.checks)
     parts = [f"{passed} checks passed"]
     for grade in ("watch", "failed"):

@@ -12,6 +12,7 @@ from data.base.files import digest_file, digest_json, read_json, read_model
 from data.base.plugins import source_digest
 from data.images import LabelledImages
 from data.parquet import read_published, read_subset
+from data.unlabelled import with_pseudo_labelled
 from evaluation.arms import ARMS
 from evaluation.named_classifiers import named_code_digests
 from evaluation.policy import PolicyChoice
@@ -19,14 +20,17 @@ from evaluation.policy_choice import LEAST_STEPS
 from flows.study.config import StudyConfig
 from flows.study.engine import CellContext, Input, Stage, StageKind
 from flows.study.generators.naming import GAN, generator_digest, generator_name
+from flows.study.job import OPERATIONS_FILE
 from flows.study.run_directory import Cell
 from flows.study.stages.arm import ArmSettings, arm_of, arm_variant, beside_file, train_arm
-from flows.study.stages.generator import OPERATIONS_FILE, train_generator
+from flows.study.stages.generator import train_generator
+from flows.study.stages.labelling import LabellingSettings, label_images
 from flows.study.stages.outside import OutsideSettings, run_generator
 from flows.study.stages.policy import PolicySettings, choose_cell_policy
 from flows.study.stages.samples import judge_samples
 from flows.study.stages.subset import SubsetSettings, draw_cell_subset
 from flows.study.stages.synthetic import draw_synthetic_set
+from gan.config import GanConfig
 from gan.export import PROVENANCE_FILE, generator_file
 
 
@@ -50,6 +54,22 @@ def _origin(context: CellContext) -> dict[str, str]:
         "source_train": context.source.train.digest(),
         "subset": digest_file(context.cell.subset_file),
     }
+
+
+def _unlabelled_digest(context: CellContext) -> str:
+    return "" if context.unlabelled is None else context.unlabelled.digest()
+
+
+def _pseudo_labelled(context: CellContext) -> LabelledImages | None:
+    return read_subset(context.cell.labelled_images_file) if context.config.data.unlabelled else None
+
+
+def _operations(context: CellContext) -> int:
+    """Return what the generator took, and the labels that it learnt from."""
+    files = [context.cell.generator_directory / OPERATIONS_FILE]
+    if context.config.data.unlabelled:
+        files.append(context.cell.labelling_directory / OPERATIONS_FILE)
+    return sum(int(read_json(file)["training"]) for file in files)
 
 
 INPUTS: Mapping[str, Input] = {
@@ -86,13 +106,22 @@ INPUTS: Mapping[str, Input] = {
         digest=lambda at: digest_file(at.cell.policy_file),
         read=lambda at: read_model(at.cell.policy_file, PolicyChoice),
     ),
+    "unlabelled": Input(
+        digest=_unlabelled_digest,
+        read=lambda at: at.unlabelled,
+        of_source=True,
+    ),
+    "pseudo_labelled": Input(
+        digest=lambda at: digest_file(at.cell.labelled_images_file) if at.config.data.unlabelled else "",
+        read=_pseudo_labelled,
+    ),
     "generator": Input(
         digest=lambda at: digest_file(generator_file(at.cell.generator_directory)),
         read=lambda at: at.cell.generator_directory,
     ),
     "operations": Input(
-        digest=lambda at: digest_file(at.cell.generator_directory / OPERATIONS_FILE),
-        read=lambda at: int(read_json(at.cell.generator_directory / OPERATIONS_FILE)["training"]),
+        digest=lambda at: digest_json(_operations(at)),
+        read=_operations,
     ),
     "synthetic": Input(
         digest=lambda at: digest_file(at.cell.synthetic_directory / PROVENANCE_FILE),
@@ -127,6 +156,11 @@ def _policy_weight(config: StudyConfig) -> float:
     return 4 * choice.folds * min(1.0, steps / classifier.steps) * _classifier_weight(config)  # half as many at first
 
 
+def _resolved_for_generator(settings: GanConfig, given: Mapping[str, Any]) -> GanConfig:
+    images = with_pseudo_labelled(given["subset"], given["pseudo_labelled"])
+    return settings.for_subset(len(images), imbalance=images.imbalance, policy=given["policy"].policy)
+
+
 def _classifier_images(config: StudyConfig, num_classes: int) -> int | None:  # noqa: ARG001 (as of every stage)
     classifier = config.evaluation.classifier
     return classifier.steps * classifier.batch_size if classifier.kind in IMAGES_PER_SECOND else None
@@ -140,6 +174,7 @@ def _arm_reads(variant: str) -> tuple[str, ...]:
         "beside",
         *(["policy"] if arm.augmented else []),
         *(["synthetic"] if arm.needs_generator else []),
+        *(["unlabelled"] if arm.needs_unlabelled else []),
         *(["pool"] if arm.role == "more labels" else []),
         *(["operations"] if arm.equal_compute else []),
     )
@@ -180,14 +215,26 @@ STAGES: tuple[StageKind[Any], ...] = (
         named_code=_code_of_policies,
     ),
     StageKind(
+        name="labelling",
+        title="label images",
+        work=label_images,
+        reads=lambda _: ("subset", "unlabelled", "policy"),
+        settings=lambda config, cell, _: LabellingSettings(training=config.evaluation.training()),
+        resolve=lambda settings, given: settings.for_subset(len(given["subset"]), policy=given["policy"].policy),
+        settled_by=("policy",),
+        stream=lambda _: ("labelling",),
+        output=lambda cell, _: cell.labelling_directory,
+        weight=_classifier_weight,
+        variants=lambda config, _: ("",) if config.data.unlabelled else (),
+        named_code=lambda config: named_code_digests(config.evaluation.classifier),
+    ),
+    StageKind(
         name="generator",
         title="train GAN",
         work=train_generator,
-        reads=lambda _: ("subset", "policy", "origin"),
+        reads=lambda _: ("subset", "pseudo_labelled", "policy", "origin"),
         settings=lambda config, cell, _: config.gan,
-        resolve=lambda settings, given: settings.for_subset(
-            len(given["subset"]), imbalance=given["subset"].imbalance, policy=given["policy"].policy
-        ),
+        resolve=_resolved_for_generator,
         settled_by=("policy",),
         stream=lambda _: ("gan",),
         output=lambda cell, _: cell.generator_directory,
@@ -227,7 +274,7 @@ STAGES: tuple[StageKind[Any], ...] = (
         name="samples",
         title="judge samples",
         work=judge_samples,
-        reads=lambda _: ("subset", "synthetic", "pool", "test", "train"),
+        reads=lambda _: ("subset", "pseudo_labelled", "synthetic", "pool", "test", "train"),
         settings=lambda config, cell, _: config.evaluation.samples,
         stream=lambda _: ("sample evaluation",),
         output=lambda cell, _: cell.samples_directory,

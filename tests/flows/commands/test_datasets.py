@@ -67,6 +67,22 @@ def test_inspect_says_how_it_was_read(folder):
     assert "bad.png: the image cannot be decoded" in output
 
 
+def test_inspect_counts_images_without_labels_and_copies_among_them(folder, tmp_path):
+    more = tmp_path / "more"
+    more.mkdir()
+    for number, file in enumerate(sorted(folder.rglob("*.png"))):
+        (more / f"{number}.png").write_bytes(file.read_bytes())
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(more / "new.png")
+    output = invoke("inspect", f"folder:{folder}", "--set", f"data.unlabelled=folder:{more}").output.replace("\n", " ")
+    assert "without labels: 1 images of folder:more, up to 5,000 for a cell; copies were left out, 8 of test" in output
+    assert "32 of labelled ones" in output
+
+
+def test_inspect_says_what_the_rest_of_the_pool_is(folder):
+    output = invoke("inspect", f"folder:{folder}", "--set", "data.unlabelled=pool").output.replace("\n", " ")
+    assert "up to 5,000 images that a subset leaves of the 32 to train on; copies of test images are left out" in output
+
+
 def test_what_was_left_out_is_written_in_full(folder, tmp_path):
     for number in range(30):
         (folder / "cat" / f"bad{number}.png").write_bytes(b"x")

@@ -45,8 +45,8 @@ def changed(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
         ("flows/study/stages/generator.py", {"generator"}),
         ("gan/losses.py", {"generator"}),
         ("gan/export.py", {"generator", "synthetic"}),
-        ("evaluation/classifiers.py", {"samples", "arm"}),
-        ("evaluation/filtering.py", {"arm"}),  # imported inside a function
+        ("evaluation/classifiers.py", {"policy", "labelling", "arm"}),
+        ("evaluation/filtering.py", {"labelling", "arm"}),  # imported inside a function
         ("evaluation/fidelity.py", {"samples"}),
         ("data/images.py", set(KINDS)),
     ],

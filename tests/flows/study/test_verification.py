@@ -133,7 +133,7 @@ def test_edited_stage_record_is_found(run):
     record = json.loads(path.read_text())
     record["seed"] = 99
     path.write_text(json.dumps(record))
-    assert "balanced-8/0: stage generator ← subset, policy, origin, settings" in broken(run)
+    assert "balanced-8/0: stage generator ← subset, pseudo_labelled, policy, origin, settings" in broken(run)
 
 
 @pytest.mark.parametrize(
