@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from augmentation_gain.generators import export, sample, train_gan
     from augmentation_gain.plots import plot_accuracies, plot_gains, plot_images
     from augmentation_gain.report import Report
-    from augmentation_gain.studies import compare, load_report, study
+    from augmentation_gain.studies import compare, judge, load_report, study
 
 __all__ = [
     "Report",
@@ -27,6 +27,7 @@ __all__ = [
     "compare",
     "export",
     "gains_frame",
+    "judge",
     "load_report",
     "plot_accuracies",
     "plot_gains",
@@ -42,7 +43,7 @@ _MODULES = {
     "generators": ("export", "sample", "train_gan"),
     "plots": ("plot_accuracies", "plot_gains", "plot_images"),
     "report": ("Report",),
-    "studies": ("compare", "load_report", "study"),
+    "studies": ("compare", "judge", "load_report", "study"),
 }
 
 if not TYPE_CHECKING:

@@ -15,6 +15,7 @@ from evaluation.reporting.comparison import Comparison, NamedReport, compare_rep
 from evaluation.reporting.report import StudyReport
 from flows.study.config import PresetName, resolve_config
 from flows.study.designs import resolve_study, study_source
+from flows.study.judging import JudgeRequest, judge_config
 from flows.study.reporting import REPORT_JSON
 from flows.study.running import run_study
 from flows.study.scratch import scratch_folder
@@ -97,6 +98,72 @@ def study(
             config = resolve_study(config, study_source(config.data))
             with shown_progress(progress, total_weight=study_weight(config)):
                 run_study(config, run, workers=workers)
+        finally:
+            torch.set_num_threads(threads)
+        return report_at(run / REPORT_JSON)
+
+
+def judge(
+    images: GivenImages,
+    labels: GivenLabels = None,
+    *,
+    synthetic: str | Path | tuple[Any, GivenLabels],
+    test: object = None,
+    resize: int = 0,
+    directory: str | Path | None = None,
+    replicates: int | None = None,
+    seed: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Report:
+    """Measure what a ready-made synthetic set is worth: fidelity, memorisation, leaks, labels, and the gain by it.
+
+    What the generator of these images saw, nobody here knows. Where it may have seen all of `images`, only `test`
+    is clean; the report's warning says so.
+
+    Args:
+        images, labels: labelled real images, in the forms that `study` takes.
+        synthetic: labelled synthetic images: a path, `KIND:PATH`, or a pair (images, labels).
+        test: real images that the generator surely did not see, in the form that `study` takes.
+        resize: side in pixels that all images get; 0: none.
+        directory, replicates, seed, settings: as of `study`.
+
+    Raises:
+        UsageError: other classes, sizes or kinds of images, or too few synthetic ones.
+        AugmentError: one of the sets cannot be read.
+    """
+    threads = torch.get_num_threads()
+    with scratch_folder() as scratch:
+        run = scratch / "run" if directory is None else Path(directory).expanduser().resolve()
+        given = {key: value for key, value in (("replicates", replicates), ("seed", seed)) if value is not None}
+        options = dataset_options(
+            images,
+            labels,
+            groups=None,
+            test=test,
+            class_names=None,
+            folder=run / "images",
+            settings={**(settings or {}), **given},
+        )
+        made = str(synthetic)
+        if isinstance(synthetic, tuple):
+            pictures, names = synthetic
+            written = dataset_options(
+                pictures, names, groups=None, test=None, class_names=None, folder=run / "synthetic", settings={}
+            )
+            made = written["data.dataset"]
+        config = judge_config(
+            JudgeRequest(
+                real=options.pop("data.dataset"),
+                synthetic=made,
+                test=options.pop("data.test", ""),
+                resize=resize,
+                settings=options,
+            )
+        )
+        for reference in config.named_code:
+            allow(reference)  # whoever calls this named it
+        try:
+            run_study(config, run)
         finally:
             torch.set_num_threads(threads)
         return report_at(run / REPORT_JSON)

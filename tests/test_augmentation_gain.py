@@ -423,3 +423,26 @@ def test_generator_of_a_run_is_found(run):
 def test_impossible_wishes_of_generators_are_told(call, message, generator, tmp_path):
     with pytest.raises(UsageError, match=message):
         call(generator, tmp_path)
+
+
+def test_images_that_are_there_are_judged(digits, tmp_path):
+    images, labels = digits
+    kept = np.concatenate([np.flatnonzero(labels == name)[:30] for name in np.unique(labels)])
+    made = np.concatenate([np.flatnonzero(labels == name)[30:36] for name in np.unique(labels)])
+    settings = {key: value for key, value in QUICK.items() if key != "data.images_per_class"}
+    report = ag.judge(
+        images[kept],
+        labels[kept],
+        synthetic=(images[made], labels[made]),
+        directory=tmp_path / "run",
+        settings=settings,
+    )
+    assert report.regimes[0].design.name == "one data set"
+    assert "saw" in report.dataset.warning
+    assert all(cell.samples is not None for cell in report.cells)
+
+
+def test_synthetic_images_of_other_classes_are_refused(digits, tmp_path):
+    images, labels = digits
+    with pytest.raises(UsageError, match="class"):
+        ag.judge(images, labels, synthetic=(images[:40], np.arange(40) % 2), settings=QUICK)
