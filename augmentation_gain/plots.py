@@ -37,7 +37,7 @@ def plot_gains(report: StudyReport, ax: Axes | None = None) -> Axes:
         )
         if gain.low is not None and gain.high is not None:
             axes.plot([100 * gain.low, 100 * gain.high], [place, place], color=style.light, linewidth=2.5)
-        axes.plot([100 * gain.mean], [place], style.marker, color=style.light)
+        axes.plot([100 * gain.mean], [place], marker=style.marker, linestyle="none", color=style.light)
     axes.set_yticks(range(len(rows)), [label for label, _, _ in rows])
     for tick, (_, _, is_headline) in zip(axes.get_yticklabels(), rows, strict=True):
         tick.set_fontweight("bold" if is_headline else "normal")
@@ -60,7 +60,7 @@ def plot_accuracies(report: StudyReport, ax: Axes | None = None) -> Axes:
             axes.plot([place] * len(values), values, ".", color=style.light, alpha=0.4, markersize=4)
         means = [100 * found.accuracy.mean for _, found in having]
         places = [place for place, _ in having]
-        axes.plot(places, means, style.marker, color=style.light, label=arm, markersize=6)
+        axes.plot(places, means, marker=style.marker, linestyle="none", color=style.light, label=arm, markersize=6)
     axes.set_xticks(range(len(report.regimes)), [regime.title for regime in report.regimes])
     axes.set_ylabel("accuracy in %")
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))

@@ -103,7 +103,15 @@ def forest_chart(rows: Sequence[ForestRow], *, name: str, description: str) -> M
                 axes.plot([100 * row.gain.low, 100 * row.gain.high], [place, place], color=style.light, linewidth=2.5)
             dots = [100 * value for value in row.gain.values]
             axes.plot(dots, [place + 0.22] * len(dots), ".", color=MUTED, markersize=4)
-            axes.plot([mean], [place], style.marker, color=style.light, markersize=7, gid=f"mark:{_clean(row.label)}")
+            axes.plot(
+                [mean],
+                [place],
+                marker=style.marker,
+                linestyle="none",
+                color=style.light,
+                markersize=7,
+                gid=f"mark:{_clean(row.label)}",
+            )
             texts = ((0, _shorten(row.label, 44), "left"), (1, _points_with_interval(row.gain), "right"))
             for edge, text, side in texts:
                 axes.annotate(
@@ -146,7 +154,13 @@ def accuracy_chart(
             axes.plot(places, errors, color=style.light, linewidth=wide, alpha=0.75)
             for place, error, (_, regime, _) in zip(places, errors, having, strict=True):
                 axes.plot(
-                    [place], [error], style.marker, color=style.light, markersize=5.5, gid=f"mark:{arm}, {regime.title}"
+                    [place],
+                    [error],
+                    marker=style.marker,
+                    linestyle="none",
+                    color=style.light,
+                    markersize=5.5,
+                    gid=f"mark:{arm}, {regime.title}",
                 )
         means = [100 * (1 - arm.accuracy.mean) for regime in regimes for arm in regime.arms]
         low, high = max(min(means), least) / 1.6, min(max(means) * 1.25 + least, 100)
@@ -222,7 +236,13 @@ def trend_chart(line: TrendLine, *, names: Sequence[str], name: str, description
             if interval is not None:
                 axes.plot([place, place], [100 * end for end in interval], color=style.light, linewidth=2.2)
             axes.plot(
-                [place], [mean], style.marker, color=style.light, markersize=6.5, gid=f"mark:{_clean(names[place])}"
+                [place],
+                [mean],
+                marker=style.marker,
+                linestyle="none",
+                color=style.light,
+                markersize=6.5,
+                gid=f"mark:{_clean(names[place])}",
             )
         axes.set_xticks(range(len(names)), [str(place + 1) for place in range(len(names))])
         axes.set_xlim(-0.5, len(names) - 0.5)
@@ -244,7 +264,15 @@ def sparkline(values: Sequence[float], *, name: str, description: str) -> Markup
         axes.plot(points, color=style.light, linewidth=1.4)
         for place, point in enumerate(points):
             size = 5.5 if place == len(points) - 1 else 2.5
-            axes.plot([place], [point], style.marker, color=style.light, markersize=size, gid=f"mark:{place}")
+            axes.plot(
+                [place],
+                [point],
+                marker=style.marker,
+                linestyle="none",
+                color=style.light,
+                markersize=size,
+                gid=f"mark:{place}",
+            )
         axes.margins(x=0.06, y=0.2)
         return _inline(figure, name=name, description=description)
 

@@ -26,8 +26,7 @@ def test_every_key_of_the_configuration_has_a_row() -> None:
     keys = set(re.findall(r"^\| `([a-z_0-9.]+)` \|", page.split("## Presets")[0], re.MULTILINE))
     flat = set(generate.flatten_config(StudyConfig().model_dump()))
     assert flat <= keys
-    empty = {"evaluation.classifier.parameters"}  # a table that holds nothing by default
-    assert keys - flat == {"runner.kind", "runner.workers", "runner.address"} | empty
+    assert keys - flat == {"runner.kind", "runner.workers", "runner.address"}
 
 
 def test_presets_differ_where_the_page_says_so() -> None:

@@ -8,7 +8,7 @@ from flows.study import code
 from flows.study.code import code_digest, imported_modules, library_versions
 from flows.study.stages.table import STAGES
 
-KINDS = {kind.name: kind for kind in STAGES}
+KINDS = {kind.name for kind in STAGES}
 ROOT = code.ROOT
 
 
@@ -16,9 +16,9 @@ ROOT = code.ROOT
 def changed(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
     """Return the names of the stages whose digest a line more in a file changes."""
 
-    def digests() -> dict[str, str]:
+    def digests() -> dict[str, set[str]]:
         code_digest.cache_clear()
-        return {name: code_digest(kind.module) for name, kind in KINDS.items()}
+        return {name: {code_digest(kind.module) for kind in STAGES if kind.name == name} for name in KINDS}
 
     def changed_by(file: str) -> set[str]:
         before, read = digests(), Path.read_bytes

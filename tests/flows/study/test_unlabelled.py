@@ -143,7 +143,7 @@ def test_a_run_knows_the_images_that_it_began_with(tiny: StudyConfig, tmp_path: 
         sources.append(study_source(config.data))
     run = tmp_path / "run"
     run.mkdir()
-    record_source(run, sources[0], {})
+    record_source(run, sources[0], {}, generator="gan")
     assert other_data_of(run, sources[0]) == ""
     assert other_data_of(run, sources[1])
 
