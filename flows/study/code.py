@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
+PARSINGS = 10
 ROOMS = ("data", "gan", "evaluation", "flows")
 LIBRARIES = {  # those that compute: import name to distribution
     "numpy": "numpy",
@@ -63,13 +64,28 @@ def _imports(module: str) -> tuple[str, ...]:
     if file is None:
         return ()
     names: list[str] = [".".join(module.split(".")[:depth]) for depth in range(1, module.count(".") + 1)]  # packages
-    for node in _run_time_nodes(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in _run_time_nodes(_parsed(file)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             names.append(node.module)
             names += [f"{node.module}.{alias.name}" for alias in node.names]  # where it is a module
     return tuple(dict.fromkeys(names))
+
+
+def _parsed(file: Path) -> ast.AST:
+    """Parse a file, once more where another thread of the process was parsing too.
+
+    Python 3.11 counts the depth of a tree once for all threads, and gives up where the count does not come out
+    (github.com/python/cpython/issues/106905).
+    """
+    source = file.read_text(encoding="utf-8")
+    for _ in range(PARSINGS - 1):
+        try:
+            return ast.parse(source)
+        except SystemError:
+            continue
+    return ast.parse(source)
 
 
 def _run_time_nodes(node: ast.AST) -> Iterator[ast.AST]:

@@ -45,8 +45,16 @@ def test_fresh_draws_are_replicates_by_seeds_by_images():
 
 def test_shared_rows_of_the_subsets_count_as_overlap():
     cells = [cell(r, shares(0.7)) for r in range(2)]
+    shared = [
+        CellAnswers(replicate=c.replicate, subset_rows=np.arange(5) + 3 * c.replicate, arms=c.arms) for c in cells
+    ]
+    assert RegimeAnswers.of(shared, folds=1).design.overlap == pytest.approx(2 / 5)
+
+
+def test_replicates_of_the_same_images_are_about_these_images():
+    cells = [cell(r, shares(0.7)) for r in range(2)]
     same = [CellAnswers(replicate=c.replicate, subset_rows=np.arange(5), arms=c.arms) for c in cells]
-    assert RegimeAnswers.of(same, folds=1).design.overlap == 1
+    assert RegimeAnswers.of(same, folds=1).design.overlap == 0
 
 
 def test_mean_gain_is_the_difference_of_the_accuracies():

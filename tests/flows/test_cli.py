@@ -39,7 +39,7 @@ def fails(
         (["run", "--set", "gan.stepz=3"], "did you mean 'steps'"),
         (["run", "absent.toml"], "cannot read configuration absent.toml"),
         (["run", "--resume", "absent"], "not a run directory"),
-        (["run", "--resume", "absent", "--seed", "1"], "only --replicates, --images-per-class and"),
+        (["run", "--resume", "absent", "--seed", "1"], "only --replicates, --images-per-class, --generator,"),
         (["serve", "--cron", "every day"], "not a cron expression"),
         (["serve", "--cron", "* * * * *", "--interval", "5"], "not both"),
         (["serve", "--interval", "nan"], "--interval must be a number of seconds from 1"),

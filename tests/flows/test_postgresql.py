@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,19 +21,16 @@ PROGRAMS = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=T
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def database() -> Iterator[int]:
     """The port of a PostgreSQL server whose user `prefect` has the password `right-word`."""
     if PROGRAMS is None or not (PROGRAMS / "initdb").is_file():
         pytest.skip("PostgreSQL is not installed")
-    folder, port = tmp_path_factory.mktemp("postgresql"), free_port()
+    folder, port = Path(tempfile.mkdtemp(prefix="postgresql")), free_port()  # pytest closes its own to other users
     (folder / "password").write_text("right-word")
     as_nobody: list[str] = []
     if os.getuid() == 0:  # PostgreSQL refuses to be run by root
         for path in (folder, folder / "password"):
             shutil.chown(path, "nobody")
-        for parent in folder.parents:
-            if parent.is_relative_to("/tmp") and parent != Path("/tmp"):
-                parent.chmod(parent.stat().st_mode | 0o011)
         as_nobody = ["setpriv", "--reuid", "nobody", "--clear-groups", "--"]
     password = f"--pwfile={folder / 'password'}"
     make = [PROGRAMS / "initdb", "--pgdata", folder / "data", "--username=prefect", "--auth=scram-sha-256", password]
@@ -50,6 +48,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     subprocess.run(start, check=True, stdout=subprocess.DEVNULL, cwd="/")
     yield port
     subprocess.run([*control, "--mode=immediate", "stop"], check=True, stdout=subprocess.DEVNULL, cwd="/")
+    shutil.rmtree(folder)
 
 
 def use(database: int, *, word: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

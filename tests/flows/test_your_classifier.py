@@ -76,7 +76,7 @@ def test_the_example_trains_its_body_unless_it_is_frozen(workplace: Path, frozen
         compute=Compute(device="cpu", precision="float32"),
         on_progress=lambda _: None,
     )
-    fitted = fit_classifier(TrainingSet(base=images, added=None, deformation=None), options)
+    fitted = fit_classifier(TrainingSet(base=images, added=None, policy=None), options)
     before, after = load_file("pretrained.safetensors"), fitted.trainee.network.network.body.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before) == frozen
 

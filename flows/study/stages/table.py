@@ -64,6 +64,12 @@ def _pseudo_labelled(context: CellContext) -> LabelledImages | None:
     return read_subset(context.cell.labelled_images_file) if context.config.data.unlabelled else None
 
 
+def _chosen_policy(context: CellContext) -> PolicyChoice:
+    """Return the choice without the figures behind it: when these alone change, nothing is made again."""
+    choice = read_model(context.cell.policy_file, PolicyChoice)
+    return PolicyChoice(policy=choice.policy, reason="", source=choice.source)
+
+
 def _operations(context: CellContext) -> int:
     """Return what the generator took, and the labels that it learnt from."""
     files = [context.cell.generator_directory / OPERATIONS_FILE]
@@ -103,8 +109,8 @@ INPUTS: Mapping[str, Input] = {
         read=lambda at: read_subset(at.cell.subset_file),
     ),
     "policy": Input(
-        digest=lambda at: digest_file(at.cell.policy_file),
-        read=lambda at: read_model(at.cell.policy_file, PolicyChoice),
+        digest=lambda at: digest_json(_chosen_policy(at).model_dump(mode="json")),
+        read=_chosen_policy,
     ),
     "unlabelled": Input(
         digest=_unlabelled_digest,

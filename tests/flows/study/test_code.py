@@ -1,5 +1,6 @@
 """A stage's code is what its function imports: a chart's colour changes no digest, the stage's own module does."""
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,17 @@ def test_packages_count_with_their_modules() -> None:
 def test_libraries_that_compute_are_named_with_their_versions() -> None:
     assert {"torch", "numpy"} <= library_versions("gan.training").keys()
     assert library_versions("data.base.errors") == {}
+
+
+def test_parsing_that_another_thread_disturbed_is_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    parse, disturbed = ast.parse, [True, True]
+
+    def sometimes(source: str) -> ast.AST:
+        if disturbed and disturbed.pop():
+            raise SystemError("AST constructor recursion depth mismatch (before=108, after=104)")
+        return parse(source)
+
+    code._imports.cache_clear()
+    monkeypatch.setattr(code.ast, "parse", sometimes)
+    assert "gan.losses" in code._imports("gan.game")
+    assert not disturbed
