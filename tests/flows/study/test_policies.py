@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from data.base.errors import UsageError
-from data.base.files import digest_file, read_json, read_model
+from data.base.files import digest_json, read_json, read_model
 from data.base.plugins import ALLOWED, allow
 from evaluation.arms import ARMS
 from evaluation.policy import PolicyChoice
@@ -37,13 +37,14 @@ def test_generator_and_augmented_arms_take_the_policy_that_their_cell_chose(
 ) -> None:
     for cell in study_cells(tiny, undisturbed):
         choice = read_model(cell.policy_file, PolicyChoice)
+        chosen = digest_json(PolicyChoice(policy=choice.policy, reason="").model_dump(mode="json"))
         assert len(choice.candidates) == 4
         assert record(cell, "generator")["resolved"]["policy"] == choice.policy
         for arm in tiny.evaluation.arms:
             made = record(cell, f"arm {arm}")
             assert ("policy" in made["inputs"]) == ARMS[arm].augmented
             if ARMS[arm].augmented:
-                assert made["inputs"]["policy"] == digest_file(cell.policy_file)
+                assert made["inputs"]["policy"] == chosen
                 assert made["resolved"]["training"]["policy"] == choice.policy  # type: ignore[index]
 
 
