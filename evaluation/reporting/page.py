@@ -39,7 +39,7 @@ from evaluation.reporting.report import (
     unlabelled_sentence,
     worth_sentence,
 )
-from evaluation.reporting.sample_rows import check_rows, fidelity_rows, membership_sentences
+from evaluation.reporting.sample_rows import CheckRow, check_rows, fidelity_rows, membership_sentences
 from evaluation.reporting.wording import Wording
 
 FILM_BUDGET_BYTES = 1_200_000  # of all regimes together: the page must stay below 3 MB
@@ -141,6 +141,11 @@ def write_page(
     budget = FILM_BUDGET_BYTES // len(report.regimes)
     present = [(regime, by_regime[regime.name]) for regime in report.regimes if by_regime[regime.name]]
     checks = check_rows(report)
+    several = len(report.regimes) > 1
+
+    def name_of(row: CheckRow) -> str:
+        return f"{row.name} ({row.regime})" if several else row.name
+
     wording = Wording(report.generator)
     content = {
         "report": report,
@@ -190,8 +195,8 @@ def write_page(
         "sample_pictures": [view for regime, files in present if (view := _sample_pictures(regime, files[0]))],
         "wished_gain": report.config["evaluation"].get("wished_gain"),
         "num_checks": sum(row.made for row in checks),
-        "watched_checks": [f"{row.name} ({row.regime})" for row in checks if row.num_watched and not row.num_failed],
-        "failed_checks": [f"{row.name} ({row.regime})" for row in checks if row.num_failed],
+        "watched_checks": [name_of(row) for row in checks if row.num_watched and not row.num_failed],
+        "failed_checks": [name_of(row) for row in checks if row.num_failed],
         "costs": stage_costs(report),
         "total_seconds": sum(cost.elapsed_seconds for stages in report.timings.values() for cost in stages.values()),
         "config": flatten_config(report.config),

@@ -121,7 +121,7 @@ def test_control_that_gains_is_announced_at_the_top(tmp_path: Path) -> None:
         test=run.test,
     )
     header, _, _ = cheating.write_page().read_text().partition("</header>")
-    assert "1 of 1 checks failed</a>: control: copies do not help (10 per class)" in header
+    assert "1 of 1 checks failed</a>: control: copies do not help.</p>" in header
 
 
 def test_what_the_error_is_made_of_adds_up(run: FabricatedRun, page: str) -> None:
@@ -250,7 +250,7 @@ def test_checks_of_the_samples_are_gathered_over_replicates(tmp_path: Path) -> N
     page = judged.write_page().read_text()
     assert re.search(r"no duplicates</th>.*?✗ failed</span> <small class=\"nowrap\">1 of 2 passed", page, re.DOTALL)
     assert page.count('<td class="number">0.250</td>') == 14
-    assert re.search(r"1 of \d checks failed</a>: no duplicates \(10 per class\)\.", page)
+    assert re.search(r"1 of \d checks failed</a>: no duplicates\.", page)
     assert re.search(r"no data copying</th>.*?! watch</span> <small class=\"nowrap\">0 of 2 passed", page, re.DOTALL)
     assert "On watch: no data copying (10 per class)." in page
     assert "samples give away who was in training: AUC 1.00" in page
