@@ -49,7 +49,8 @@ def bucket() -> Iterator[str]:
         patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         patch.setenv("NO_PROXY", "127.0.0.1,localhost")
-        fsspec.get_filesystem_class("s3").clear_instance_cache()  # one may know another test's server
+        fsspec.get_filesystem_class("s3").clear_instance_cache()  # one may know an earlier server of this process,
+        httpx.post(f"http://{host}:{port}/moto-api/reset", trust_env=False).raise_for_status()  # moto has its buckets
         fsspec.filesystem("s3").mkdir("runs")
         yield "s3://runs"
         fsspec.get_filesystem_class("s3").clear_instance_cache()
