@@ -21,26 +21,11 @@ from data.base.errors import AugmentError, CorruptFileError, UsageError
 from data.config import DataConfig
 from data.sources.registry import load_source
 from flows.study.watching import StageUpdate, listeners
+from tests.smallest import SMALLEST
 
 matplotlib.use("agg")
 
-QUICK = {
-    "replicates": 2,
-    "data.images_per_class": (4,),
-    "gan.steps": 3,
-    "gan.batch_size": 8,
-    "gan.generator_width": 4,
-    "gan.discriminator_width": 4,
-    "sampling.images_per_class": 6,
-    "evaluation.arms": ("real", "real+classical", "real+classical+synthetic"),
-    "evaluation.policy": "digits",
-    "evaluation.classifier_seeds": 1,
-    "evaluation.classifier.steps": 4,
-    "evaluation.classifier.width": 4,
-    "evaluation.samples.features.steps": 4,
-    "evaluation.samples.features.width": 4,
-    "compute.device": "cpu",
-}
+QUICK = {"replicates": 2} | SMALLEST
 
 
 @pytest.fixture(scope="module")

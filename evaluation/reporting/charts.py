@@ -13,12 +13,13 @@ from typing import Any
 
 import matplotlib
 from markupsafe import Markup
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from evaluation.arms import HEADLINE_ARM, ArmName
 from evaluation.gains import Gain
-from evaluation.reporting.palette import ACCENT, INK, LINE, MUTED, PAGE_COLOURS, arm_style, css_variables
+from evaluation.reporting.palette import ACCENT, INK, LINE, MUTED, PAGE_COLOURS, ArmStyle, arm_style, css_variables
 from evaluation.reporting.report import RegimeReport, in_points
 from evaluation.statistics import mean_interval
 
@@ -103,15 +104,7 @@ def forest_chart(rows: Sequence[ForestRow], *, name: str, description: str) -> M
                 axes.plot([100 * row.gain.low, 100 * row.gain.high], [place, place], color=style.light, linewidth=2.5)
             dots = [100 * value for value in row.gain.values]
             axes.plot(dots, [place + 0.22] * len(dots), ".", color=MUTED, markersize=4)
-            axes.plot(
-                [mean],
-                [place],
-                marker=style.marker,
-                linestyle="none",
-                color=style.light,
-                markersize=7,
-                gid=f"mark:{_clean(row.label)}",
-            )
+            _mark(axes, mean, place, style=style, size=7, name=_clean(row.label))
             texts = ((0, _shorten(row.label, 44), "left"), (1, _points_with_interval(row.gain), "right"))
             for edge, text, side in texts:
                 axes.annotate(
@@ -153,15 +146,7 @@ def accuracy_chart(
             wide = 1.8 if arm == HEADLINE_ARM else 1.0
             axes.plot(places, errors, color=style.light, linewidth=wide, alpha=0.75)
             for place, error, (_, regime, _) in zip(places, errors, having, strict=True):
-                axes.plot(
-                    [place],
-                    [error],
-                    marker=style.marker,
-                    linestyle="none",
-                    color=style.light,
-                    markersize=5.5,
-                    gid=f"mark:{arm}, {regime.title}",
-                )
+                _mark(axes, place, error, style=style, size=5.5, name=f"{arm}, {regime.title}")
         means = [100 * (1 - arm.accuracy.mean) for regime in regimes for arm in regime.arms]
         low, high = max(min(means), least) / 1.6, min(max(means) * 1.25 + least, 100)
         axes.set_ylim(high, low)
@@ -235,15 +220,7 @@ def trend_chart(line: TrendLine, *, names: Sequence[str], name: str, description
             interval = line.intervals[place]
             if interval is not None:
                 axes.plot([place, place], [100 * end for end in interval], color=style.light, linewidth=2.2)
-            axes.plot(
-                [place],
-                [mean],
-                marker=style.marker,
-                linestyle="none",
-                color=style.light,
-                markersize=6.5,
-                gid=f"mark:{_clean(names[place])}",
-            )
+            _mark(axes, place, mean, style=style, size=6.5, name=_clean(names[place]))
         axes.set_xticks(range(len(names)), [str(place + 1) for place in range(len(names))])
         axes.set_xlim(-0.5, len(names) - 0.5)
         axes.grid(visible=False, axis="x")
@@ -264,15 +241,7 @@ def sparkline(values: Sequence[float], *, name: str, description: str) -> Markup
         axes.plot(points, color=style.light, linewidth=1.4)
         for place, point in enumerate(points):
             size = 5.5 if place == len(points) - 1 else 2.5
-            axes.plot(
-                [place],
-                [point],
-                marker=style.marker,
-                linestyle="none",
-                color=style.light,
-                markersize=size,
-                gid=f"mark:{place}",
-            )
+            _mark(axes, place, point, style=style, size=size, name=str(place))
         axes.margins(x=0.06, y=0.2)
         return _inline(figure, name=name, description=description)
 
@@ -299,6 +268,11 @@ def _accuracy_description(regimes: Sequence[RegimeReport]) -> str:
         for regime in regimes
     ]
     return "Test accuracy of each arm. " + "; ".join(parts) + "."
+
+
+def _mark(axes: Axes, x: float, y: float, *, style: ArmStyle, size: float, name: str) -> None:
+    """Draw an arm's mark, which the page's script finds by its name."""
+    axes.plot([x], [y], marker=style.marker, linestyle="none", color=style.light, markersize=size, gid=f"mark:{name}")
 
 
 def _clean(text: str) -> str:
