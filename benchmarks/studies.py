@@ -4,19 +4,22 @@
     python -m benchmarks.studies few-labels --replicates 4  # a first part of it; a later call continues
     python -m benchmarks.studies few-labels --workers 8     # so many cells at a time, on one GPU too
 
+Studies of data sets that have no name here look for them in the folder AUGMENT_REAL (an environment variable).
 Each study is an ordinary run below runs/studies: stopped, the same command continues it after the last finished stage.
 Its report is the result; the rows added to RESULTS.md are read off it.
 """
 
 import argparse
 import logging
+import os
 from pathlib import Path
 
 from benchmarks.results import add_result
 from data.base.device import resolve_compute
+from data.base.errors import UsageError
 from evaluation.arms import HEADLINE_ARM
 from evaluation.reporting.report import StudyReport, in_points, read_report, unlabelled_sentence
-from flows.study.config import RunnerConfig, resolve_config
+from flows.study.config import RunnerConfig, read_toml, resolve_config
 from flows.study.reporting import REPORT_JSON
 from flows.study.running import run_study
 
@@ -46,6 +49,18 @@ def study_figures(name: str, report: StudyReport) -> list[tuple[str, str]]:
     return figures
 
 
+def dataset_of(file: Path) -> str:
+    """Return the data set of a study's file, with the environment's variables in its path.
+
+    Raises:
+        UsageError: a variable is not set.
+    """
+    dataset = os.path.expandvars(str(read_toml(file)["data"]["dataset"]))
+    if "$" in dataset:
+        raise UsageError(f"{file.name} reads {dataset}: set AUGMENT_REAL to the folder of these data sets")
+    return dataset
+
+
 def main() -> None:
     names = sorted(path.stem for path in STUDIES.glob("*.toml"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -60,9 +75,8 @@ def main() -> None:
         parser.error(f"no study {', '.join(sorted(unknown))}; there are {', '.join(names)}")
     for name in arguments.studies or names:
         file = STUDIES / f"{name}.toml"
-        config = resolve_config(
-            preset_name="quick", file=file, options={"replicates": arguments.replicates}, assignments=[]
-        )
+        options = {"replicates": arguments.replicates, "data.dataset": dataset_of(file)}
+        config = resolve_config(preset_name="quick", file=file, options=options, assignments=[])
         run = arguments.runs / name
         run_study(config, run, workers=arguments.workers or RunnerConfig().num_workers(config.compute))
         compute = resolve_compute(device=config.compute.device, precision=config.compute.precision)

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from data.base.errors import UsageError
 from data.base.files import write_atomically, write_text
 from data.config import DataConfig
 from data.inspection import Inspection, example_grid, inspect_source
@@ -41,7 +42,10 @@ def datasets() -> None:
 
 
 def inspect(
-    dataset: Annotated[str, typer.Argument(help="a name that `augment datasets` lists, or KIND:PATH")],
+    dataset: Annotated[
+        str | None, typer.Argument(help="a name that `augment datasets` lists, or KIND:PATH", show_default=False)
+    ] = None,
+    named: Annotated[str | None, typer.Option("--dataset", help="the same, as `augment run` takes it")] = None,
     output: Annotated[Path | None, typer.Option(help="write the picture grid as PNG instead of showing it")] = None,
     image_column: Annotated[str | None, typer.Option(help="parquet, arrow, csv: column of the images")] = None,
     label_column: Annotated[str | None, typer.Option(help="parquet, arrow, csv: column of the labels")] = None,
@@ -53,8 +57,15 @@ def inspect(
     left_out: Annotated[Path | None, typer.Option(help="write the list of bad images that were left out")] = None,
 ) -> None:
     """Show what a data set holds and how it was read: splits, what was left out, classes, copies, examples, regimes."""
+    if (dataset is None) == (named is None):
+        raise UsageError("name one data set: a name that `augment datasets` lists, or KIND:PATH")
     console = output_console()
-    options = {"dataset": dataset, "image_column": image_column, "label_column": label_column, "resize": resize}
+    options = {
+        "dataset": dataset or named,
+        "image_column": image_column,
+        "label_column": label_column,
+        "resize": resize,
+    }
     config = resolve_config(
         preset_name="quick",
         file=None,

@@ -56,6 +56,13 @@ def test_inspect_shows_counts_copies_and_regimes(folder):
     assert any("#" in line for line in output.splitlines()[-20:])
 
 
+def test_inspect_takes_the_data_set_as_an_option_too(folder):
+    assert invoke("inspect", "--dataset", f"folder:{folder}").output == invoke("inspect", f"folder:{folder}").output
+    for given in ((), ("digits", "--dataset", "mnist")):
+        with pytest.raises(UsageError, match="name one data set"):
+            invoke("inspect", *given)
+
+
 def test_inspect_says_how_it_was_read(folder):
     (folder / "notes.txt").write_text("x")
     (folder / "cat" / "bad.png").write_bytes(b"x")
