@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torchmetrics.functional.classification import multiclass_calibration_error
 
 from evaluation.predictions import Predictions
 
@@ -37,12 +35,12 @@ def calibration(predictions: Predictions) -> Calibration:
     probabilities /= probabilities.sum(1, keepdims=True)
     num_classes = probabilities.shape[1]
     indicator = np.eye(num_classes)[predictions.labels]
-    ece = multiclass_calibration_error(
-        torch.tensor(probabilities), torch.tensor(predictions.labels), num_classes, n_bins=BINS, norm="l1"
-    )
+    confidences = probabilities.max(1)
+    bins = np.clip(np.ceil(BINS * confidences).astype(np.int64) - 1, 0, BINS - 1)
+    excesses = np.bincount(bins, weights=confidences - (probabilities.argmax(1) == predictions.labels), minlength=BINS)
     of_true_class = np.maximum(probabilities[np.arange(len(indicator)), predictions.labels], SMALLEST_PROBABILITY)
     return Calibration(
-        ece=float(ece),
+        ece=float(np.abs(excesses).sum() / len(probabilities)),
         negative_log_likelihood=float(-np.log(of_true_class).mean()),
         brier=float(((probabilities - indicator) ** 2).sum(1).mean()),
     )

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from scipy import stats
 
 from evaluation.config import CheckThresholds
-from evaluation.fidelity import EXACT, LabelledFeatures
+from evaluation.fidelity import LabelledFeatures, squared_distances
 
 Labels = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -102,8 +102,8 @@ def varied_classes(
 
 def _neighbour_distances(features: npt.NDArray[np.float32]) -> Floats:
     """Return each row's distance to the nearest other one, (N,) float64."""
-    distances = torch.cdist(torch.from_numpy(features), torch.from_numpy(features), compute_mode=EXACT)
-    return distances.fill_diagonal_(math.inf).amin(1).double().numpy()
+    rows = torch.from_numpy(features)
+    return squared_distances(rows, rows).fill_diagonal_(math.inf).amin(1).sqrt().numpy()
 
 
 def wrong_labels(

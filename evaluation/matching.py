@@ -35,8 +35,10 @@ LEAST_FRAMES = 3
 LEAST_REFERENCES = 4  # without which there is nothing to compare the best one with
 MAX_PAIRS = 400_000_000  # of an image in a frame and a reference: beyond, fewer frames are tried
 _BLOCK = 16  # references of which the best one is a candidate
-_PAIRS = 4096  # registered at once
-_QUERIES = 512  # whose candidates are looked for at once
+_PAIRS = 512  # registered at once, as fit into a processor's cache
+_SHRUNK = 256  # images that are reduced at once, likewise
+_MARGIN = 16  # the part of a side that the margin is, which is not compared
+_QUERIES = 128  # whose candidates are looked for at once
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
@@ -203,34 +205,40 @@ def _ratio(residual: Tensor) -> Tensor:
 def _register_all(queries: Tensor, references: Tensor, candidates: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
     """Register each query (N, ...) to its candidates (N, K); return residuals (N, K) and maps (N, K, 2, 3)."""
     rows = torch.arange(len(queries)).repeat_interleave(candidates.shape[1])
-    columns, starts = candidates.flatten(), maps.reshape(-1, 2, 3)
-    parts = [_register(queries[rows[part]], references[columns[part]], starts[part]) for part in _slices(len(rows))]
+    needed, columns = candidates.flatten().unique(return_inverse=True)
+    templates, starts = _Templates.of(references[needed]), maps.reshape(-1, 2, 3)
+    parts = [
+        _register(queries[rows[part]], templates.take(columns[part]), starts[part])
+        for part in _slices(len(rows), _PAIRS)
+    ]
     residual = torch.cat([residual for residual, _ in parts]).view(candidates.shape)
     return residual, torch.cat([ended for _, ended in parts]).view(maps.shape)
 
 
-def _slices(count: int) -> Iterator[slice]:
-    return (slice(start, start + _PAIRS) for start in range(0, count, _PAIRS))
+def _slices(count: int, size: int) -> Iterator[slice]:
+    return (slice(start, start + size) for start in range(0, count, size))
 
 
 def _working(images: Pixels, side: int) -> Tensor:
     """Return (N, 1, side, side) float32: luminance, reduced and smoothed, for noise not to count."""
+    rows, columns = (_reducing(length, side) for length in images.shape[2:])
     parts = [torch.zeros(0, 1, side, side)]
-    for start in range(0, len(images), _PAIRS):
-        pixels = torch.from_numpy(images[start : start + _PAIRS]).float() / 255
+    for part in _slices(len(images), _SHRUNK):
+        pixels = torch.from_numpy(images[part]).float() / 255
         if pixels.shape[1] == 3:
-            pixels = (pixels * torch.from_numpy(LUMINANCE).float()[:, None, None]).sum(1, keepdim=True)
-        pixels = _smoothed(pixels)
-        if pixels.shape[2:] != (side, side):
-            pixels = F.interpolate(pixels, (side, side), mode="bilinear", antialias=True, align_corners=False)
-        parts.append(pixels)
+            pixels = torch.tensordot(pixels, torch.from_numpy(LUMINANCE).float(), ([1], [0]))[:, None]
+        parts.append(rows @ (pixels @ columns.T))
     return torch.cat(parts)
 
 
-def _smoothed(images: Tensor) -> Tensor:
-    kernel = torch.tensor([0.25, 0.5, 0.25])
-    padded = F.pad(images, (1, 1, 1, 1), mode="replicate")
-    return F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, 3)), kernel.view(1, 1, 3, 1))
+def _reducing(length: int, side: int) -> Tensor:
+    """Return the matrix (side, length) that smooths a line of pixels and reduces it."""
+    lines = torch.eye(length)[:, None]  # each with a single bright pixel
+    lines = F.conv1d(F.pad(lines, (1, 1), mode="replicate"), torch.tensor([[[0.25, 0.5, 0.25]]]))
+    if length != side:
+        size = (1, side)
+        lines = F.interpolate(lines[:, None], size, mode="bilinear", antialias=True, align_corners=False)[:, 0]
+    return lines[:, 0].T.contiguous()
 
 
 def _thumbnails(images: Tensor) -> Tensor:
@@ -248,14 +256,13 @@ def _most_alike(queries: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
     """Return the references most alike to each query, (N, K), the best ones of as many blocks, and how alike."""
     count = len(references)
     block = _BLOCK if count >= 32 * _BLOCK else 1
-    padded = F.pad(references, (0, 0, 0, -count % block))
-    alike = queries @ padded.T
+    alike = F.pad(references, (0, 0, 0, -count % block)) @ queries.T  # (M, N)
     if count % block:
-        alike[:, count:] = -math.inf
-    blocks = alike.view(len(queries), -1, block)
-    number = min(CANDIDATES if count >= REGISTERED * _BLOCK else REGISTERED, blocks.shape[1])
-    best = blocks.amax(2).topk(number, 1)  # (N, K)
-    within = blocks.gather(1, best.indices[..., None].expand(-1, -1, block)).argmax(2)
+        alike[count:] = -math.inf
+    blocks = alike.view(-1, block, len(queries))
+    number = min(CANDIDATES if count >= REGISTERED * _BLOCK else REGISTERED, len(blocks))
+    best = blocks.amax(1).T.contiguous().topk(number, 1)  # (N, K)
+    within = blocks[best.indices, :, torch.arange(len(queries))[:, None]].argmax(2)
     return best.indices * block + within, best.values
 
 
@@ -279,44 +286,88 @@ def _shifted(by: Tensor) -> Tensor:
     return maps
 
 
-def _moved(images: Tensor, maps: Tensor) -> Tensor:
-    """Sample images (N, 1, S, S) where the affine maps (N, 2, 3) send the grid."""
-    grid = F.affine_grid(maps, list(images.shape), align_corners=False)
+def _moved(images: Tensor, maps: Tensor, *, margin: int = 0) -> Tensor:
+    """Sample images (N, 1, S, S) where the affine maps (N, 2, 3) send the grid, but for a margin at each side."""
+    side = images.shape[-1]
+    line = _line(side)[margin : side - margin]
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    points = torch.stack([x, y, torch.ones_like(x)])  # (3, h, w)
+    basis = torch.einsum("ij,khw->ikhwj", torch.eye(2), points)  # of all grids, for each entry of a map
+    grid = (maps.reshape(-1, 6) @ basis.reshape(6, -1)).view(-1, *basis.shape[2:])
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
-def _register(queries: Tensor, references: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Register queries to references (P, 1, S, S) from affine maps (P, 2, 3); return residuals (P,) and maps.
+@dataclass(frozen=True, kw_only=True)
+class _Templates:
+    """What is registered to, prepared once for all queries that are.
+
+    Attributes:
+        steepest: (N, 7, D), the change of the template's pixels with each entry of the map and with contrast, the
+            latter being the template itself; each of mean 0, so that brightness is free.
+        solver: (N, 6, 7), from products with `steepest` to the map's change.
+        target: (N, 7), products of the template with `steepest`.
+        length: (N,), of the template.
+    """
+
+    steepest: Tensor
+    solver: Tensor
+    target: Tensor
+    length: Tensor
+
+    @classmethod
+    def of(cls, images: Tensor) -> "_Templates":
+        """Prepare images (N, 1, S, S)."""
+        side = images.shape[-1]
+        margin = side // _MARGIN
+        window = slice(margin, side - margin)
+        line = _line(side)
+        x, y = line[None, None, :], line[None, :, None]
+        step_x = F.pad(images[..., 2:] - images[..., :-2], (1, 1))[:, 0] * (side / 4)
+        step_y = F.pad(images[..., 2:, :] - images[..., :-2, :], (0, 0, 1, 1))[:, 0] * (side / 4)
+        changes = [step_x * x, step_x * y, step_x, step_y * x, step_y * y, step_y, images[:, 0]]
+        steepest = torch.stack([change[:, window, window].flatten(1) for change in changes], 1)
+        steepest -= steepest.mean(2, keepdim=True)
+        normal = steepest @ steepest.mT
+        scale = normal.diagonal(dim1=1, dim2=2).mean(1).clamp(min=1e-8)
+        inverse = torch.linalg.inv(normal + RIDGE * scale[:, None, None] * torch.eye(7))
+        length = normal[:, 6, 6].sqrt().clamp(min=1e-3)
+        return cls(steepest=steepest, solver=inverse[:, :6], target=normal[:, 6], length=length)
+
+    def take(self, indices: Tensor) -> "_Templates":
+        """Return the templates at `indices`, again and again where one stands there several times."""
+        return _Templates(
+            steepest=self.steepest[indices],
+            solver=self.solver[indices],
+            target=self.target[indices],
+            length=self.length[indices],
+        )
+
+
+def _register(queries: Tensor, templates: _Templates, maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Register queries (P, 1, S, S) to as many templates from affine maps (P, 2, 3); return residuals (P,) and maps.
 
     The margin of a sixteenth at each side is not compared: shifts bring other pixels there.
     """
-    side = queries.shape[-1]
-    window = slice(side // 16, side - side // 16)
-    line = _line(side)
-    x, y = line[None, None, :], line[None, :, None]
-    step_x = F.pad(references[..., 2:] - references[..., :-2], (1, 1))[:, 0] * (side / 4)
-    step_y = F.pad(references[..., 2:, :] - references[..., :-2, :], (0, 0, 1, 1))[:, 0] * (side / 4)
-    columns = [step_x * x, step_x * y, step_x, step_y * x, step_y * y, step_y, references[:, 0]]
-    jacobian = torch.stack([column[:, window, window].flatten(1) for column in columns], 2)  # (P, D, 7)
-    jacobian = jacobian - jacobian.mean(1, keepdim=True)
-    target = jacobian[..., 6]
-    length = target.norm(dim=1).clamp(min=1e-3)  # (P,)
-    normal = jacobian.mT @ jacobian
-    scale = normal.diagonal(dim1=1, dim2=2).mean(1).clamp(min=1e-8)
-    solver = torch.linalg.solve(normal + RIDGE * scale[:, None, None] * torch.eye(7), jacobian.mT)  # (P, 7, D)
     best = torch.full((len(queries),), math.inf)
-    current = torch.zeros(len(queries), 3, 3)
-    current[:, :2], current[:, 2, 2] = maps, 1
     for iteration in range(ITERATIONS + 1):
-        moved = _moved(queries, current[:, :2])[:, 0, window, window].flatten(1)
-        moved = _standardised(moved)
-        agreement = (moved * target).sum(1) / length
+        moved = _moved(queries, maps, margin=queries.shape[-1] // _MARGIN).flatten(1)  # (P, D)
+        length = (moved - moved.mean(1, keepdim=True)).norm(dim=1)
+        length = torch.where(length > 1e-3, length, math.inf)
+        products = (templates.steepest @ moved[..., None])[..., 0] / length[:, None]  # of the query at length 1
+        agreement = products[:, 6] / templates.length
         best = torch.minimum(best, 1 - agreement.clamp(min=0).square())
         if iteration == ITERATIONS:
             break
-        error = moved * (agreement.clamp(min=0.1) * length)[:, None] - target
-        change = (solver @ error[..., None])[:, :6, 0].clamp(-LARGEST_STEP, LARGEST_STEP).view(-1, 2, 3)
-        inverse = torch.eye(3).repeat(len(queries), 1, 1)
-        inverse[:, :2] += change
-        current = current @ torch.linalg.inv(inverse)
-    return best.clamp(min=0), current[:, :2]
+        error = products * (agreement.clamp(min=0.1) * templates.length)[:, None] - templates.target
+        change = (templates.solver @ error[..., None])[..., 0].clamp(-LARGEST_STEP, LARGEST_STEP).view(-1, 2, 3)
+        maps = _undone(maps, change)
+    return best.clamp(min=0), maps
+
+
+def _undone(maps: Tensor, change: Tensor) -> Tensor:
+    """Return affine maps (P, 2, 3) after the inverse of the map that is `change` (P, 2, 3) more than the identity."""
+    a, b = 1 + change[:, 0, 0], change[:, 0, 1]
+    c, d = change[:, 1, 0], 1 + change[:, 1, 1]
+    linear = torch.stack([d, -b, -c, a], 1).view(-1, 2, 2) / (a * d - b * c)[:, None, None]
+    linear = maps[:, :, :2] @ linear
+    return torch.cat([linear, maps[:, :, 2:] - linear @ change[:, :, 2:]], 2)

@@ -19,7 +19,6 @@ LIBRARIES = {  # those that compute: import name to distribution
     "scipy": "scipy",
     "sklearn": "scikit-learn",
     "torch": "torch",
-    "torchmetrics": "torchmetrics",
     "torchvision": "torchvision",
 }
 
