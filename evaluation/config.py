@@ -42,7 +42,7 @@ class ClassifierConfig(BaseModel, frozen=True, extra="forbid"):
         default={}, description="sklearn:… and your own factory: keywords that it is called with"
     )
 
-    steps: PositiveInt = Field(default=900, description="networks: optimiser steps, the same in every arm")
+    steps: PositiveInt = Field(default=1800, description="networks: optimiser steps, the same in every arm")
     batch_size: int = Field(default=32, ge=2, description="networks")
     learning_rate: PositiveFloat | Literal["auto"] = Field(
         default="auto",

@@ -14,7 +14,7 @@ class EvaluationConfig(TrainingConfig, frozen=True, extra="forbid"):
 
     arms: tuple[ArmName, ...] = Field(default_factory=default_arms)
     classifier_seeds: PositiveInt = Field(
-        default=2, description="trainings of the headline arm, its reference, and the balancing arms"
+        default=1, description="trainings of the headline arm, its reference, and the balancing arms"
     )
     without_more_labels: tuple[str, ...] = Field(
         default=(), description="regimes whose data hold no more labelled images to try; decided where data are known"

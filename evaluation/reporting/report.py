@@ -372,7 +372,8 @@ def _study_checks(arms: Mapping[ArmName, ArmReport], *, wished_gain: float, word
                 name="the reference was trained to its plateau",
                 passed=plateau,
                 detail=f"{EQUAL_COMPUTE_ARM}, which trains longer, brings {in_points(longer.mean)} points more, "
-                f"{_interval(longer)}",
+                f"{_interval(longer)}"
+                + ("; more evaluation.classifier.steps train all arms longer" if plateau is False else ""),
             )
         )
     if (copies := _gain_of(arms, CONTROL_ARM)) is not None:

@@ -169,7 +169,7 @@ def preset(name: PresetName) -> StudyConfig:
     """
     if name == "quick":
         return StudyConfig()
-    strong = EvaluationConfig(classifier=ClassifierConfig(steps=1200, width=32))
+    strong = EvaluationConfig(classifier=ClassifierConfig(steps=2400, width=32))
     if name == "standard":
         regimes = DataConfig(images_per_class=(10, 50, 100, 500))
         return StudyConfig(replicates=10, data=regimes, gan=GanConfig(steps=2000), evaluation=strong)
