@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from scipy import stats
 
 from data.images import LabelledImages, identities
-from evaluation.matching import LEAST_REFERENCES, Gallery
-from evaluation.memorisation import Labels, matched, nearest, pixel_vectors
+from evaluation.matching import LEAST_REFERENCES, Gallery, reduced_vectors
+from evaluation.memorisation import Labels, matched, nearest
 
 RATIOS = (0.1, 0.2)  # of `evaluation.matching.Matches`; the one that tells most is taken, and paid for
 CONFIDENCE = 0.95
@@ -146,18 +146,18 @@ def leak_test(
     Both sides get the same number of images of each class. If samples have seen neither, which side a reference image
     belongs to says nothing, so that its `c` samples fall on either side together: the count of the test side has the
     variance sum(c^2)/4, however the samples depend on each other. The same holds of the real images in `usual`, whose
-    share stands for what train and test have not in common.
+    share stands for what train and test have not in common. Distances are those of reduced images.
     """
     counts = np.minimum(test.class_counts(), unseen.class_counts())
     if counts.sum() == 0:
         reason = "there are no unseen train images to compare the test images with"
         return LeakTest(share=None, usual=None, p_value=None, unavailable=reason)
-    references = np.concatenate([pixel_vectors(matched(part, counts, rng).images) for part in (test, unseen)])
+    references = np.concatenate([reduced_vectors(matched(part, counts, rng).images) for part in (test, unseen)])
     is_test = np.arange(len(references)) < counts.sum()
-    share, variance = _preference(pixel_vectors(samples.images), references, is_test)
+    share, variance = _preference(reduced_vectors(samples.images), references, is_test)
     expected, uncertainty = (0.5, 0.0)
     if len(usual):
-        expected, uncertainty = _preference(pixel_vectors(usual.images), references, is_test)
+        expected, uncertainty = _preference(reduced_vectors(usual.images), references, is_test)
     z = (share - expected) / math.sqrt(variance + uncertainty)
     return LeakTest(share=share, usual=expected, p_value=float(2 * stats.norm.sf(abs(z))))
 

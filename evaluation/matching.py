@@ -35,10 +35,11 @@ LEAST_FRAMES = 3
 LEAST_REFERENCES = 4  # without which there is nothing to compare the best one with
 MAX_PAIRS = 400_000_000  # of an image in a frame and a reference: beyond, fewer frames are tried
 _BLOCK = 16  # references of which the best one is a candidate
+_SKETCH, _PROPOSED = 24, 2  # numbers that thumbnails are reduced to; blocks proposed for each candidate
 _PAIRS = 512  # registered at once, as fit into a processor's cache
 _SHRUNK = 256  # images that are reduced at once, likewise
 _MARGIN = 16  # the part of a side that the margin is, which is not compared
-_QUERIES = 128  # whose candidates are looked for at once
+_QUERIES, _COMPARED = 128, 1024  # images whose candidates are looked for at once, in as many references, likewise
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
@@ -82,6 +83,8 @@ class Gallery:
         self.centres = _centres(self.coarse)
         self.thumbnails = _thumbnails(self.coarse)  # (M, 64)
         self.centred = _thumbnails(_moved(self.coarse, _shifted(self.centres)))
+        self.axes = _principal_axes(self.thumbnails)  # (64, P)
+        self.sketches, self.centred_sketches = self._sketched(self.thumbnails), self._sketched(self.centred)  # (M, P)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -144,17 +147,17 @@ class Gallery:
 
     def _candidates(self, queries: Tensor, own: Tensor, frames: Sequence[_Frame]) -> tuple[Tensor, Tensor]:
         """Return different candidates (N, K) of `own`, and the affine maps (N, K, 2, 3) to start registering from."""
-        thumbnails, centred = (
-            (self.thumbnails[own], self.centred[own]) if len(own) < len(self) else (self.thumbnails, self.centred)
-        )
+        upright, centred = (self.thumbnails, self.sketches), (self.centred, self.centred_sketches)
+        if len(own) < len(self):
+            upright, centred = (upright[0][own], upright[1][own]), (centred[0][own], centred[1][own])
         centres = _centres(queries)
         found, alike, starts = [], [], []
         for frame in frames:
             maps = _map_of(frame).repeat(len(queries), 1, 1)
             if frame.centred:
                 maps[:, :, 2] = centres
-            indices, similarity = _most_alike(
-                _thumbnails(_moved(queries, maps)), centred if frame.centred else thumbnails
+            indices, similarity = self._most_alike(
+                _thumbnails(_moved(queries, maps)), *(centred if frame.centred else upright)
             )
             indices = own[indices]
             start = maps[:, None].repeat(1, indices.shape[1], 1, 1)
@@ -170,6 +173,33 @@ class Gallery:
         first = repeated.long().argsort(dim=1, stable=True)[:, : min(REGISTERED, len(own))]
         order = order.gather(1, first)
         return candidates.gather(1, first), maps.gather(1, order[..., None, None].expand(-1, -1, 2, 3))
+
+    def _sketched(self, thumbnails: Tensor) -> Tensor:
+        """Return thumbnails (N, 64) as (N, P) of length 1: products are nearly the correlations, and quicker."""
+        return F.normalize(thumbnails @ self.axes)
+
+    def _most_alike(self, queries: Tensor, references: Tensor, sketches: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the references most alike to each query, (N, K), and how alike.
+
+        Their sketches propose blocks of references, whose best members are then told by the thumbnails themselves.
+        """
+        count = len(references)
+        block = _BLOCK if count >= 32 * _BLOCK else 1
+        seen, parts = self._sketched(queries).T.contiguous(), []
+        for part in _slices(count, _COMPARED):
+            alike = sketches[part] @ seen
+            if len(alike) % block:
+                alike = F.pad(alike, (0, 0, 0, -len(alike) % block), value=-math.inf)
+            parts.append(alike.view(-1, block, len(queries)).amax(1))
+        blocks = torch.cat(parts).T.contiguous()  # (N, number of blocks)
+        number = min(CANDIDATES if count >= REGISTERED * _BLOCK else REGISTERED, blocks.shape[1])
+        proposed = blocks.topk(min(_PROPOSED * number, blocks.shape[1]), 1).indices
+        members = (proposed[..., None] * block + torch.arange(block)).clamp(max=count - 1)  # (N, proposed, block)
+        alike = (queries[:, None] @ references[members.flatten(1)].mT).view(members.shape)
+        best = alike.max(2)
+        chosen = best.values.topk(number, 1)
+        within = members.gather(2, best.indices[..., None])[..., 0]
+        return within.gather(1, chosen.indices), chosen.values
 
 
 def _frames(side: int) -> list[_Frame]:
@@ -205,7 +235,7 @@ def _ratio(residual: Tensor) -> Tensor:
 def _register_all(queries: Tensor, references: Tensor, candidates: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
     """Register each query (N, ...) to its candidates (N, K); return residuals (N, K) and maps (N, K, 2, 3)."""
     rows = torch.arange(len(queries)).repeat_interleave(candidates.shape[1])
-    needed, columns = candidates.flatten().unique(return_inverse=True)
+    needed, columns = torch.unique(candidates.flatten(), return_inverse=True)
     templates, starts = _Templates.of(references[needed]), maps.reshape(-1, 2, 3)
     parts = [
         _register(queries[rows[part]], templates.take(columns[part]), starts[part])
@@ -217,6 +247,11 @@ def _register_all(queries: Tensor, references: Tensor, candidates: Tensor, maps:
 
 def _slices(count: int, size: int) -> Iterator[slice]:
     return (slice(start, start + size) for start in range(0, count, size))
+
+
+def reduced_vectors(images: Pixels) -> npt.NDArray[np.float32]:
+    """Return images as they are before they are registered, in rows: (N, 256) float32, where distances mean as much."""
+    return _working(images, COARSE_SIDE).flatten(1).numpy()
 
 
 def _working(images: Pixels, side: int) -> Tensor:
@@ -245,25 +280,17 @@ def _thumbnails(images: Tensor) -> Tensor:
     return _standardised(F.adaptive_avg_pool2d(images, THUMBNAIL_SIDE).flatten(1))
 
 
+def _principal_axes(thumbnails: Tensor) -> Tensor:
+    """Return the directions (64, P) in which thumbnails (M, 64) are longest."""
+    axes: Tensor = torch.linalg.eigh((thumbnails.mT @ thumbnails).double()).eigenvectors
+    return axes[:, -_SKETCH:].float()
+
+
 def _standardised(rows: Tensor) -> Tensor:
     """Return rows of mean 0 and length 1, or 0 where a row is constant."""
     rows = rows - rows.mean(1, keepdim=True)
     length = rows.norm(dim=1, keepdim=True)
     return rows / torch.where(length > 1e-3, length, math.inf)
-
-
-def _most_alike(queries: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the references most alike to each query, (N, K), the best ones of as many blocks, and how alike."""
-    count = len(references)
-    block = _BLOCK if count >= 32 * _BLOCK else 1
-    alike = F.pad(references, (0, 0, 0, -count % block)) @ queries.T  # (M, N)
-    if count % block:
-        alike[count:] = -math.inf
-    blocks = alike.view(-1, block, len(queries))
-    number = min(CANDIDATES if count >= REGISTERED * _BLOCK else REGISTERED, len(blocks))
-    best = blocks.amax(1).T.contiguous().topk(number, 1)  # (N, K)
-    within = blocks[best.indices, :, torch.arange(len(queries))[:, None]].argmax(2)
-    return best.indices * block + within, best.values
 
 
 def _centres(images: Tensor) -> Tensor:
@@ -353,15 +380,20 @@ def _register(queries: Tensor, templates: _Templates, maps: Tensor) -> tuple[Ten
         moved = _moved(queries, maps, margin=queries.shape[-1] // _MARGIN).flatten(1)  # (P, D)
         length = (moved - moved.mean(1, keepdim=True)).norm(dim=1)
         length = torch.where(length > 1e-3, length, math.inf)
-        products = (templates.steepest @ moved[..., None])[..., 0] / length[:, None]  # of the query at length 1
+        products = _products(templates.steepest, moved) / length[:, None]  # of the query at length 1
         agreement = products[:, 6] / templates.length
         best = torch.minimum(best, 1 - agreement.clamp(min=0).square())
         if iteration == ITERATIONS:
             break
         error = products * (agreement.clamp(min=0.1) * templates.length)[:, None] - templates.target
-        change = (templates.solver @ error[..., None])[..., 0].clamp(-LARGEST_STEP, LARGEST_STEP).view(-1, 2, 3)
+        change = _products(templates.solver, error).clamp(-LARGEST_STEP, LARGEST_STEP).view(-1, 2, 3)
         maps = _undone(maps, change)
     return best.clamp(min=0), maps
+
+
+def _products(matrices: Tensor, vectors: Tensor) -> Tensor:
+    """Return the products (P, K) of matrices (P, K, D) and vectors (P, D), in the order that is quickest by far."""
+    return (vectors[:, None] @ matrices.mT)[:, 0]
 
 
 def _undone(maps: Tensor, change: Tensor) -> Tensor:

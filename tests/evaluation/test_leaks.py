@@ -37,6 +37,13 @@ def test_an_altered_copy_is_matched_with_its_original(scene, kind):
     assert np.median(found.ratio) < 0.2
 
 
+@pytest.mark.parametrize("count", [1300, 1297])  # with and without a whole last block of references
+def test_the_last_of_many_references_is_found_as_well_as_the_first(scene, count):
+    rows = np.array([0, 1, count - 2, count - 1])
+    found = Gallery(scene.take(np.arange(count))).match(scene.take(rows))
+    assert found.nearest.tolist() == rows.tolist()
+
+
 def test_an_unseen_image_is_about_as_far_from_its_best_match_as_from_others(scene):
     found = Gallery(scene.take(np.arange(300))).match(scene.take(np.arange(400, 500)))
     assert np.quantile(found.ratio, 0.05) > 0.4

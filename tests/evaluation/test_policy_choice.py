@@ -27,9 +27,12 @@ def choose(images, training):
 
 
 def sided(count=48, grey=60):
-    """Images whose class is the side on which a bright bar stands: mirror images bear the wrong label."""
+    """Images whose class is the side on which a bright bar stands: mirror images bear the wrong label.
+
+    `grey` tells how dark the ground is; an even one, as of glyphs, is at most 8.
+    """
     labels = np.arange(count, dtype=np.int64) % 2
-    images = np.random.default_rng(0).integers(grey, grey + 40, (count, 1, 12, 12), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(grey, grey + (40 if grey else 8), (count, 1, 12, 12), dtype=np.uint8)
     images[labels == 0, :, :, 1:4] = 220
     images[labels == 1, :, :, 8:11] = 220
     return LabelledImages(images=images, labels=labels, rows=np.arange(count), class_names=("left", "right"))
@@ -95,6 +98,20 @@ def test_one_of_several_others_must_be_better_by_more(monkeypatch, put_wrong, am
     assert choose(sided(), config("none", "medical", "digits", "natural")).policy == among_several
 
 
+@pytest.mark.parametrize(("ahead", "rounds"), [(-4, 1), (0, 1), (12, 2)])
+def test_a_strong_usual_policy_that_none_leads_clearly_needs_no_second_round(monkeypatch, ahead, rounds):
+    shares = {"none": 20, "digits": 30, "medical": 30 + ahead, "natural": 20}
+    fake(monkeypatch, lambda policy, number: np.arange(48) < shares[policy])
+    choice = choose(sided(grey=0), config())
+    assert max(score.rounds for score in choice.candidates) == rounds
+    assert choice.policy == ("digits" if rounds == 1 else "medical")
+
+
+def test_a_weak_usual_policy_is_tried_again_though_it_leads_for_others_take_longer_to_learn(monkeypatch):
+    fake(monkeypatch, lambda policy, number: np.arange(48) < {"none": (40, 30)}.get(policy, (30, 44))[number])
+    assert choose(sided(), config("none", "medical")).policy == "medical"
+
+
 def test_the_last_round_alone_decides(monkeypatch):
     shares = {"none": (0.9, 0.2), "medical": (0.1, 0.8)}
     fake(monkeypatch, lambda policy, number: np.arange(48) < 48 * shares[policy][number])
@@ -103,7 +120,13 @@ def test_the_last_round_alone_decides(monkeypatch):
 
 @pytest.mark.parametrize(
     ("asked", "num_trained", "steps"),
-    [("auto", 50, (100, 200)), ("auto", 640, (200, 400)), ("auto", 2000, (450, 900)), (60, 2000, (30, 60))],
+    [
+        ("auto", 50, (100, 200)),
+        ("auto", 640, (200, 400)),
+        ("auto", 2000, (625, 1250)),
+        ("auto", 9000, (900, 1800)),
+        (60, 2000, (30, 60)),
+    ],
 )
 def test_the_last_round_trains_twice_as_long_and_the_longer_the_more_images(asked, num_trained, steps):
     training = TrainingConfig(policy_choice=PolicyChoiceConfig(steps=asked))
