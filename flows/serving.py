@@ -7,11 +7,12 @@ import os
 import platform
 import signal
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -40,6 +41,7 @@ BANNED_IN_NAMES = '/%&<>"'
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 1.0, 10 * 366 * 86_400.0  # seconds
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 300.0  # seconds between attempts to reach a server, or to start it again
 STEADY_SECONDS = 60.0  # a server that lived so long is started again at once
+LOOK_SECONDS = 30.0  # between looks whether the deployments are still on the server
 STOP_SECONDS = 40.0  # for runs under way to end when serving ends
 SHOWN_RUNS = 3
 
@@ -287,8 +289,7 @@ class PatientRunner(Runner):
             try:
                 await poll(task_group)
             except SERVER_ERRORS as error:
-                reason = " ".join(str(error).split()) or type(error).__name__
-                self._tell(f"the Prefect server does not answer ({reason}); asking it again in {pause:.0f} s")
+                self._tell(f"the Prefect server does not answer ({_reason(error)}); asking it again in {pause:.0f} s")
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
             else:
@@ -358,17 +359,52 @@ async def _serve(served: Sequence[RunnerDeployment], *, server: PrefectServer | 
 
 
 async def _register_and_run(runner: Runner, served: Sequence[RunnerDeployment], tell: Tell) -> None:
+    registered: dict[UUID, str] = {}
     for deployment in served:
         pause = FIRST_PAUSE
         while True:
             try:
-                await runner.aadd_deployment(deployment)
+                registered[await runner.aadd_deployment(deployment)] = deployment.full_name
                 break
-            except httpx.TransportError as error:
-                tell(f"the Prefect server does not answer ({error}); asking it again in {pause:.0f} s")
+            except httpx.HTTPError as error:
+                if isinstance(error, httpx.HTTPStatusError) and not error.response.is_server_error:
+                    raise
+                tell(f"the Prefect server does not answer ({_reason(error)}); asking it again in {pause:.0f} s")
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
-    await runner.start()
+    tasks = [asyncio.create_task(runner.start()), asyncio.create_task(_notice_deletion(registered))]
+    try:
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in ended:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _notice_deletion(registered: Mapping[UUID, str]) -> None:
+    """Look now and then whether the server still has the deployments: without them nothing would ever be due.
+
+    Raises:
+        AugmentError: it has not.
+    """
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        for deployment, name in registered.items():
+            try:
+                async with get_client() as client:
+                    await client.read_deployment(deployment)
+            except ObjectNotFound as error:
+                raise AugmentError(
+                    f"the server has no deployment {name} any more; start augment serve again to serve it"
+                ) from error
+            except SERVER_ERRORS:
+                break  # the runner tells of it
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _untold_cancellation(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
