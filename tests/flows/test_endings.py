@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.config import ConsistencyConfig, PseudoLabelsConfig
-from flows.study.config import StudyConfig, to_toml
+from flows.study.config import resolve_config, to_toml
 from flows.study.store import RunStore
 from tests.flows.interrupting import FIRST_GRID, Interruption
 from tests.flows.reports import figures
+from tests.smallest import SMALLEST
 from tests.waiting import PATIENCE_SECONDS
 
 KILLED_WHILE_WRITING = """
@@ -91,23 +91,25 @@ MOMENTS = (  # no more than two for each cell: three losses in a row end a study
 
 
 @pytest.fixture
-def study(tiny: StudyConfig, tmp_path: Path) -> Path:
-    """A small study of five cells that have every kind of stage."""
-    data = tiny.data.model_copy(update={"unlabelled": "pool", "max_unlabelled": 20})
-    quick = {
-        "arms": ("real", "real+classical", "real+classical+synthetic"),
-        "policy": "digits",
-        "classifier_seeds": 1,
-        "pseudo_labels": PseudoLabelsConfig(rounds=1),
-        "consistency": ConsistencyConfig(ratio=1),
+def study(tmp_path: Path) -> Path:
+    """The smallest study of five cells that have every kind of stage."""
+    options = SMALLEST | {
+        "replicates": 5,
+        "data.dataset": "digits",
+        "data.unlabelled": "pool",
+        "data.max_unlabelled": 20,
+        "gan.steps": 12,
+        "gan.grid_every": 6,
+        "gan.checkpoint_every": 3,
+        "evaluation.pseudo_labels.rounds": 1,
+        "evaluation.consistency.ratio": 1,
     }
-    evaluation = tiny.evaluation.model_copy(update=quick)
-    config = tiny.model_copy(update={"data": data, "evaluation": evaluation, "replicates": 5})
     file = tmp_path / "study.toml"
-    file.write_text(to_toml(config))
+    file.write_text(to_toml(resolve_config(preset_name="quick", file=None, options=options, assignments=[])))
     return file
 
 
+@pytest.mark.timeout(2400)
 @pytest.mark.long
 def test_study_ends_the_same_after_a_worker_was_killed_in_each_kind_of_stage(
     study: Path, tmp_path: Path, bucket: str, prefect_api: str
