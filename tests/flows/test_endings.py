@@ -70,7 +70,7 @@ from flows.cli import main
 if __name__ == "__main__":
     dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
     context = get_mp_context()
-    everything = ["distributed", "flows.augmentation_study", "torch._dynamo", "torchmetrics.image.fid"]
+    everything = ["distributed", "flows.augmentation_study", "torch._dynamo"]
     context.set_forkserver_preload(everything)
     multiprocessing.get_context = lambda method=None: context
     sys.exit(main())
