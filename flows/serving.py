@@ -1,7 +1,6 @@
 """What `augment serve` keeps running: deployments that keep what people set, and a server that is started again."""
 
 import asyncio
-import logging
 import math
 import os
 import platform
@@ -32,6 +31,7 @@ from pydantic import ValidationError
 from data.base.errors import AugmentError, UsageError
 from data.base.files import digest_json
 from flows.attached import SERVED_BY
+from flows.one_line import log_errors_in_one_line
 from flows.progress import SERVER_ERRORS
 from flows.schedule import OnRegression, augmentation_comparison, augmentation_export, scheduled_study
 from flows.server import PrefectServer
@@ -300,17 +300,6 @@ class PatientRunner(Runner):
         return asked
 
 
-class OneLine(logging.Filter):
-    """Lets Prefect's log tell of a connection that broke in one line, without its traceback."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, (OSError, *SERVER_ERRORS)) or type(error).__module__.startswith("websockets"):
-            record.msg, record.args = f"{record.getMessage()} ({' '.join(str(error).split())})", ()
-            record.exc_info = record.exc_text = None
-        return True
-
-
 def keep_serving(served: Sequence[RunnerDeployment], *, server: PrefectServer | None, tell: Tell) -> int:
     """Serve deployments until a signal comes; return which.
 
@@ -321,9 +310,7 @@ def keep_serving(served: Sequence[RunnerDeployment], *, server: PrefectServer | 
         AugmentError: the server refuses, such as after somebody has deleted the deployment.
     """
     os.environ[SERVED_BY] = str(os.getpid())
-    for name in ("prefect", *logging.root.manager.loggerDict):
-        for handler in logging.getLogger(name).handlers:
-            handler.addFilter(OneLine())
+    log_errors_in_one_line()
     return asyncio.run(_serve(served, server=server, tell=tell))
 
 
