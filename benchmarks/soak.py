@@ -7,8 +7,9 @@ server, the process of a run, its worker, or `augment serve` itself is killed (S
 manager: it starts `augment serve` again, as systemd would. In the last part nothing is killed, so that what is under
 way can end. Then Prefect's database is read: each time that was due must have a run, and each run must have ended.
 
-Memory is the resident set of `augment serve` and of its server, the smallest of each minute (a run's processes are
-another matter, and end with it); disk is Prefect's home, and what is left in the folder for temporary files.
+Memory is the resident set of `augment serve` and of its server, the smallest of each minute of the longest life that
+one had between kills (a run's processes are another matter, and end with it); disk is Prefect's home, and what is left
+in the folder for temporary files.
 """
 
 import argparse
@@ -21,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -53,6 +54,7 @@ TINY = (
     "sampling.images_per_class=20",
     "evaluation.classifier_seeds=1",
     "evaluation.arms=['real','real+classical','real+classical+synthetic']",
+    "evaluation.policy='digits'",
     "evaluation.classifier.steps=40",
     "evaluation.classifier.width=4",
     "evaluation.samples.features.steps=20",
@@ -61,10 +63,13 @@ TINY = (
     "compute.threads=1",
 )
 KINDS = ("server", "run", "worker", "serve")
+IN_TURN = (*(["server", "run", "worker"] * 3), "serve")  # so that `serve` lives long enough to grow
 RESTART_SECONDS = 5.0  # as RestartSec of a service manager
 LOOK_SECONDS = 5.0
 STOP_SECONDS = 180.0
 PAGE = 200
+
+Sizes = list[tuple[float, int]]  # seconds, bytes
 
 
 @dataclass(kw_only=True)
@@ -73,8 +78,8 @@ class Soak:
 
     kills: Counter[str] = field(default_factory=Counter)
     restarts: int = 0
-    memory: dict[str, list[tuple[float, int]]] = field(default_factory=lambda: {"serve": [], "server": []})
-    disk: list[tuple[float, int]] = field(default_factory=list)
+    memory: dict[str, dict[psutil.Process, Sizes]] = field(default_factory=lambda: {"serve": {}, "server": {}})
+    disk: Sizes = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +185,7 @@ def _soak(service: Service, options: argparse.Namespace) -> Soak:
     soak, rng, begin = Soak(), random.Random(options.seed), time.monotonic()
     end = begin + 60 * options.minutes
     next_kill = begin + rng.expovariate(1 / options.pause)
-    waiting = list(KINDS)
+    waiting = list(IN_TURN)
     while time.monotonic() < end:
         time.sleep(LOOK_SECONDS)
         if service.process.poll() is not None:
@@ -188,11 +193,11 @@ def _soak(service: Service, options: argparse.Namespace) -> Soak:
             service.start()
             soak.restarts += 1
         parts, now = service.parts(), time.monotonic() - begin
-        for kind, seen in soak.memory.items():
-            with suppress(psutil.NoSuchProcess):
-                if parts[kind]:
-                    seen.append((now, sum(each.memory_info().rss for each in parts[kind])))
-        soak.disk.append((now, size_of(service.home)))
+        for kind, lives in soak.memory.items():
+            for each in parts[kind]:
+                with suppress(psutil.NoSuchProcess):
+                    lives.setdefault(each, []).append((now, each.memory_info().rss))
+        soak.disk.append((now, size_of(service.home) + size_of(service.folder / "tmp")))
         quiet = time.monotonic() > end - 60 * options.minutes * options.quiet_share
         alive = [kind for kind in waiting if parts[kind]]
         if time.monotonic() > next_kill and alive and not quiet:
@@ -201,7 +206,8 @@ def _soak(service: Service, options: argparse.Namespace) -> Soak:
                 rng.choice(parts[kind]).send_signal(signal.SIGKILL)
                 soak.kills[kind] += 1
                 print(f"{now:6.0f} s: killed {kind}", flush=True)
-            waiting = [each for each in waiting if each != kind] or list(KINDS)  # each kind has its turn
+            waiting.remove(kind)
+            waiting = waiting or list(IN_TURN)
             next_kill = time.monotonic() + rng.expovariate(1 / options.pause)
     return soak
 
@@ -259,18 +265,27 @@ def size_of(folder: Path) -> int:
     return total
 
 
-def growth(seen: Sequence[tuple[float, int]]) -> str:
-    """Say in megabytes what the middle and the last third of the time had: the smallest of each minute, their median.
+def growth(seen: Sizes) -> str:
+    """Say in megabytes what the second and the last quarter of the time had: the smallest of each minute, their median.
 
-    In the first third the service may still be starting.
+    In the first quarter a process may still be starting.
     """
     minutes: dict[int, int] = {}
     for at, size in seen:
         minutes[int(at // 60)] = min(size, minutes.get(int(at // 60), size))
     smallest = [size for _, size in sorted(minutes.items())]
-    third = max(1, len(smallest) // 3)
-    middle, last = statistics.median(smallest[-2 * third : -third] or smallest), statistics.median(smallest[-third:])
-    return f"{middle / 1e6:,.0f} MB, then {last / 1e6:,.0f} MB"
+    quarter = max(1, len(smallest) // 4)
+    second, last = (statistics.median(part or smallest) for part in (smallest[quarter:][:quarter], smallest[-quarter:]))
+    return f"{second / 1e6:,.0f} MB, then {last / 1e6:,.0f} MB"
+
+
+def longest(lives: Iterable[Sizes]) -> Sizes:
+    """Return what was seen of the process that lived longest."""
+    return max(lives, key=lambda seen: seen[-1][0] - seen[0][0])
+
+
+def _minutes(seen: Sizes) -> str:
+    return f"{(seen[-1][0] - seen[0][0]) / 60:.0f} minutes"
 
 
 def told(due: Account, soak: Soak) -> list[tuple[str, str]]:
@@ -280,8 +295,11 @@ def told(due: Account, soak: Soak) -> list[tuple[str, str]]:
     return [
         ("due runs", f"{due.due}: {of_states}; {due.open} not ended, {due.missing} without a run"),
         ("killed", f"{kills}; serve started again {soak.restarts} times"),
-        *((f"memory of {kind}, middle and last third", growth(seen)) for kind, seen in soak.memory.items() if seen),
-        ("disk of Prefect's home, middle and last third", growth(soak.disk)),
+        *(
+            (f"memory of the {kind} that lived longest, {_minutes(seen)}: second and last quarter", growth(seen))
+            for kind, seen in ((kind, longest(lives.values())) for kind, lives in soak.memory.items() if lives)
+        ),
+        ("disk of Prefect's home and temporary files, second and last quarter", growth(soak.disk)),
         ("completed", f"{due.ended.get(StateType.COMPLETED.value, 0)} of {due.due}"),
     ]
 

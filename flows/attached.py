@@ -29,15 +29,15 @@ def end_with_parent() -> None:
     end_in_order()
 
 
-def end_with_serve() -> None:
-    """Let a run that `augment serve` started end when that ends, however that is; it would go on unseen.
+def end_with_serve() -> bool:
+    """Let a run that `augment serve` started end when that ends, however that is; return whether this is such a run.
 
     A run's standard input is not this project's to use, so the number of the parent process is looked at: an orphan
     gets another parent.
     """
     parent = os.getppid()
     if os.environ.get(SERVED_BY) != str(parent):
-        return
+        return False
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -45,6 +45,7 @@ def end_with_serve() -> None:
         end_in_order()
 
     threading.Thread(target=watch, daemon=True, name="end-with-serve").start()
+    return True
 
 
 def end_in_order() -> None:

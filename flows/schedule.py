@@ -30,6 +30,7 @@ from evaluation.statistics import mean_intervals
 from flows.attached import end_with_serve
 from flows.augmentation_study import SEQUENTIAL, augmentation_study
 from flows.metrics import publish_figures
+from flows.one_line import log_errors_in_one_line
 from flows.pages import page_link
 from flows.progress import SERVER_ERRORS, artifact_key
 from flows.study.config import RunnerConfig, StudyConfig
@@ -97,7 +98,8 @@ def scheduled_study(
         RegressionError: an accuracy, the gain or a fidelity figure is worse beyond its interval, unless
             `on_regression` is "warn".
     """
-    end_with_serve()
+    if end_with_serve():
+        log_errors_in_one_line()
     runs = store_of(runs_directory)
     source = patiently(lambda: study_source(config.data))
     config = resolve_study(config, source)
@@ -135,7 +137,8 @@ def augmentation_export(generator: Path | str, output: Path, num_images: int = 1
     Args:
         generator: path or fsspec URL of a cell's `generator` folder.
     """
-    end_with_serve()
+    if end_with_serve():
+        log_errors_in_one_line()
     request = ExportRequest(num_images=num_images, seed=seed)
     compute = resolve_compute(device="auto", precision="auto")
     with store_of(generator).fetched(GENERATOR_FILE, SAMPLES_FILE, PROVENANCE_FILE) as directory:

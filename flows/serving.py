@@ -1,17 +1,17 @@
 """What `augment serve` keeps running: deployments that keep what people set, and a server that is started again."""
 
 import asyncio
-import logging
 import math
 import os
 import platform
 import signal
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -31,6 +31,7 @@ from pydantic import ValidationError
 from data.base.errors import AugmentError, UsageError
 from data.base.files import digest_json
 from flows.attached import SERVED_BY
+from flows.one_line import log_errors_in_one_line
 from flows.progress import SERVER_ERRORS
 from flows.schedule import OnRegression, augmentation_comparison, augmentation_export, scheduled_study
 from flows.server import PrefectServer
@@ -40,6 +41,7 @@ BANNED_IN_NAMES = '/%&<>"'
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 1.0, 10 * 366 * 86_400.0  # seconds
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 300.0  # seconds between attempts to reach a server, or to start it again
 STEADY_SECONDS = 60.0  # a server that lived so long is started again at once
+LOOK_SECONDS = 30.0  # between looks whether the deployments are still on the server
 STOP_SECONDS = 40.0  # for runs under way to end when serving ends
 SHOWN_RUNS = 3
 
@@ -287,8 +289,7 @@ class PatientRunner(Runner):
             try:
                 await poll(task_group)
             except SERVER_ERRORS as error:
-                reason = " ".join(str(error).split()) or type(error).__name__
-                self._tell(f"the Prefect server does not answer ({reason}); asking it again in {pause:.0f} s")
+                self._tell(f"the Prefect server does not answer ({_reason(error)}); asking it again in {pause:.0f} s")
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
             else:
@@ -297,17 +298,6 @@ class PatientRunner(Runner):
                 pause = FIRST_PAUSE
 
         return asked
-
-
-class OneLine(logging.Filter):
-    """Lets Prefect's log tell of a connection that broke in one line, without its traceback."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, (OSError, *SERVER_ERRORS)) or type(error).__module__.startswith("websockets"):
-            record.msg, record.args = f"{record.getMessage()} ({' '.join(str(error).split())})", ()
-            record.exc_info = record.exc_text = None
-        return True
 
 
 def keep_serving(served: Sequence[RunnerDeployment], *, server: PrefectServer | None, tell: Tell) -> int:
@@ -320,9 +310,7 @@ def keep_serving(served: Sequence[RunnerDeployment], *, server: PrefectServer | 
         AugmentError: the server refuses, such as after somebody has deleted the deployment.
     """
     os.environ[SERVED_BY] = str(os.getpid())
-    for name in ("prefect", *logging.root.manager.loggerDict):
-        for handler in logging.getLogger(name).handlers:
-            handler.addFilter(OneLine())
+    log_errors_in_one_line()
     return asyncio.run(_serve(served, server=server, tell=tell))
 
 
@@ -358,17 +346,52 @@ async def _serve(served: Sequence[RunnerDeployment], *, server: PrefectServer | 
 
 
 async def _register_and_run(runner: Runner, served: Sequence[RunnerDeployment], tell: Tell) -> None:
+    registered: dict[UUID, str] = {}
     for deployment in served:
         pause = FIRST_PAUSE
         while True:
             try:
-                await runner.aadd_deployment(deployment)
+                registered[await runner.aadd_deployment(deployment)] = deployment.full_name
                 break
-            except httpx.TransportError as error:
-                tell(f"the Prefect server does not answer ({error}); asking it again in {pause:.0f} s")
+            except httpx.HTTPError as error:
+                if isinstance(error, httpx.HTTPStatusError) and not error.response.is_server_error:
+                    raise
+                tell(f"the Prefect server does not answer ({_reason(error)}); asking it again in {pause:.0f} s")
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
-    await runner.start()
+    tasks = [asyncio.create_task(runner.start()), asyncio.create_task(_notice_deletion(registered))]
+    try:
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in ended:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _notice_deletion(registered: Mapping[UUID, str]) -> None:
+    """Look now and then whether the server still has the deployments: without them nothing would ever be due.
+
+    Raises:
+        AugmentError: it has not.
+    """
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        for deployment, name in registered.items():
+            try:
+                async with get_client() as client:
+                    await client.read_deployment(deployment)
+            except ObjectNotFound as error:
+                raise AugmentError(
+                    f"the server has no deployment {name} any more; start augment serve again to serve it"
+                ) from error
+            except SERVER_ERRORS:
+                break  # the runner tells of it
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _untold_cancellation(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -188,7 +188,7 @@ def resolve_config(
     options: Mapping[str, object],
     assignments: Sequence[str],
 ) -> StudyConfig:
-    """Compose and validate a configuration a configuration.
+    """Compose and validate a configuration.
 
     Args:
         options: dotted keys with values, from command-line options; None means "not given".

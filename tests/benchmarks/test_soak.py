@@ -4,7 +4,7 @@ from typing import Any
 
 from prefect.client.schemas.objects import StateType
 
-from benchmarks.soak import accounted, growth
+from benchmarks.soak import accounted, growth, longest
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -30,4 +30,9 @@ def test_every_due_time_has_a_run_that_ended_or_is_told():
 
 def test_growth_compares_the_smallest_of_each_minute():
     seen = [(60.0 * minute + second, (100 + minute) * 10**6 + second) for minute in range(9) for second in (0, 30)]
-    assert growth(seen) == "104 MB, then 107 MB"
+    assert growth(seen) == "102 MB, then 108 MB"
+
+
+def test_growth_is_told_of_the_process_that_lived_longest():
+    short, long = [(0.0, 5), (60.0, 5), (120.0, 9)], [(200.0, 1), (500.0, 2)]
+    assert longest([short, long]) == long

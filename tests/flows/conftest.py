@@ -7,8 +7,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
+import httpx
 import pytest
 from filelock import FileLock
+from moto.server import ThreadedMotoServer
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from data.config import DataConfig
@@ -84,6 +87,26 @@ def tiny_toml(tiny: StudyConfig, tmp_path: Path) -> Path:
 def expected(prefect_api: str, undisturbed: Path) -> dict[str, object]:
     """What the report of the tiny study says, timings aside; with the server that every other way of running needs."""
     return figures(undisturbed)
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """The URL of an empty bucket on an S3 server on loopback; credentials are in the environment only."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "mmAccessKeyOfTheTests")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "mmSecretKeyThatNobodyMaySee")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.setenv("NO_PROXY", "127.0.0.1,localhost")
+        fsspec.get_filesystem_class("s3").clear_instance_cache()  # one may know an earlier server of this process,
+        httpx.post(f"http://{host}:{port}/moto-api/reset", trust_env=False).raise_for_status()  # moto has its buckets
+        fsspec.filesystem("s3").mkdir("runs")
+        yield "s3://runs"
+        fsspec.get_filesystem_class("s3").clear_instance_cache()
+    server.stop()
 
 
 class Augment:

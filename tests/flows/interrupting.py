@@ -66,7 +66,13 @@ class Interruption:
 
     def reached(self) -> bool:
         """Tell whether a process came to each of the files."""
-        return all((self.folder / f"reached-{number}").exists() for number in range(len(self.before)))
+        return self.not_reached() == ()
+
+    def not_reached(self) -> tuple[str, ...]:
+        """Return the files that no process came to."""
+        return tuple(
+            name for number, name in enumerate(self.before) if not (self.folder / f"reached-{number}").exists()
+        )
 
     def release(self) -> None:
         """Let the process that stands still go on."""

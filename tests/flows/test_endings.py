@@ -1,13 +1,17 @@
 """A study's process ends after its last line, whatever worker was killed, and wherever."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from flows.study.config import resolve_config, to_toml
+from flows.study.store import RunStore
 from tests.flows.interrupting import FIRST_GRID, Interruption
 from tests.flows.reports import figures
+from tests.smallest import SMALLEST
 from tests.waiting import PATIENCE_SECONDS
 
 KILLED_WHILE_WRITING = """
@@ -57,16 +61,91 @@ def test_worker_that_is_killed_while_it_writes_to_the_queue_does_not_hold_up_the
             process.kill()
 
 
+FORKED = """
+import multiprocessing, sys
+import dask
+from distributed.utils import get_mp_context
+from flows.cli import main
+
+if __name__ == "__main__":
+    dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
+    context = get_mp_context()
+    everything = ["distributed", "flows.augmentation_study", "torch._dynamo"]
+    context.set_forkserver_preload(everything)
+    multiprocessing.get_context = lambda method=None: context
+    sys.exit(main())
+"""
+
+MOMENTS = (  # no more than two for each cell: three losses in a row end a study
+    "0/subset.parquet",
+    "features/*.safetensors",  # the measuring instrument, which the first cell makes
+    "1/policy.json",
+    "1/labelling/images.parquet",
+    f"2/{FIRST_GRID}",
+    "2/stages/generator.json",
+    "3/synthetic",  # a folder that is complete when it gets its name
+    "3/samples/evaluation.json",
+    "4/arms/real+classical/predictions.parquet",
+    "4/cell.json",
+)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """The smallest study of five cells that have every kind of stage."""
+    options = SMALLEST | {
+        "replicates": 5,
+        "data.dataset": "digits",
+        "data.unlabelled": "pool",
+        "data.max_unlabelled": 20,
+        "gan.steps": 12,
+        "gan.grid_every": 6,
+        "gan.checkpoint_every": 3,
+        "evaluation.pseudo_labels.rounds": 1,
+        "evaluation.consistency.ratio": 1,
+    }
+    file = tmp_path / "study.toml"
+    file.write_text(to_toml(resolve_config(preset_name="quick", file=None, options=options, assignments=[])))
+    return file
+
+
+@pytest.mark.timeout(2400)
 @pytest.mark.long
-def test_study_ends_after_workers_were_killed_in_each_kind_of_stage(
-    augment, tiny_toml: Path, tmp_path: Path, prefect_api: str, expected: dict[str, object]
+def test_study_ends_the_same_after_a_worker_was_killed_in_each_kind_of_stage(
+    study: Path, tmp_path: Path, bucket: str, prefect_api: str
 ) -> None:
-    """In training, in an arm, before what was trained is recorded, and before what was judged is: two for each cell."""
-    moments = (f"0/{FIRST_GRID}", "0/arms/real+classical/*.parquet", "1/stages/generator.json", "1/stages/samples.json")
-    killed = Interruption(folder=tmp_path / "interruption", before=moments, kill=True)
-    arguments = ("run", tiny_toml, "--run-dir", tmp_path / "run", "--runner", "processes", "--workers", "1")
-    ended = augment(*arguments, environment=killed.environment())
-    assert killed.reached()
-    assert ended.returncode == 0, ended.stderr
-    assert "report: " in ended.stdout
-    assert figures(tmp_path / "run") == expected
+    """In a process of this machine, and of four on Dask that share only a store.
+
+    Workers are forked from a process that has imported everything, so that so many cost seconds.
+    """
+    pytest.importorskip("distributed")
+    script = tmp_path / "script.py"
+    script.write_text(FORKED)
+    found = []
+    for runner, workers, location in (("processes", 1, str(tmp_path / "run")), ("dask", 4, f"{bucket}/killed")):
+        folder = tmp_path / runner
+        killed = Interruption(folder=folder / "interruption", before=MOMENTS, kill=True)
+        ended = subprocess.run(
+            [
+                sys.executable,
+                script,
+                "run",
+                study,
+                "--run-dir",
+                location,
+                "--runner",
+                runner,
+                "--workers",
+                str(workers),
+            ],
+            env=os.environ | killed.environment() | {"XDG_CACHE_HOME": str(folder), "TMPDIR": str(folder)},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        assert killed.not_reached() == ()
+        with RunStore(location).fetched("report.json") as directory:
+            found.append(figures(directory))
+    assert found[0] == found[1]

@@ -1,6 +1,7 @@
-"""Prefect's database in PostgreSQL, which is better than SQLite for many workers; as docs/operations tells."""
+"""Prefect's database in PostgreSQL, set up by the commands of docs/operations: better than SQLite for many workers."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -22,38 +23,45 @@ PROGRAMS = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=T
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[int]:
-    """The port of a PostgreSQL server whose user `prefect` has the password `right-word`."""
+    """The port of a PostgreSQL server that is set up as the page says, with `right-word` for the password."""
     if PROGRAMS is None or not (PROGRAMS / "initdb").is_file():
         pytest.skip("PostgreSQL is not installed")
     folder, port = Path(tempfile.mkdtemp(prefix="postgresql")), free_port()  # pytest closes its own to other users
-    (folder / "password").write_text("right-word")
     as_nobody: list[str] = []
     if os.getuid() == 0:  # PostgreSQL refuses to be run by root
-        for path in (folder, folder / "password"):
-            shutil.chown(path, "nobody")
+        shutil.chown(folder, "nobody")
         as_nobody = ["setpriv", "--reuid", "nobody", "--clear-groups", "--"]
-    password = f"--pwfile={folder / 'password'}"
-    make = [PROGRAMS / "initdb", "--pgdata", folder / "data", "--username=prefect", "--auth=scram-sha-256", password]
-    subprocess.run([*as_nobody, *map(str, make)], check=True, capture_output=True, cwd="/")
+
+    def run(program: str, *arguments: str) -> None:
+        """Run one of PostgreSQL's programs; the local superuser needs no password, as on Debian."""
+        own = {"PGHOST": str(folder), "PGPORT": str(port), "PGUSER": "postgres"}
+        command = [*as_nobody, str(PROGRAMS / program), *arguments]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/", env=os.environ | own)
+
+    data = ("--pgdata", str(folder / "data"))
+    run("initdb", *data, "--username=postgres", "--auth-local=trust", "--auth-host=scram-sha-256", "--no-sync")
     options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-    control = [
-        *as_nobody,
-        str(PROGRAMS / "pg_ctl"),
-        "--pgdata",
-        str(folder / "data"),
-        "--wait",
-        f"--timeout={PATIENCE_SECONDS:.0f}",
-    ]
-    start = [*control, "--log", str(folder / "log"), "--options", options, "start"]
-    subprocess.run(start, check=True, stdout=subprocess.DEVNULL, cwd="/")
+    wait = ("--wait", f"--timeout={PATIENCE_SECONDS:.0f}")
+    run("pg_ctl", *data, *wait, "--log", str(folder / "log"), "--options", options, "start")
+    for line in documented("sudo -u postgres "):
+        run(*shlex.split(line.replace("PASSWORD 'PASSWORD'", "PASSWORD 'right-word'")))
     yield port
-    subprocess.run([*control, "--mode=immediate", "stop"], check=True, stdout=subprocess.DEVNULL, cwd="/")
+    run("pg_ctl", *data, *wait, "--mode=immediate", "stop")
     shutil.rmtree(folder)
+
+
+def documented(beginning: str) -> list[str]:
+    """Return the rests of the page's lines that begin so."""
+    page = (Path(__file__).parents[2] / "docs/operations/schedules.md").read_text(encoding="utf-8")
+    found = [line.removeprefix(beginning) for line in page.splitlines() if line.startswith(beginning)]
+    assert found
+    return found
 
 
 def use(database: int, *, word: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_HOME", str(home))
-    url = f"postgresql+asyncpg://prefect:{word}@127.0.0.1:{database}/postgres"
+    (url,) = documented("export PREFECT_API_DATABASE_CONNECTION_URL=")
+    url = url.replace(":5432", f":{database}").replace("PASSWORD", word)
     monkeypatch.setenv("PREFECT_API_DATABASE_CONNECTION_URL", url)
 
 

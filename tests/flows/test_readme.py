@@ -184,6 +184,8 @@ def test_lines_of_the_shell_are_of_programs_that_are_tested() -> None:
         "pip install ",
         "python pretrained.py",
         "python kde.py ",  # of docs/generators.md
+        "apt-get install postgresql",
+        "sudo -u postgres ",  # test_postgresql.py
     )
     assert [line for line in LINES if not line.startswith(known)] == []
 

@@ -82,16 +82,6 @@ def test_processes_survive_a_lost_worker_and_tell_of_every_stage(
 
 
 @pytest.mark.long
-def test_dask_survives_a_worker_lost_in_the_middle_of_a_cell(
-    tiny: StudyConfig, tmp_path: Path, expected: dict[str, object], killed_worker: Interruption
-) -> None:
-    pytest.importorskip("distributed")
-    augmentation_study(tiny, tmp_path / "run", runner=RunnerConfig(kind="dask", workers=1))
-    assert killed_worker.reached()
-    assert figures(tmp_path / "run") == expected
-
-
-@pytest.mark.long
 def test_study_whose_dask_cluster_lost_all_workers_stops_and_goes_on_when_asked(
     tiny: StudyConfig, tmp_path: Path, expected: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,15 +9,19 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
+from uuid import UUID
 
 import httpx
 import psutil
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, StateType
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+from prefect.states import Scheduled
 
 from data.base.errors import UsageError
 from flows.commands.serve import alone
@@ -189,6 +193,39 @@ def test_server_that_dies_is_started_again_and_ctrl_c_ends_in_order(
     assert told("the Prefect server ended by signal 9")
     assert not told("Traceback")
     assert not told("never awaited")
+
+
+@pytest.mark.long
+def test_of_the_runs_that_came_due_while_the_machine_slept_one_is_run(
+    augment: Command, tiny: StudyConfig, tmp_path: Path, prefect_api: str
+) -> None:
+    config, output, runs = tmp_path / "study.toml", tmp_path / "serve.log", str(tmp_path / "runs")
+    study = tiny.model_copy(update={"replicates": 1})
+    config.write_text(to_toml(study))
+
+    def served() -> UUID | None:
+        with suppress(ObjectNotFound), get_client(sync_client=True) as client:
+            return client.read_deployment_by_name("scheduled_study/slept").id
+        return None
+
+    def of_deployment() -> Counter[StateType | None]:
+        with get_client(sync_client=True) as client:
+            return Counter(run.state_type for run in client.read_flow_runs() if run.deployment_id == served())
+
+    command = augment.command("serve", config, "--name", "slept", "--runs-directory", runs)
+    with child_process(command, environment=os.environ, output=output) as process:
+        wait_until(served, told=output.read_text)
+        process.send_signal(signal.SIGSTOP)
+        with get_client(sync_client=True) as client:
+            for hours in (4, 3, 2, 1):
+                due: State = Scheduled(scheduled_time=datetime.now(UTC) - timedelta(hours=hours))
+                deployment = served()
+                assert deployment is not None
+                client.create_flow_run_from_deployment(deployment, state=due)
+        process.send_signal(signal.SIGCONT)
+        wait_until(lambda: of_deployment().keys() <= TERMINAL_STATES, told=output.read_text)
+    assert of_deployment() == {StateType.COMPLETED: 1, StateType.CANCELLED: 3}
+    assert len(list(Path(runs).glob("*/report.json"))) == 1
 
 
 def test_run_of_a_killed_serve_does_not_go_on_unseen(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
+from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -13,12 +15,15 @@ from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentS
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import RunnerDeployment
+from prefect.runner import Runner
 
-from data.base.errors import UsageError
+from data.base.errors import AugmentError, UsageError
 from flows.serving import (
     PatientRunner,
     ServedStudy,
     Timetable,
+    _notice_deletion,
+    _register_and_run,
     checked_timetable,
     deployments,
     keep_what_people_set,
@@ -119,6 +124,70 @@ def test_server_that_fails_is_asked_again_with_growing_pauses_and_a_line_each(
         "the Prefect server does not answer (ReadTimeout)",
         "the Prefect server answers again",
     ]
+
+
+class Registering:
+    """A runner whose server fails a few times before it takes a deployment."""
+
+    def __init__(self, *failures: Exception) -> None:
+        self._failures, self.added, self.started = list(failures), list[str](), False
+
+    async def aadd_deployment(self, deployment: RunnerDeployment) -> UUID:
+        if self._failures:
+            raise self._failures.pop(0)
+        self.added.append(deployment.full_name)
+        return uuid4()
+
+    async def start(self) -> None:
+        self.started = True
+
+
+def refusal(status: int) -> httpx.HTTPStatusError:
+    answer = httpx.Response(status, request=httpx.Request("POST", "http://here/api"))
+    return httpx.HTTPStatusError(f"status {status}", request=answer.request, response=answer)
+
+
+def register(runner: Registering, study: StudyConfig, told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.serving.FIRST_PAUSE", 0.0)
+    served = deployments(job(study), name="begun", timetable=NIGHTLY)[:2]
+    asyncio.run(_register_and_run(cast(Runner, runner), served, told.append))
+
+
+def test_server_that_fails_when_serving_begins_is_asked_again(
+    tiny: StudyConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    runner = Registering(refusal(503), httpx.ConnectError("refused"), httpx.ReadTimeout(""))
+    register(runner, tiny, told, monkeypatch)
+    assert runner.started
+    assert runner.added == ["scheduled_study/begun", "augmentation_comparison/begun"]
+    assert [line.partition("(")[2].partition(")")[0] for line in told] == ["status 503", "refused", "ReadTimeout"]
+
+
+def test_server_that_refuses_a_deployment_ends_serving(tiny: StudyConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = Registering(refusal(422))
+    with pytest.raises(httpx.HTTPStatusError):
+        register(runner, tiny, [], monkeypatch)
+    assert not runner.started
+
+
+def test_deployment_that_somebody_deletes_ends_serving_with_a_line(
+    tiny: StudyConfig, prefect_api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[float] = []
+
+    async def look(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 2:
+            async with get_client() as client:
+                await client.delete_deployment(deployment.id)
+
+    served_again(tiny, "deleted")
+    deployment = on_server("deleted")
+    monkeypatch.setattr("flows.serving.asyncio.sleep", look)
+    with pytest.raises(AugmentError, match="no deployment scheduled_study/deleted any more; start augment serve again"):
+        asyncio.run(_notice_deletion({deployment.id: "scheduled_study/deleted"}))
+    assert len(looks) == 2
 
 
 def test_restart_keeps_pause_and_time_zone(tiny: StudyConfig, prefect_api: str) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 import fsspec
 import httpx
 import pytest
-from moto.server import ThreadedMotoServer
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from typer.testing import CliRunner
@@ -34,27 +33,11 @@ from flows.study.store import OWNER_FILE, STALE_SECONDS, RunStore, life_of, reda
 from tests.flows.reports import figures
 from tests.waiting import PATIENCE_SECONDS
 
-SECRET = "mmSecretKeyThatNobodyMaySee"
-
 
 @pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    """The URL of an empty bucket on an S3 server on loopback; credentials are in the environment only."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "mmAccessKeyOfTheTests")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        patch.setenv("NO_PROXY", "127.0.0.1,localhost")
-        fsspec.get_filesystem_class("s3").clear_instance_cache()  # one may know an earlier server of this process,
-        httpx.post(f"http://{host}:{port}/moto-api/reset", trust_env=False).raise_for_status()  # moto has its buckets
-        fsspec.filesystem("s3").mkdir("runs")
-        yield "s3://runs"
-        fsspec.get_filesystem_class("s3").clear_instance_cache()
-    server.stop()
+def secret(bucket: str) -> str:
+    """What nobody may see of the store."""
+    return os.environ["AWS_SECRET_ACCESS_KEY"]
 
 
 def test_files_come_back_as_they_were_pushed(bucket: str, tmp_path: Path) -> None:
@@ -232,9 +215,11 @@ def test_unknown_protocol_is_named() -> None:
         RunStore("nowhere://bucket/run")
 
 
-def test_unreachable_store_is_one_line_without_secrets(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_store_is_one_line_without_secrets(
+    bucket: str, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*arguments: object) -> None:
-        raise ConnectionError(f"signed with {SECRET}\nfailed")
+        raise ConnectionError(f"signed with {secret}\nfailed")
 
     monkeypatch.setattr("fsspec.core.url_to_fs", fail)
     with pytest.raises(StoreError, match=r"signed with \*\*\* failed") as caught:
@@ -363,17 +348,21 @@ def told_to_the_server(url: str) -> Iterator[str]:
 LEVELS = ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_ROOT_LEVEL", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL")
 STUDY_ON_DASK = """
 import sys
+import dask
+from distributed.utils import get_mp_context
 from flows.study.config import RunnerConfig, StudyConfig
 from flows.augmentation_study import augmentation_study
 
 config = StudyConfig.model_validate_json(sys.argv[1])
+dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
+get_mp_context().set_forkserver_preload(["distributed", "flows.augmentation_study"])
 augmentation_study(config, sys.argv[2], runner=RunnerConfig(kind="dask", workers=2))
 """
 
 
 @pytest.mark.long
 def test_dask_workers_that_share_only_a_store_give_the_same_report(
-    tiny: StudyConfig, bucket: str, tmp_path: Path, prefect_api: str, expected: dict[str, object]
+    tiny: StudyConfig, bucket: str, secret: str, tmp_path: Path, prefect_api: str, expected: dict[str, object]
 ) -> None:
     location = f"{bucket}/study"
     finished = subprocess.run(
@@ -388,15 +377,15 @@ def test_dask_workers_that_share_only_a_store_give_the_same_report(
     assert finished.returncode == 0, finished.stdout
     assert "| DEBUG   | botocore" in finished.stdout
     assert "balanced-10/1" in finished.stdout  # what the workers print too
-    assert SECRET not in finished.stdout
+    assert secret not in finished.stdout
     told = "".join(told_to_the_server(prefect_api))
     assert "balanced-10/1 arm synthetic: accuracy" in told
-    assert SECRET not in told
+    assert secret not in told
     store = RunStore(location)
     store.pull_folder(tmp_path, "")
     assert figures(tmp_path) == expected
     for path in tmp_path.rglob("*"):
-        assert not path.is_file() or SECRET.encode() not in path.read_bytes()
+        assert not path.is_file() or secret.encode() not in path.read_bytes()
     (tmp_path / "report.json").unlink()
     fsspec.filesystem("s3").rm_file("runs/study/report.json")
     augmentation_study(tiny, location)  # nothing to do but the report; by another runner
