@@ -67,7 +67,7 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
 
     compiled: bool = Field(
         default=False,
-        description="torch.compile: a quarter faster on an H200, 15 s later; pays from about 70,000 steps on",
+        description="torch.compile: 1.7 times as fast on an H200, 15 s later; pays from about 40,000 steps on",
     )
     grid_every: int = Field(default=250, ge=1, description="steps between sample grids where an epoch is shorter")
     checkpoint_every: int = Field(default=250, ge=1, description="steps between checkpoints")
