@@ -2,9 +2,10 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from data.base.cuda_graphs import RecordedStep
 from data.base.device import Compute
 from data.base.errors import AugmentError
 from data.base.randomness import GlobalRandomness, torch_stream
+from data.policies import Policy
 from data.tensors import to_unit_range
 from evaluation.batches import batch_rows
 from evaluation.config import ClassifierConfig
@@ -26,6 +28,7 @@ from evaluation.named_classifiers import NamedNetwork, in_one_line
 from evaluation.training_set import TrainingSet
 
 PROGRESS_EVERY = 50  # steps
+DRAWN_AHEAD = 8  # batches
 PREDICTION_BATCH = 500
 PREDICTION_PIXELS = 2_000_000  # of the images of a batch, in one channel: what wide networks keep of them is large
 ADAM_BETAS = (0.9, 0.98)  # PyTorch's 0.999 remembers more steps than a training has left; benchmarks/TRIALS.md
@@ -260,8 +263,7 @@ def train_network(trainee: Trainee, training: TrainingSet, options: FitOptions) 
     )
     started = time.monotonic()
     network.train()
-    for step, rows in enumerate(rows_of_batches, start=1):
-        changes = [] if policy is None else [policy.draw(pixels[rows], rng)]
+    for step, (rows, changes) in enumerate(with_changes(rows_of_batches, pixels, policy=policy, rng=rng), start=1):
         if unlabelled is not None:
             changes += unlabelled.draw(unlabelled_rng)
         drawn = trainee.draw(len(rows) + (0 if unlabelled is None else unlabelled.size))
@@ -281,6 +283,21 @@ def train_network(trainee: Trainee, training: TrainingSet, options: FitOptions) 
                 ClassifierProgress(step=step, num_steps=config.steps, loss=value, images_per_second=rate)
             )
     network.eval()
+
+
+def with_changes(
+    rows_of_batches: Iterator[Tensor], pixels: npt.NDArray[np.uint8], *, policy: Policy | None, rng: torch.Generator
+) -> Iterator[tuple[Tensor, list[Tensor]]]:
+    """Yield each batch's rows and what its policy draws for it, if any.
+
+    That is drawn for `DRAWN_AHEAD` batches at once: for one it takes a twentieth of a small network's step.
+    """
+    while ahead := list(islice(rows_of_batches, DRAWN_AHEAD)):
+        changes: Sequence[list[Tensor]] = [[] for _ in ahead]
+        if policy is not None:
+            drawn = policy.draw(pixels[torch.cat(ahead)], rng)
+            changes = [[own] for own in torch.split(drawn, [len(rows) for rows in ahead])]
+        yield from zip(ahead, changes, strict=True)
 
 
 def _plain_step(step: Callable[..., Tensor], *, compute: Compute) -> Callable[..., Tensor]:

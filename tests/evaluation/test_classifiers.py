@@ -13,7 +13,7 @@ from evaluation.classifiers import fit_classifier
 from evaluation.config import ClassifierConfig
 from evaluation.estimators import fit_scikit_learn
 from evaluation.fitting import FitOptions
-from evaluation.networks import balanced_weights, classification_loss
+from evaluation.networks import DRAWN_AHEAD, balanced_weights, classification_loss, with_changes
 from evaluation.training_set import TrainingSet
 
 DIGITS = Views(deformation=DeformationConfig())
@@ -207,3 +207,19 @@ def test_a_gpu_trains_the_same_classifier(striped, policy):
         for device in ("cpu", "cuda")
     ]
     assert np.abs(answers[0] - answers[1]).mean() < 0.05
+
+
+def test_each_batch_gets_what_the_policy_drew_for_its_own_images():
+    class Same:
+        def draw(self, pixels, rng):
+            return torch.from_numpy(pixels[:, 0, 0, 0].astype(np.int64))
+
+        def apply(self, images, drawn):
+            return images
+
+    pixels = np.arange(200, dtype=np.uint8)[:, None, None, None]
+    batches = list(torch.randperm(200, generator=torch.Generator().manual_seed(0)).split(7))
+    found = list(with_changes(iter(batches), pixels, policy=Same(), rng=torch.Generator()))
+    assert len(found) == len(batches) > DRAWN_AHEAD
+    assert all(torch.equal(rows, mine) for (rows, _), mine in zip(found, batches, strict=True))
+    assert all(torch.equal(rows, changes) for rows, (changes,) in found)
