@@ -1,6 +1,7 @@
 """Every runner gives the same report; a lost worker costs time, not the study."""
 
 import os
+import shutil
 import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -72,7 +73,7 @@ def test_processes_survive_a_lost_worker_and_tell_of_every_stage(
 ) -> None:
     recorder = Recorder()
     with listening(recorder):
-        augmentation_study(tiny, tmp_path / "run", runner=RunnerConfig(kind="processes", workers=2))
+        augmentation_study(tiny, tmp_path / "run", runner=RunnerConfig(kind="processes", workers=1))
     assert killed_worker.reached()
     assert figures(tmp_path / "run") == expected
     assert sorted(recorder.ended) == sorted(
@@ -143,9 +144,10 @@ def test_study_whose_dask_scheduler_went_away_stops_and_goes_on_when_asked(
 
 
 @pytest.mark.long
-def test_run_goes_on_with_another_runner(tiny: StudyConfig, tmp_path: Path, expected: dict[str, object]) -> None:
-    location = tmp_path / "run"
-    augmentation_study(tiny, location)
+def test_run_goes_on_with_another_runner(
+    tiny: StudyConfig, undisturbed: Path, tmp_path: Path, expected: dict[str, object]
+) -> None:
+    location = Path(shutil.copytree(undisturbed, tmp_path / "run"))
     (location / "report.json").unlink()
     (location / "cells/balanced-10/1/stages/generator.json").unlink()
     augmentation_study(tiny, location, runner=RunnerConfig(kind="threads", workers=2))
