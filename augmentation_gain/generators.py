@@ -95,7 +95,9 @@ def train_gan(
             ).policy
             job = Job(
                 cell="",
-                settings=config.gan.for_subset(len(subset), imbalance=subset.imbalance, policy=policy),
+                settings=config.gan.for_subset(
+                    len(subset), imbalance=subset.imbalance, policy=policy, image_shape=subset.shape
+                ),
                 seed=child_seed(seed, "gan"),
                 compute=compute,
                 code=code_digest(train_generator.__module__),

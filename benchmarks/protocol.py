@@ -1,9 +1,12 @@
 """Pieces of the protocol that benchmarks share: overrides, splits, samples, a classifier's answers."""
 
+import multiprocessing
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -11,20 +14,25 @@ import numpy as np
 import torch
 from pydantic import BaseModel
 
-from data.base.device import Compute
+from data.base.device import Compute, resolve_compute
 from data.base.errors import UsageError
-from data.base.randomness import numpy_stream, torch_stream
+from data.base.randomness import child_seed, numpy_stream, torch_stream
 from data.images import LabelledImages
 from data.policies import Policy
+from data.regimes import BalancedRegime, draw_subset
+from data.sources.registry import load_source
+from data.unlabelled import UnlabelledImages, drawn_for_cell, rest_of_pool
+from evaluation.arms import Material, training_set
 from evaluation.classifiers import fit_classifier
-from evaluation.config import ClassifierConfig
+from evaluation.config import ClassifierConfig, TrainingConfig
 from evaluation.fitting import Classifier, FitOptions
 from evaluation.metrics import accuracy
 from evaluation.predictions import Predictions, predictions_on
 from evaluation.training_set import TrainingSet
+from gan.architecture import initialise, new_generator
 from gan.checkpoint import load_generator
 from gan.config import GanConfig
-from gan.networks import Generator, GeneratorEnsemble, initialise
+from gan.networks import GeneratorEnsemble
 from gan.sampling import class_sequence, draw_images
 from gan.training import train
 
@@ -68,7 +76,7 @@ def random_ensemble(config: GanConfig, *, image_shape: tuple[int, int, int]) -> 
     """Return an untrained generator of ten classes as a study on 1,000 images would have it, codes included."""
     labels, rng = torch.arange(1000) % 10, torch.Generator().manual_seed(0)
     members = [
-        Generator(config, image_shape=image_shape, num_classes=10, labels=labels) for _ in range(config.snapshots)
+        new_generator(config, image_shape=image_shape, num_classes=10, labels=labels) for _ in range(config.snapshots)
     ]
     for member in members:
         initialise(member, config=config, rng=rng)
@@ -88,6 +96,109 @@ def trained_samples(
         generator, images_per_class=images_per_class, class_names=class_names, seed=seed, compute=compute
     )
     return samples, seconds
+
+
+Figures = Callable[[int], Iterator[tuple[str, float]]]
+"""What a benchmark measures on one draw, piece by piece: a name and its figure, in % or seconds."""
+
+
+def by_draw(figures: Figures, *, draws: Sequence[int], workers: int) -> dict[str, list[float]]:
+    """Measure draws in processes of their own, on one GPU too; print each figure as it comes.
+
+    Args:
+        figures: a function of a module, or a `functools.partial` of one; it computes with one thread.
+
+    Returns:
+        The figures by name, each in the order of the draws.
+    """
+    found: dict[str, list[float]] = {}
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for measured in pool.map(partial(_told, figures), draws):
+            for name, figure in measured:
+                found.setdefault(name, []).append(figure)
+    return found
+
+
+def _told(figures: Figures, draw: int) -> list[tuple[str, float]]:
+    torch.set_num_threads(1)
+    started = time.monotonic()
+    measured = []
+    for name, figure in figures(draw):
+        print(f"draw {draw} after {time.monotonic() - started:.0f} s, {name}: {figure:.2f}", flush=True)
+        measured.append((name, figure))
+    return measured
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """What one draw may learn from, and what it is judged on: train images all, never the test split.
+
+    Attributes:
+        policy: of classical augmentation.
+        unlabelled: images without labels; None where there are none.
+    """
+
+    number: int
+    policy: str
+    subset: LabelledImages
+    judged_on: LabelledImages
+    unlabelled: UnlabelledImages | None
+
+    @classmethod
+    def of(
+        cls, number: int, *, dataset: str, per_class: int, policy: str, judged_on: int, most_unlabelled: int = 0
+    ) -> "Draw":
+        """Draw from a data set's train split; where few images are left, half of them are for judging."""
+        train = load_source(dataset).train
+        subset = draw_subset(train, BalancedRegime(per_class), rng=numpy_stream(number, "split"))
+        count = min(judged_on, (len(train) - len(subset)) // 2)
+        judged = held_out(train, without=subset, count=count, seed=number)
+        rest = rest_of_pool(train.take(np.flatnonzero(~np.isin(train.rows, judged.rows))), subset)
+        return cls(
+            number=number,
+            policy=policy,
+            subset=subset,
+            judged_on=judged,
+            unlabelled=drawn_for_cell(rest, most=most_unlabelled, subset=subset) if most_unlabelled else None,
+        )
+
+    def fitted(
+        self,
+        arm: str,
+        config: TrainingConfig,
+        *,
+        synthetic: LabelledImages | None = None,
+        num_synthetic: int = 0,
+        stream: str = "classifier",
+    ) -> Classifier:
+        """Train an arm's classifier.
+
+        Args:
+            num_synthetic: how many images those arms make that make their own.
+            stream: names the random stream of the classifier.
+        """
+        config = config.for_subset(len(self.subset), policy=self.policy)
+        options = FitOptions(
+            config=config.classifier,
+            added_shares=config.added_shares,
+            seed=child_seed(self.number, stream),
+            compute=resolve_compute(device="auto", precision="auto"),
+            on_progress=lambda _: None,
+        )
+        material = Material(
+            subset=self.subset,
+            given_synthetic=synthetic,
+            given_unlabelled=self.unlabelled,
+            num_synthetic=num_synthetic if synthetic is None else len(synthetic),
+            config=config,
+            options=options,
+        )
+        return fit_classifier(training_set(arm, material), options)
+
+    def accuracy(self, classifier: Classifier) -> float:
+        """Return the share of right answers, in %."""
+        answers = classifier.predict_probabilities(self.judged_on.images)
+        return 100 * accuracy(predictions_on(self.judged_on, answers))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,7 @@ from data.policies import policy_of
 from data.sources.registry import load_source
 from evaluation.config import ClassifierConfig
 from gan.config import GanConfig, chapter_dcgan
-from gan.networks import Generator, GeneratorEnsemble
+from gan.networks import ConditionalGenerator, GeneratorEnsemble
 from gan.training import Training, settle_batch_norm
 
 KEEP_EVERY = 250  # steps
@@ -39,8 +39,8 @@ def train_by_the_clock(
     images: LabelledImages, *, config: GanConfig, report_seconds: Sequence[float], seed: int, compute: Compute
 ) -> Iterator[tuple[int, GeneratorEnsemble]]:
     """Yield (steps so far, generator) at each of the report times."""
-    config = config.for_subset(len(images))
-    kept: dict[int, Generator] = {}
+    config = config.for_subset(len(images), image_shape=images.shape)
+    kept: dict[int, ConditionalGenerator] = {}
     spent, started = 0.0, time.perf_counter()
     training = Training(images, config=config, seed=seed, compute=compute)
     state = training.state

@@ -119,7 +119,7 @@ def time_training(steps: int, together: Barrier) -> float:
     """Return the seconds of some GAN steps on 1,000 images of MNIST, started when all others are ready."""
     torch.set_num_threads(1)
     subset = draw_subset(load_source("mnist").train, BalancedRegime(100), rng=numpy_stream(0, "split"))
-    config = GanConfig().for_subset(len(subset))
+    config = GanConfig().for_subset(len(subset), image_shape=subset.shape)
     compute = resolve_compute(device="cpu", precision="auto")
     step = Training(subset, config=config, seed=0, compute=compute).step
     step()

@@ -9,14 +9,13 @@ seeds, over that noise, is `evaluation.intervals.DRAWS_TO_FIT`.
 """
 
 import argparse
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from benchmarks.protocol import Judge, held_out, trained_samples
+from benchmarks.protocol import Judge, by_draw, held_out, trained_samples
 from benchmarks.results import add_result
 from data.base.device import resolve_compute
 from data.base.randomness import numpy_stream
@@ -24,6 +23,7 @@ from data.config import DeformationConfig
 from data.policies import policy_of
 from data.regimes import BalancedRegime, draw_subset
 from data.sources.registry import load_source
+from evaluation.arms import HEADLINE_ARM, HEADLINE_REFERENCE
 from evaluation.config import ClassifierConfig, TrainingConfig
 from gan.config import GanConfig
 
@@ -32,17 +32,15 @@ SYNTHETIC_PER_CLASS = 500
 Accuracies = npt.NDArray[np.float64]
 
 
-def accuracies(draw: int, *, images_per_class: int, seeds: int, device: str) -> Accuracies:
-    """Return the accuracy of both arms with each seed in %, (2, seeds): the reference, then the arm with samples."""
-    torch.set_num_threads(1)
-    compute = resolve_compute(device="cuda" if device == "cuda" else "cpu", precision="auto")
+def accuracies(draw: int, *, images_per_class: int, seeds: int) -> Iterator[tuple[str, float]]:
+    """Yield the accuracy of both arms with each seed in %: of the reference, then of the arm with samples."""
+    compute = resolve_compute(device="auto", precision="auto")
     train = load_source("mnist").train
     subset = draw_subset(train, BalancedRegime(images_per_class), rng=numpy_stream(draw, "split"))
     judged_on = held_out(train, without=subset, count=VALIDATION_IMAGES, seed=draw)
     synthetic, _ = trained_samples(
         subset, config=GanConfig(), images_per_class=SYNTHETIC_PER_CLASS, seed=draw, compute=compute
     )
-    answers = np.zeros((2, seeds))
     for seed in range(seeds):
         judge = Judge(
             config=ClassifierConfig(),
@@ -52,9 +50,8 @@ def accuracies(draw: int, *, images_per_class: int, seeds: int, device: str) -> 
             seed=1000 * draw + seed,
             compute=compute,
         )
-        for row, added in enumerate((None, synthetic)):
-            answers[row, seed] = 100 * judge.accuracy(judge.fit(subset, added=added, classical=True))
-    return answers
+        for arm, added in ((HEADLINE_REFERENCE, None), (HEADLINE_ARM, synthetic)):
+            yield f"{arm}, seed {seed}", 100 * judge.accuracy(judge.fit(subset, added=added, classical=True))
 
 
 def seed_figures(rows: npt.NDArray[np.float64]) -> list[tuple[str, str]]:
@@ -89,18 +86,13 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
     compute = resolve_compute(device="auto", precision="auto")
-    with ProcessPoolExecutor(arguments.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        rows = [
-            pool.submit(
-                accuracies,
-                draw,
-                images_per_class=arguments.images_per_class,
-                seeds=arguments.seeds,
-                device=compute.device,
-            )
-            for draw in range(arguments.first_draw, arguments.first_draw + arguments.draws)
-        ]
-        figures = seed_figures(np.stack([row.result() for row in rows]))
+    found = by_draw(
+        partial(accuracies, images_per_class=arguments.images_per_class, seeds=arguments.seeds),
+        draws=range(arguments.first_draw, arguments.first_draw + arguments.draws),
+        workers=arguments.workers,
+    )
+    by_seed = np.array(list(found.values()))  # (2 * seeds, draws), both arms of a seed one after the other
+    figures = seed_figures(by_seed.reshape(arguments.seeds, 2, -1).transpose(2, 1, 0))
     add_result("seeds", compute=compute, figures=figures)
 
 

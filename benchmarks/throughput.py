@@ -121,7 +121,7 @@ def main() -> None:
     arguments = parser.parse_args()
     compute = resolve_compute(device=arguments.device, precision="auto")
     train = load_source("mnist").train.take(np.arange(arguments.images))
-    config = overridden(GanConfig(), arguments.gan).for_subset(len(train))
+    config = overridden(GanConfig(), arguments.gan).for_subset(len(train), image_shape=train.shape)
     batch = config.batch_size
     training = Training(train, config=config, seed=0, compute=compute)
     plain = PlainPlayers(config, image_shape=train.shape, num_classes=train.num_classes, device=compute.device)

@@ -9,29 +9,15 @@ of each arm. Accuracies in %, per draw and on average, go to benchmarks/TRIALS.m
 """
 
 import argparse
-import multiprocessing
 import statistics
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from functools import partial
 
-import numpy as np
-import torch
-
-from benchmarks.protocol import held_out, overridden, trained_samples
+from benchmarks.protocol import Draw, by_draw, overridden, trained_samples
 from data.base.device import resolve_compute
-from data.base.randomness import child_seed, numpy_stream
-from data.images import LabelledImages
-from data.regimes import BalancedRegime, draw_subset
-from data.sources.registry import load_source
-from data.unlabelled import UnlabelledImages, drawn_for_cell, rest_of_pool, with_pseudo_labelled
-from evaluation.arms import CONSISTENT_ARM, HEADLINE_ARM, HEADLINE_REFERENCE, SELF_TRAINED_ARM, Material, training_set
-from evaluation.classifiers import fit_classifier
+from data.unlabelled import with_pseudo_labelled
+from evaluation.arms import CONSISTENT_ARM, HEADLINE_ARM, HEADLINE_REFERENCE, SELF_TRAINED_ARM
 from evaluation.config import TrainingConfig
-from evaluation.fitting import Classifier, FitOptions
-from evaluation.metrics import accuracy
-from evaluation.predictions import predictions_on
 from evaluation.pseudo_labels import labelled_by
 from gan.config import GanConfig
 
@@ -64,80 +50,32 @@ GANS: Mapping[str, tuple[str, ...]] = {  # name: changes to `GanConfig`
 COMBINED_ARM = "fixmatch+synthetic"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Draw:
-    """What one draw may learn from, and what it is judged on."""
-
-    number: int
-    policy: str
-    subset: LabelledImages
-    unlabelled: UnlabelledImages
-    judged_on: LabelledImages
-
-    @classmethod
-    def of(cls, number: int, *, dataset: str, per_class: int, policy: str) -> "Draw":
-        """Draw from a data set's train split; `policy` is the classical augmentation."""
-        train = load_source(dataset).train
-        subset = draw_subset(train, BalancedRegime(per_class), rng=numpy_stream(number, "split"))
-        count = min(JUDGED_ON, (len(train) - len(subset)) // 2)
-        judged_on = held_out(train, without=subset, count=count, seed=number)
-        rest = rest_of_pool(train.take(np.flatnonzero(~np.isin(train.rows, judged_on.rows))), subset)
-        return cls(
-            number=number,
-            policy=policy,
-            subset=subset,
-            unlabelled=drawn_for_cell(rest, most=MOST_UNLABELLED, subset=subset),
-            judged_on=judged_on,
-        )
-
-    def fitted(self, arm: str, config: TrainingConfig, *, synthetic: LabelledImages | None, stream: str) -> Classifier:
-        """Train an arm's classifier."""
-        config = config.for_subset(len(self.subset), policy=self.policy)
-        options = FitOptions(
-            config=config.classifier,
-            added_shares=config.added_shares,
-            seed=child_seed(self.number, stream),
-            compute=resolve_compute(device="auto", precision="auto"),
-            on_progress=lambda _: None,
-        )
-        material = Material(
-            subset=self.subset,
-            given_synthetic=synthetic,
-            given_unlabelled=self.unlabelled,
-            num_synthetic=0 if synthetic is None else len(synthetic),
-            config=config,
-            options=options,
-        )
-        return fit_classifier(training_set(arm, material), options)
-
-    def accuracy(self, classifier: Classifier) -> float:
-        """Return the share of right answers, in %."""
-        answers = classifier.predict_probabilities(self.judged_on.images)
-        return 100 * accuracy(predictions_on(self.judged_on, answers))
-
-
 def figures_of(
     number: int, *, dataset: str, per_class: int, policy: str, only: Sequence[str]
-) -> list[tuple[str, float]]:
-    """Return what each recipe gave on one draw: its name, and an accuracy in % or the like."""
-    torch.set_num_threads(1)
-    draw = Draw.of(number, dataset=dataset, per_class=per_class, policy=policy)
-    return list(_figures(draw, only=only))
+) -> Iterator[tuple[str, float]]:
+    """Yield what each recipe gives on one draw: its name, and an accuracy in % or the like."""
+    draw = Draw.of(
+        number,
+        dataset=dataset,
+        per_class=per_class,
+        policy=policy,
+        judged_on=JUDGED_ON,
+        most_unlabelled=MOST_UNLABELLED,
+    )
+    assert draw.unlabelled is not None
 
-
-def _figures(draw: Draw, *, only: Sequence[str]) -> Iterator[tuple[str, float]]:
     def wanted(name: str) -> bool:
         return not only or name in only
 
     for name, (arm, changes) in PARTNERS.items():
         if wanted(name):
-            fitted = draw.fitted(arm, overridden(TrainingConfig(), changes), synthetic=None, stream="classifier")
-            yield name, draw.accuracy(fitted)
+            config = overridden(TrainingConfig(), changes)
+            yield name, draw.accuracy(draw.fitted(arm, config))
     gans = {name: changes for name, changes in GANS.items() if wanted(name)}
     if not gans:
         return
     config = TrainingConfig()
-    teacher = draw.fitted(CONSISTENT_ARM, config, synthetic=None, stream="labelling")
+    teacher = draw.fitted(CONSISTENT_ARM, config, stream="labelling")
     labelled = labelled_by(
         teacher,
         draw.unlabelled,
@@ -151,7 +89,7 @@ def _figures(draw: Draw, *, only: Sequence[str]) -> Iterator[tuple[str, float]]:
         synthetic, seconds = trained_samples(
             images,
             config=overridden(GanConfig(), changes).for_subset(
-                len(images), imbalance=images.imbalance, policy=draw.policy
+                len(images), imbalance=images.imbalance, policy=draw.policy, image_shape=images.shape
             ),
             images_per_class=SYNTHETIC_PER_CLASS,
             seed=draw.number,
@@ -159,8 +97,7 @@ def _figures(draw: Draw, *, only: Sequence[str]) -> Iterator[tuple[str, float]]:
         )
         yield f"{name}: seconds", seconds
         for arm in ("synthetic+classical", HEADLINE_ARM, COMBINED_ARM):
-            fitted = draw.fitted(arm, config, synthetic=synthetic, stream="classifier")
-            yield f"{name}: {arm}", draw.accuracy(fitted)
+            yield f"{name}: {arm}", draw.accuracy(draw.fitted(arm, config, synthetic=synthetic))
 
 
 def main() -> None:
@@ -176,27 +113,16 @@ def main() -> None:
     unknown = set(arguments.only) - {*PARTNERS, *GANS}
     if unknown:
         parser.error(f"no recipe {', '.join(sorted(unknown))}")
-    found: dict[str, list[float]] = {}
-    started = time.monotonic()
-    with ProcessPoolExecutor(arguments.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        waiting = [
-            pool.submit(
-                figures_of,
-                number,
-                dataset=arguments.dataset,
-                per_class=arguments.images_per_class,
-                policy=arguments.policy,
-                only=arguments.only,
-            )
-            for number in range(arguments.first_draw, arguments.first_draw + arguments.draws)
-        ]
-        for done in waiting:
-            for name, figure in done.result():
-                found.setdefault(name, []).append(figure)
-            print(f"{len(next(iter(found.values())))} draws after {time.monotonic() - started:.0f} s", flush=True)
-    for name, figures in found.items():
-        each = " ".join(f"{figure:.2f}" for figure in figures)
-        print(f"{name}: {statistics.mean(figures):.2f} ({each})")
+    figures = partial(
+        figures_of,
+        dataset=arguments.dataset,
+        per_class=arguments.images_per_class,
+        policy=arguments.policy,
+        only=arguments.only,
+    )
+    draws = range(arguments.first_draw, arguments.first_draw + arguments.draws)
+    for name, each in by_draw(figures, draws=draws, workers=arguments.workers).items():
+        print(f"{name}: {statistics.mean(each):.2f} ({' '.join(f'{figure:.2f}' for figure in each)})")
 
 
 if __name__ == "__main__":

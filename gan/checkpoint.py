@@ -17,8 +17,9 @@ from torch import Tensor
 
 from data.base.errors import CorruptFileError
 from data.base.files import write_atomically
+from gan.architecture import new_generator
 from gan.config import GanConfig
-from gan.networks import Generator, GeneratorEnsemble
+from gan.networks import GeneratorEnsemble
 from gan.state import EpochRecord, TrainState
 
 FORMAT_VERSION = 4
@@ -167,14 +168,17 @@ def load_generator(path: Path) -> tuple[GeneratorEnsemble, tuple[str, ...]]:
     try:
         names = tuple(str(name) for name in facts["class_names"])  # type: ignore[attr-defined]
         channels, height, width = (int(side) for side in facts["image_shape"])  # type: ignore[attr-defined]
-        config = GanConfig.model_validate(facts["config"])
+        config = GanConfig.model_validate({"architecture": "dcgan"} | dict(facts["config"]))  # type: ignore[call-overload]
         shape = (channels, height, width)
         num_members = len({name.split(".")[1] for name in tensors})
         labels = tensors.get("members.0.codes.labels")
         if labels is not None and not (labels.numel() and 0 <= int(labels.min()) <= int(labels.max()) < len(names)):
             raise ValueError("its codes belong to no class")
         generator = GeneratorEnsemble(
-            [Generator(config, image_shape=shape, num_classes=len(names), labels=labels) for _ in range(num_members)]
+            [
+                new_generator(config, image_shape=shape, num_classes=len(names), labels=labels)
+                for _ in range(num_members)
+            ]
         )
         generator.load_state_dict(tensors)
     except (RuntimeError, KeyError, IndexError, TypeError, ValueError) as error:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field, PositiveInt, model_validator
 from data.config import DeformationConfig, PolicyName
 
 LossName = Literal["minimax", "non_saturating", "hinge", "relativistic"]
+ArchitectureName = Literal["dcgan", "residual"]
 SHARD_SIZE = 10_000  # images per file of a synthetic data set
 MANY_IMAGES = 10_000  # from here on a discriminator no longer learns its real images by heart (benchmarks/TRIALS.md)
 MAX_IMBALANCE = 10.0  # beyond, rare classes do better without codes: 1 was tried, and 100 (benchmarks/TRIALS.md)
@@ -14,12 +15,19 @@ MAX_IMBALANCE = 10.0  # beyond, rare classes do better without codes: 1 was trie
 
 WeightOrAuto = Annotated[float, Field(ge=0)] | Literal["auto"]
 DIVERSITY_WEIGHT, RECONSTRUCTION_WEIGHT = 1.0, 3.0  # what "auto" stands for where images are few
+LARGE_SIDE = 32  # pixels, from which on "auto" is the residual architecture
+GRADIENT_PENALTY = 0.5  # what "auto" stands for with the relativistic loss
 
 
 class GanConfig(BaseModel, frozen=True, extra="forbid"):
-    """A class-conditional DCGAN and how it is trained on one subset."""
+    """A class-conditional GAN and how it is trained on one subset."""
 
-    loss: LossName = "non_saturating"
+    architecture: ArchitectureName | Literal["auto"] = Field(
+        default="auto", description="auto: dcgan up to 28x28 pixels in grayscale, residual for larger images and colour"
+    )
+    loss: LossName | Literal["auto"] = Field(
+        default="auto", description="auto: non_saturating with dcgan, relativistic with residual"
+    )
     steps: int = Field(default=1500, ge=1, description="one step updates discriminator and generator once")
     batch_size: int = Field(default=32, ge=2)
     class_balanced_batches: bool = Field(default=False, description="draw batches evenly by class, for rare classes")
@@ -27,8 +35,17 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
     discriminator_learning_rate: float = Field(default=1e-3, gt=0)
     adam_beta1: float = Field(default=0.5, ge=0, lt=1)
     adam_beta2: float = Field(default=0.99, ge=0, lt=1)
-    r1_gamma: float = Field(default=0.0, ge=0, description="gradient penalty on real images (R1)")
-    r2_gamma: float = Field(default=0.0, ge=0, description="gradient penalty on fake images (R2)")
+    r1_gamma: WeightOrAuto = Field(
+        default="auto",
+        description="gradient penalty on real images (R1); "
+        f"auto: {GRADIENT_PENALTY:g} with the relativistic loss, else 0",
+    )
+    r2_gamma: WeightOrAuto = Field(
+        default="auto", description="gradient penalty on fake images (R2); auto: as r1_gamma"
+    )
+    adversarial_weight: float = Field(
+        default=1.0, ge=0, description="of the adversarial loss in the generator's cost; 0 leaves codes and diversity"
+    )
     diversity_weight: WeightOrAuto = Field(
         default="auto",
         description="cost to the generator of samples of a class that differ less than real ones do; "
@@ -53,8 +70,12 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
     latent_dim: int = Field(default=64, ge=1)
     generator_width: int = Field(default=16, ge=1, description="channels at the finest hidden resolution")
     discriminator_width: int = Field(default=16, ge=1, description="channels after the first convolution")
-    discriminator_norm: Literal["batch", "spectral", "none"] = "batch"
-    initialisation: Literal["dcgan", "default"] = "dcgan"
+    discriminator_norm: Literal["batch", "spectral", "none"] = Field(
+        default="batch", description="of the dcgan; residual networks have none"
+    )
+    initialisation: Literal["dcgan", "default"] = Field(
+        default="dcgan", description="of the dcgan; residual networks have their own"
+    )
 
     differentiable_augmentation: bool | Literal["auto"] = Field(
         default="auto", description=f"auto: with fewer than {MANY_IMAGES:,} images, unless the policy is none"
@@ -72,7 +93,14 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
     grid_every: int = Field(default=250, ge=1, description="steps between sample grids where an epoch is shorter")
     checkpoint_every: int = Field(default=250, ge=1, description="steps between checkpoints")
 
-    def for_subset(self, num_images: int, *, imbalance: float = 1.0, policy: str = "digits") -> "GanConfig":
+    def for_subset(
+        self,
+        num_images: int,
+        *,
+        imbalance: float = 1.0,
+        policy: str = "digits",
+        image_shape: tuple[int, int, int] = (1, 28, 28),
+    ) -> "GanConfig":
         """Return the configuration with "auto" decided for a subset of `num_images`; what was set stays as it is.
 
         Where images are many, undistorted ones teach more, there is no lost diversity to pay for, and every image is
@@ -83,11 +111,20 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
             imbalance: images of the most frequent class over those of the rarest one that has any.
             policy: of the classifiers' classical augmentation. Where it is `none` and the discriminator is to see
                 changed images all the same, they are changed by `digits`.
+            image_shape: (C, H, W).
         """
         many = num_images >= MANY_IMAGES
         if policy == "none" and self.differentiable_augmentation is True:
             policy = "digits"
+        architecture = architecture_for(image_shape) if self.architecture == "auto" else self.architecture
+        penalised = not self.compiled and self.r1_gamma != 0 and self.r2_gamma != 0
+        loss = "relativistic" if architecture == "residual" and penalised else "non_saturating"
+        penalty = GRADIENT_PENALTY if (loss if self.loss == "auto" else self.loss) == "relativistic" else 0.0
         decided: dict[str, object] = {
+            "architecture": architecture,
+            "loss": loss,
+            "r1_gamma": penalty,
+            "r2_gamma": penalty,
             "differentiable_augmentation": not many and (policy if self.policy == "auto" else self.policy) != "none",
             "policy": policy,
             "diversity_weight": 0.0 if many else DIVERSITY_WEIGHT,
@@ -97,11 +134,18 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
 
     @model_validator(mode="after")
     def _penalties_fit(self) -> "GanConfig":
-        if self.loss == "relativistic" and not (self.r1_gamma > 0 and self.r2_gamma > 0):
+        if self.loss == "relativistic" and 0 in (self.r1_gamma, self.r2_gamma):
             raise ValueError("loss 'relativistic' diverges without penalties: set r1_gamma and r2_gamma above 0")
-        if self.compiled and (self.r1_gamma > 0 or self.r2_gamma > 0):
+        asked = [gamma for gamma in (self.r1_gamma, self.r2_gamma) if gamma != "auto"]
+        if self.compiled and (self.loss == "relativistic" or any(asked)):
             raise ValueError("compiled networks have no second derivatives, which r1_gamma and r2_gamma need")
         return self
+
+
+def architecture_for(image_shape: tuple[int, int, int]) -> ArchitectureName:
+    """Return what "auto" stands for with images of (C, H, W)."""
+    channels, height, width = image_shape
+    return "residual" if channels > 1 or max(height, width) >= LARGE_SIDE else "dcgan"
 
 
 class SamplingConfig(BaseModel, frozen=True, extra="forbid"):

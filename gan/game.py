@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from data.base.device import Compute
 from data.policies import Views, differentiable_policy_of
 from gan.config import GanConfig
-from gan.losses import LOSSES, gradient_penalty, lost_diversity, reconstruction_error
+from gan.losses import LOSSES, AdversarialLoss, gradient_penalty, lost_diversity, reconstruction_error
 from gan.state import TrainState
 
 
@@ -33,12 +33,18 @@ def seen_through(config: GanConfig) -> Views | None:
     return differentiable_policy_of(config.policy, digits=config.deformation)
 
 
+def loss_of(config: GanConfig) -> AdversarialLoss:
+    """Return the adversarial loss of a configuration with "auto" decided."""
+    assert config.loss != "auto", "see GanConfig.for_subset"
+    return LOSSES[config.loss]
+
+
 def draws_of_step(config: GanConfig, *, size: tuple[int, int], rng: torch.Generator) -> StepDraws:
     """Draw what one `train_step` on images of `size` (H, W) needs."""
-    assert "auto" not in (config.differentiable_augmentation, config.policy), "see GanConfig.for_subset"
+    assert config.differentiable_augmentation != "auto" != config.policy, "see GanConfig.for_subset"
     latent = torch.randn(config.batch_size, config.latent_dim, generator=rng)
     # Real and fake in the discriminator's update, fake (and real, for some losses) in the generator's.
-    num_views, policy = 4 if LOSSES[config.loss].needs_real_logits else 3, seen_through(config)
+    num_views, policy = 4 if loss_of(config).needs_real_logits else 3, seen_through(config)
     if policy is None:
         return StepDraws(latent, ())
     views = policy.draw_for(num_views * config.batch_size, size=size, rng=rng)
@@ -72,9 +78,10 @@ def train_step(
             are made from codes of real ones and must also look like them.
         draws: from `draws_of_step`.
     """
-    loss = LOSSES[config.loss]
+    loss = loss_of(config)
     policy, views = seen_through(config), iter(draws.views)
-    needs_penalty = config.r1_gamma > 0 or config.r2_gamma > 0
+    r1_gamma, r2_gamma = float(config.r1_gamma), float(config.r2_gamma)
+    needs_penalty = r1_gamma > 0 or r2_gamma > 0
 
     def seen(images: Tensor) -> Tensor:  # T(x) of DiffAugment: the same kind of view for real and fake, in both updates
         return images if policy is None else policy.apply(images, next(views))
@@ -94,10 +101,10 @@ def train_step(
         real_logits = state.discriminator(real_seen, labels)
         fake_logits = state.discriminator(fake_seen, labels)
     discriminator_loss = loss.discriminator(real_logits.float(), fake_logits.float()).mean()
-    if config.r1_gamma > 0:
-        discriminator_loss = discriminator_loss + config.r1_gamma / 2 * gradient_penalty(real_logits, real_seen).mean()
-    if config.r2_gamma > 0:
-        discriminator_loss = discriminator_loss + config.r2_gamma / 2 * gradient_penalty(fake_logits, fake_seen).mean()
+    if r1_gamma > 0:
+        discriminator_loss = discriminator_loss + r1_gamma / 2 * gradient_penalty(real_logits, real_seen).mean()
+    if r2_gamma > 0:
+        discriminator_loss = discriminator_loss + r2_gamma / 2 * gradient_penalty(fake_logits, fake_seen).mean()
     state.discriminator_optimizer.zero_grad(set_to_none=True)
     discriminator_loss.backward()  # type: ignore[no-untyped-call]
     state.discriminator_optimizer.step()
@@ -109,7 +116,7 @@ def train_step(
     with compute.autocast():
         fake_logits = state.discriminator(fake_seen, labels)
         real_logits = state.discriminator(real_seen, labels) if loss.needs_real_logits else fake_logits
-    generator_loss = loss.generator(real_logits.float(), fake_logits.float()).mean()
+    generator_loss = config.adversarial_weight * loss.generator(real_logits.float(), fake_logits.float()).mean()
     diversity_weight, reconstruction_weight = float(config.diversity_weight), float(config.reconstruction_weight)
     if diversity_weight > 0:
         generator_loss = generator_loss + diversity_weight * lost_diversity(images, fake_images, labels)

@@ -45,8 +45,8 @@ def check_image_shape(image_shape: tuple[int, int, int]) -> None:
         )
 
 
-class Generator(nn.Module):
-    """Latent noise and class to image: two stride-2 transposed convolutions above a linear projection.
+class ConditionalGenerator(nn.Module):
+    """What generators of every architecture have in common: `forward` is a subclass's.
 
     Args:
         image_shape: (C, H, W) to generate; H and W are multiples of 4.
@@ -61,17 +61,30 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         check_image_shape(image_shape)
-        channels, height, width = image_shape
         self.image_shape = image_shape
+        self.latent_dim = config.latent_dim
         self.sample_spread = config.sample_spread
         self.codes: ImageCodes | None = None
         if labels is not None and float(config.reconstruction_weight) > 0:
             self.codes = ImageCodes(labels, num_classes=num_classes, latent_dim=config.latent_dim)
+        self.class_embedding = nn.Embedding(num_classes, config.latent_dim)
+
+    def latent_of(self, noise: Tensor, labels: Tensor) -> Tensor:
+        """Map noise (B, latent_dim) from N(0, I) to latent vectors of samples, as many: itself without codes."""
+        return noise if self.codes is None else self.codes.between(noise, labels, spread=self.sample_spread)
+
+
+class Generator(ConditionalGenerator):
+    """Latent noise and class to image: two stride-2 transposed convolutions above a linear projection."""
+
+    def __init__(
+        self, config: GanConfig, *, image_shape: tuple[int, int, int], num_classes: int, labels: Tensor | None = None
+    ) -> None:
+        super().__init__(config, image_shape=image_shape, num_classes=num_classes, labels=labels)
+        channels, height, width = image_shape
         fine = config.generator_width
         coarse = 2 * fine
         self.coarse_shape = (height // 4, width // 4, coarse)
-        self.latent_dim = config.latent_dim
-        self.class_embedding = nn.Embedding(num_classes, config.latent_dim)
         self.project = nn.Linear(2 * config.latent_dim, coarse * (height // 4) * (width // 4), bias=False)
         self.norm1 = nn.BatchNorm2d(coarse)
         self.up1 = nn.ConvTranspose2d(coarse, fine, 4, stride=2, padding=1, bias=False)
@@ -85,10 +98,6 @@ class Generator(nn.Module):
         features = self.norm1(features.permute(0, 3, 1, 2)).relu()  # (B, 2w, H/4, W/4), channels last in memory
         features = self.norm2(self.up1(features)).relu()  # (B, w, H/2, W/2)
         return transposed_by_product(features, self.up2).tanh()  # (B, C, H, W)
-
-    def latent_of(self, noise: Tensor, labels: Tensor) -> Tensor:
-        """Map noise (B, latent_dim) from N(0, I) to latent vectors of samples, as many: itself without codes."""
-        return noise if self.codes is None else self.codes.between(noise, labels, spread=self.sample_spread)
 
 
 def transposed_by_product(features: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
@@ -138,7 +147,7 @@ class GeneratorEnsemble(nn.Module):
         members: at least one, all of one configuration.
     """
 
-    def __init__(self, members: Sequence[Generator]) -> None:
+    def __init__(self, members: Sequence[ConditionalGenerator]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
         self.image_shape = members[0].image_shape
@@ -149,7 +158,7 @@ class GeneratorEnsemble(nn.Module):
         chosen = self.members_of(noise)
         parts, rows = [], []
         for place, member in enumerate(self.members):
-            assert isinstance(member, Generator)
+            assert isinstance(member, ConditionalGenerator)
             mine = (chosen == place).nonzero().squeeze(1)
             rows.append(mine)
             parts.append(member(member.latent_of(noise[mine], labels[mine]), labels[mine]))
@@ -192,13 +201,20 @@ class Discriminator(nn.Module):
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         """Map images (B, C, H, W) in [-1, 1] and labels (B,) int64 to logits (B,); sigmoid gives P(real)."""
         features = self.features(images).permute(0, 2, 3, 1).flatten(1)  # (B, F), as they lie in memory
-        # One product for all classes, then each image's own: cheaper than gathering a row of F weights per image.
-        class_weights = self.linear.weight + self.class_projection.weight  # (K, F)
-        per_class = F.linear(features, class_weights, self.linear.bias.expand(len(class_weights)))  # (B, K)
-        return per_class.gather(1, labels[:, None]).squeeze(1)
+        return projected_logits(features, labels, linear=self.linear, class_projection=self.class_projection)
 
 
-def initialise(network: nn.Module, *, config: GanConfig, rng: torch.Generator) -> None:
+def projected_logits(features: Tensor, labels: Tensor, *, linear: nn.Linear, class_projection: nn.Embedding) -> Tensor:
+    """Map features (B, F) and labels (B,) int64 to logits (B,) by equation 3 of Miyato & Koyama 2018.
+
+    One product for all classes, then each image's own: cheaper than gathering a row of F weights per image.
+    """
+    class_weights = linear.weight + class_projection.weight  # (K, F)
+    per_class = F.linear(features, class_weights, linear.bias.expand(len(class_weights)))  # (B, K)
+    return per_class.gather(1, labels[:, None]).squeeze(1)
+
+
+def initialise_dcgan(network: nn.Module, *, config: GanConfig, rng: torch.Generator) -> None:
     """Draw the initial weights from `rng`, so that they depend on nothing else.
 
     `dcgan`: every weight of a convolution, linear layer or projection from N(0, 0.02), batch normalisation
@@ -219,7 +235,7 @@ def initialise(network: nn.Module, *, config: GanConfig, rng: torch.Generator) -
             nn.init.normal_(module.weight, 1.0, 0.02 if dcgan else 0.0, generator=rng)
             nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
-            spread = CLASS_EMBEDDING_STD if isinstance(network, Generator) else 0.02
+            spread = CLASS_EMBEDDING_STD if isinstance(network, ConditionalGenerator) else 0.02
             nn.init.normal_(_raw_weight(module), 0.0, spread, generator=rng)
         elif isinstance(module, ImageCodes):
             nn.init.normal_(module.vectors, 0.0, 1.0, generator=rng)

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from gan.codes import CodeOptimizer
-from gan.networks import Discriminator, Generator
+from gan.networks import ConditionalGenerator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,10 +26,10 @@ class TrainState:
     """Both players, the averaged generator, its snapshots, the optimisers, the random stream, the history."""
 
     step: int
-    generator: Generator
-    discriminator: Discriminator
-    ema_generator: Generator
-    snapshots: list[Generator]
+    generator: ConditionalGenerator
+    discriminator: nn.Module
+    ema_generator: ConditionalGenerator
+    snapshots: list[ConditionalGenerator]
     generator_optimizer: torch.optim.Adam
     discriminator_optimizer: torch.optim.Adam
     code_optimizer: CodeOptimizer | None  # where the generator has codes

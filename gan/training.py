@@ -26,6 +26,7 @@ from data.base.operations import count_operations
 from data.base.randomness import torch_stream
 from data.images import LabelledImages
 from data.tensors import to_pixels, to_unit_range
+from gan.architecture import initialise, new_discriminator, new_generator
 from gan.batches import Batches
 from gan.checkpoint import load_checkpoint, save_checkpoint, save_generator
 from gan.closeness import kernel_distance
@@ -33,7 +34,7 @@ from gan.codes import CodeOptimizer
 from gan.config import GanConfig
 from gan.game import StepDraws, StepMetrics, draws_of_step, train_step
 from gan.grid import write_grid
-from gan.networks import Discriminator, Generator, GeneratorEnsemble, initialise
+from gan.networks import ConditionalGenerator, GeneratorEnsemble
 from gan.sampling import generate
 from gan.state import EpochRecord, TrainState
 
@@ -76,8 +77,8 @@ def new_state(subset: LabelledImages, *, config: GanConfig, seed: int, compute: 
     """
     shape, num_classes = subset.shape, subset.num_classes
     labels = torch.from_numpy(subset.labels)
-    generator = Generator(config, image_shape=shape, num_classes=num_classes, labels=labels)
-    discriminator = Discriminator(config, image_shape=shape, num_classes=num_classes)
+    generator = new_generator(config, image_shape=shape, num_classes=num_classes, labels=labels)
+    discriminator = new_discriminator(config, image_shape=shape, num_classes=num_classes)
     rng = torch_stream(seed, "gan initialisation")
     initialise(generator, config=config, rng=rng)
     initialise(discriminator, config=config, rng=rng)
@@ -187,7 +188,7 @@ def train(
         CorruptFileError: the interrupted training's checkpoint cannot be read.
         UsageError: the networks cannot make images of the subset's shape.
     """
-    config = config.for_subset(len(subset), imbalance=subset.imbalance)
+    config = config.for_subset(len(subset), imbalance=subset.imbalance, image_shape=subset.shape)
     checkpoint = directory / "state.safetensors"
     identity = digest_json([config.model_dump(mode="json"), subset.digest(), seed, compute.as_dict(), code])
     training = Training(subset, config=config, seed=seed, compute=compute)
@@ -282,7 +283,13 @@ def _diverged(what: str, checkpoint: Path) -> NonFiniteLossError:
 
 @torch.no_grad()
 def settle_batch_norm(
-    generator: Generator, *, config: GanConfig, num_classes: int, seed: int, compute: Compute, batches: int = 16
+    generator: ConditionalGenerator,
+    *,
+    config: GanConfig,
+    num_classes: int,
+    seed: int,
+    compute: Compute,
+    batches: int = 16,
 ) -> None:
     """Re-estimate the averaged generator's batch statistics, which belong to other weights (Izmailov et al. 2018,
     arXiv 1803.05407, section 3.2); leaves it in evaluation mode."""

@@ -79,9 +79,11 @@ def same(first: TrainState, second: TrainState) -> bool:
     )
 
 
-@pytest.mark.parametrize("norm", ["batch", "spectral", "none"])
-def test_round_trip_is_exact(tmp_path, norm):
-    config = CONFIG.model_copy(update={"discriminator_norm": norm})
+@pytest.mark.parametrize(
+    "changes", [{"discriminator_norm": norm} for norm in ("batch", "spectral", "none")] + [{"architecture": "residual"}]
+)
+def test_round_trip_is_exact(tmp_path, changes):
+    config = CONFIG.model_copy(update=changes)
     state, other = trained(config=config), fresh(seed=1, config=config)
     save_checkpoint(tmp_path / "state", state, identity="x")
     assert load_checkpoint(tmp_path / "state", other, identity="x")

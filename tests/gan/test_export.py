@@ -23,7 +23,7 @@ from data.sources.registry import load_source
 from gan.checkpoint import save_generator
 from gan.config import GanConfig
 from gan.export import GENERATOR_FILE, PROVENANCE_FILE, SAMPLES_FILE, ExportRequest, export_dataset
-from gan.networks import Generator, GeneratorEnsemble, initialise
+from gan.networks import Generator, GeneratorEnsemble, initialise_dcgan
 from gan.sampling import ConfidenceFilter, FilterTooStrictError
 
 CPU = Compute(device="cpu", precision="float32")
@@ -33,7 +33,7 @@ HOSTILE = ("../up", "<script>alert('x')</script>", "猫: 'a' # b")
 def write_generator(directory, *, class_names=("rows", "columns", "none"), image_shape=(1, 8, 8), source="stripes"):
     config = GanConfig(generator_width=4, latent_dim=8)
     generator = Generator(config, image_shape=image_shape, num_classes=len(class_names))
-    initialise(generator, config=config, rng=torch.Generator().manual_seed(0))
+    initialise_dcgan(generator, config=config, rng=torch.Generator().manual_seed(0))
     with torch.no_grad():
         generator.up2.weight.mul_(30)  # contrast, so that images differ
     save_generator(

@@ -11,7 +11,7 @@ from gan.networks import (
     FoldedConv2d,
     Generator,
     GeneratorEnsemble,
-    initialise,
+    initialise_dcgan,
     transposed_by_product,
 )
 
@@ -23,8 +23,8 @@ def players(config: GanConfig, shape: tuple[int, int, int], seed: int = 0) -> tu
     rng = torch.Generator().manual_seed(seed)
     generator = Generator(config, image_shape=shape, num_classes=3)
     discriminator = Discriminator(config, image_shape=shape, num_classes=3)
-    initialise(generator, config=config, rng=rng)
-    initialise(discriminator, config=config, rng=rng)
+    initialise_dcgan(generator, config=config, rng=rng)
+    initialise_dcgan(discriminator, config=config, rng=rng)
     return generator, discriminator
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from data.base.device import Compute
 from gan.config import GanConfig
-from gan.networks import Generator, GeneratorEnsemble, initialise
+from gan.networks import Generator, GeneratorEnsemble, initialise_dcgan
 from gan.sampling import (
     ConfidenceFilter,
     FilterTooStrictError,
@@ -25,7 +25,7 @@ LABELS = np.arange(300, dtype=np.int64) % 3
 def generator():
     config = GanConfig(generator_width=4, latent_dim=8)
     member = Generator(config, image_shape=(1, 8, 8), num_classes=3)
-    initialise(member, config=config, rng=torch.Generator().manual_seed(0))
+    initialise_dcgan(member, config=config, rng=torch.Generator().manual_seed(0))
     return GeneratorEnsemble([member]).eval()
 
 

@@ -112,8 +112,9 @@ def test_the_global_random_state_is_neither_read_nor_needed(striped, tmp_path):
         changed(loss="relativistic", r1_gamma=1, r2_gamma=1, discriminator_norm="none"),
         changed(differentiable_augmentation=False, loss="minimax"),
         changed(class_balanced_batches=True),
+        changed(architecture="residual", loss="relativistic", r1_gamma=0.5, r2_gamma=0.5),
     ],
-    ids=["default", "spectral hinge", "relativistic", "minimax", "class-balanced"],
+    ids=["default", "spectral hinge", "relativistic", "minimax", "class-balanced", "residual"],
 )
 @pytest.mark.parametrize("stop_at", [8, 12])
 def test_resumed_training_ends_with_the_bytes_of_an_uninterrupted_one(striped, tmp_path, config, stop_at):
@@ -125,7 +126,8 @@ def test_resumed_training_ends_with_the_bytes_of_an_uninterrupted_one(striped, t
     assert files(tmp_path / "parts") == files(tmp_path / "whole")
 
 
-def test_resume_is_exact_in_bfloat16_and_channels_last(tmp_path):
+@pytest.mark.parametrize("architecture", ["dcgan", "residual"])
+def test_resume_is_exact_in_bfloat16_and_channels_last(tmp_path, architecture):
     rng = np.random.default_rng(0)
     subset = LabelledImages(
         images=rng.integers(0, 256, (30, 3, 16, 16), dtype=np.uint8),
@@ -134,7 +136,7 @@ def test_resume_is_exact_in_bfloat16_and_channels_last(tmp_path):
         class_names=("a", "b", "c"),
     )
     half = Compute(device="cpu", precision="bfloat16")
-    config = changed(generator_width=8, discriminator_width=8)
+    config = changed(generator_width=8, discriminator_width=8, architecture=architecture)
     run(subset, tmp_path / "whole", config, compute=half)
     with pytest.raises(TrainingStoppedError):
         run(subset, tmp_path / "parts", config, compute=half, stop_at=12)
@@ -422,8 +424,17 @@ def test_there_are_codes_where_classes_are_even_and_none_for_a_long_tail(striped
 
 
 def test_what_was_asked_for_stays_whatever_the_subset():
-    asked = GanConfig(differentiable_augmentation=True, diversity_weight=2, reconstruction_weight=1.5, policy="natural")
-    assert asked.for_subset(60_000) == asked.for_subset(60, imbalance=100) == asked
+    asked = GanConfig(
+        architecture="dcgan",
+        loss="hinge",
+        r1_gamma=0.1,
+        r2_gamma=0.2,
+        differentiable_augmentation=True,
+        diversity_weight=2,
+        reconstruction_weight=1.5,
+        policy="natural",
+    )
+    assert asked.for_subset(60_000, image_shape=(3, 64, 64)) == asked.for_subset(60, imbalance=100) == asked
 
 
 @pytest.mark.parametrize(("policy", "seen"), [("natural", NATURAL), ("none", None), ("medical", MEDICAL)])

@@ -20,6 +20,7 @@ CONFIGS = {
     "relativistic": SMALL.model_copy(
         update={"loss": "relativistic", "r1_gamma": 1.0, "r2_gamma": 1.0, "discriminator_norm": "none"}
     ).for_subset(60),
+    "residual": SMALL.model_copy(update={"architecture": "residual"}).for_subset(60),
     "compiled": SMALL.model_copy(update={"compiled": True}).for_subset(60),
     "spectral": SMALL.model_copy(update={"discriminator_norm": "spectral"}).for_subset(60),
 }

@@ -164,7 +164,9 @@ def _policy_weight(config: StudyConfig) -> float:
 
 def _resolved_for_generator(settings: GanConfig, given: Mapping[str, Any]) -> GanConfig:
     images = with_pseudo_labelled(given["subset"], given["pseudo_labelled"])
-    return settings.for_subset(len(images), imbalance=images.imbalance, policy=given["policy"].policy)
+    return settings.for_subset(
+        len(images), imbalance=images.imbalance, policy=given["policy"].policy, image_shape=images.shape
+    )
 
 
 def _classifier_images(config: StudyConfig, num_classes: int) -> int | None:  # noqa: ARG001 (as of every stage)

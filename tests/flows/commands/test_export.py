@@ -18,7 +18,7 @@ from flows.study.run_directory import POLICY_FILE
 from gan.checkpoint import save_generator
 from gan.config import GanConfig
 from gan.export import GENERATOR_FILE
-from gan.networks import Generator, GeneratorEnsemble, initialise
+from gan.networks import Generator, GeneratorEnsemble, initialise_dcgan
 
 app = typer.Typer()
 app.command()(export)
@@ -27,7 +27,7 @@ app.command()(export)
 def write_generator(directory, class_names):
     config = GanConfig(generator_width=4, latent_dim=8)
     generator = Generator(config, image_shape=(1, 8, 8), num_classes=len(class_names))
-    initialise(generator, config=config, rng=torch.Generator().manual_seed(0))
+    initialise_dcgan(generator, config=config, rng=torch.Generator().manual_seed(0))
     ensemble = GeneratorEnsemble([generator])
     save_generator(directory / GENERATOR_FILE, ensemble, config=config, image_shape=(1, 8, 8), class_names=class_names)
     write_json(directory / "provenance.json", {"source": "stripes"})

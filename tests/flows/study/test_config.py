@@ -45,7 +45,7 @@ def test_the_default_of_every_setting_is_the_quick_preset() -> None:
         ("data.images_per_class=[-1]", "images_per_class"),
         ("data.images_per_class=[10, 10]", "given once"),
         ("gan.loss=wasserstein", "gan.loss"),
-        ("gan.loss=relativistic", "r1_gamma"),
+        ("gan={loss='relativistic', r1_gamma=0}", "r1_gamma"),
         ("evaluation.arms=['real']", "headline needs"),
         ("gan", "key=value"),
         ("seed.x=1", "no keys below"),
