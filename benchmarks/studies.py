@@ -3,10 +3,11 @@
     python -m benchmarks.studies few-labels                 # a file of benchmarks/studies, to its end
     python -m benchmarks.studies few-labels --replicates 4  # a first part of it; a later call continues
     python -m benchmarks.studies few-labels --workers 8     # so many cells at a time, on one GPU too
+    python -m benchmarks.studies --table                    # docs/studies.md anew, from the runs that are there
 
 Studies of data sets that have no name here look for them in the folder AUGMENT_REAL (an environment variable).
 Each study is an ordinary run below runs/studies: stopped, the same command continues it after the last finished stage.
-Its report is the result; the rows added to RESULTS.md are read off it.
+Its report is the result; the rows added to RESULTS.md and those of the table in docs/studies.md are read off it.
 """
 
 import argparse
@@ -15,12 +16,15 @@ import os
 from pathlib import Path
 
 from benchmarks.results import add_result
+from benchmarks.study_table import renew_table, table_rows
 from data.base.device import resolve_compute
 from data.base.errors import UsageError
+from data.base.files import read_json
 from evaluation.arms import HEADLINE_ARM
 from evaluation.reporting.report import StudyReport, in_points, read_report, unlabelled_sentence
 from flows.study.config import RunnerConfig, read_toml, resolve_config
 from flows.study.reporting import REPORT_JSON
+from flows.study.run_directory import ENVIRONMENT_FILE
 from flows.study.running import run_study
 
 STUDIES = Path(__file__).parent / "studies"
@@ -61,6 +65,13 @@ def dataset_of(file: Path) -> str:
     return dataset
 
 
+def rows_of_run(run: Path) -> list[str]:
+    """Return the rows of a finished run in the table of docs/studies.md."""
+    environment = run / ENVIRONMENT_FILE
+    commit = read_json(environment).get("git_commit") if environment.exists() else None
+    return table_rows(run.name, read_report(run / REPORT_JSON), commit=str(commit)[:7] if commit else "not recorded")
+
+
 def main() -> None:
     names = sorted(path.stem for path in STUDIES.glob("*.toml"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -68,11 +79,16 @@ def main() -> None:
     parser.add_argument("--replicates", type=int, help="fewer than the file asks for; a later call may ask for more")
     parser.add_argument("--workers", type=int, help="cells at a time; default: as many as the machine has cores")
     parser.add_argument("--runs", type=Path, default=Path("runs/studies"))
+    parser.add_argument("--table", action="store_true", help="run nothing; renew the table in docs/studies.md")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     unknown = set(arguments.studies) - set(names)
     if unknown:
         parser.error(f"no study {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    if arguments.table:
+        runs = [arguments.runs / name for name in arguments.studies or names]
+        renew_table({run.name: rows_of_run(run) for run in runs if (run / REPORT_JSON).exists()})
+        return
     for name in arguments.studies or names:
         file = STUDIES / f"{name}.toml"
         options = {"replicates": arguments.replicates, "data.dataset": dataset_of(file)}
@@ -81,6 +97,7 @@ def main() -> None:
         run_study(config, run, workers=arguments.workers or RunnerConfig().num_workers(config.compute))
         compute = resolve_compute(device=config.compute.device, precision=config.compute.precision)
         add_result("studies", compute=compute, figures=study_figures(name, read_report(run / REPORT_JSON)))
+        renew_table({name: rows_of_run(run)})
 
 
 if __name__ == "__main__":
