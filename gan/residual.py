@@ -14,18 +14,14 @@ from torch import Tensor, nn
 
 from gan.codes import ImageCodes
 from gan.config import GanConfig
-from gan.networks import (
-    CLASS_EMBEDDING_STD,
-    ConditionalGenerator,
-    check_image_shape,
-    projected_logits,
-)
+from gan.networks import ConditionalGenerator, check_image_shape, projected_logits
 
 SLOPE = 0.2  # of leaky ReLU
 GAIN = (
     2 / (1 + SLOPE**2)
 ) ** 0.5  # which keeps the variance through it (He et al. 2015, arXiv 1502.01852, equation 15)
 SMALLEST_SIDE = 4  # of the coarsest features
+CLASS_EMBEDDING_STD = 0.5  # beside the noise's 1; with less, classes are told apart late (benchmarks/TRIALS.md)
 MOST_WIDTHS = 8  # channels at the coarsest resolutions, in widths of the finest
 
 
