@@ -168,7 +168,7 @@ def load_generator(path: Path) -> tuple[GeneratorEnsemble, tuple[str, ...]]:
     try:
         names = tuple(str(name) for name in facts["class_names"])  # type: ignore[attr-defined]
         channels, height, width = (int(side) for side in facts["image_shape"])  # type: ignore[attr-defined]
-        config = GanConfig.model_validate({"architecture": "dcgan"} | dict(facts["config"]))  # type: ignore[call-overload]
+        config = GanConfig.model_validate(facts["config"])
         shape = (channels, height, width)
         num_members = len({name.split(".")[1] for name in tensors})
         labels = tensors.get("members.0.codes.labels")

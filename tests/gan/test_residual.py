@@ -8,11 +8,12 @@ from torch import nn
 from data.base.device import Compute
 from data.base.errors import UsageError
 from gan.architecture import initialise, new_discriminator, new_generator
+from gan.checkpoint import load_generator
 from gan.config import GanConfig
 from gan.game import draws_of_step, train_step
 from gan.networks import Discriminator, Generator
 from gan.residual import ResidualBlock, ResidualDiscriminator, ResidualGenerator, widths_by_level
-from gan.training import Training, new_state
+from gan.training import Training, new_state, train
 
 CPU = Compute(device="cpu", precision="float32")
 SMALL = GanConfig(architecture="residual", generator_width=4, discriminator_width=4, latent_dim=8, batch_size=12)
@@ -114,22 +115,25 @@ def test_memory_layout_does_not_change_the_function(network):
     ("shape", "architecture", "loss", "penalty"),
     [
         ((1, 28, 28), "dcgan", "non_saturating", 0),
-        ((3, 32, 32), "residual", "relativistic", 0.5),
-        ((3, 28, 28), "residual", "relativistic", 0.5),
-        ((1, 64, 64), "residual", "relativistic", 0.5),
+        ((3, 32, 32), "dcgan", "non_saturating", 0),
+        ((3, 36, 36), "residual", "relativistic", 0.5),
+        ((1, 28, 96), "residual", "relativistic", 0.5),
     ],
 )
-def test_auto_goes_by_size_and_colour_and_takes_the_loss_that_fits(shape, architecture, loss, penalty):
-    config = GanConfig().for_subset(100, image_shape=shape)
+def test_auto_goes_by_size_and_takes_the_loss_that_fits(shape, architecture, loss, penalty):
+    config = GanConfig(architecture="auto").for_subset(100, image_shape=shape)
     assert (config.architecture, config.loss, config.r1_gamma, config.r2_gamma) == (
         architecture, loss, penalty, penalty
     )  # fmt: skip
 
 
+def test_the_dcgan_plays_unless_something_else_is_asked_for():
+    assert GanConfig().for_subset(100, image_shape=(3, 96, 96)).architecture == "dcgan"
+
+
 def test_residual_networks_take_another_loss_where_penalties_are_not_wanted():
-    for asked in (GanConfig(r1_gamma=0), GanConfig(compiled=True), GanConfig(loss="hinge")):
-        decided = asked.for_subset(100, image_shape=(3, 32, 32))
-        assert decided.architecture == "residual"
+    for asked in ({"r1_gamma": 0}, {"compiled": True}, {"loss": "hinge"}):
+        decided = GanConfig(architecture="residual", **asked).for_subset(100)
         assert decided.loss != "relativistic"
         assert decided.r2_gamma == 0
         assert GanConfig.model_validate(decided.model_dump()) == decided
@@ -145,10 +149,11 @@ def test_the_asked_networks_train(striped, architecture, kinds):
     assert (type(state.generator), type(state.discriminator)) == kinds
 
 
-def test_training_decides_by_the_shape_of_its_images(striped):
-    colour = dataclasses.replace(striped, images=np.repeat(striped.images, 3, axis=1))
-    config = GanConfig(generator_width=4, discriminator_width=4).for_subset(60, image_shape=colour.shape)
-    assert isinstance(new_state(colour, config=config, seed=0, compute=CPU).generator, ResidualGenerator)
+def test_training_decides_by_the_shape_of_its_images(striped, tmp_path):
+    wide = dataclasses.replace(striped, images=np.tile(striped.images, (1, 1, 1, 5)))  # 8x40
+    config = SMALL.model_copy(update={"architecture": "auto", "steps": 1})
+    train(wide, tmp_path, config=config, seed=0, compute=CPU, on_progress=lambda _: None)
+    assert isinstance(load_generator(tmp_path / "generator.safetensors")[0].members[0], ResidualGenerator)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
