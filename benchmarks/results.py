@@ -48,6 +48,13 @@ def add_result(benchmark: str, *, compute: Compute, figures: Sequence[tuple[str,
             stream.write(f"| {day} | `{command}` | {machine(compute)} | {what} | {figure} |\n")
 
 
+def commit_of(what: str) -> str:
+    """Return the commit of the newest row of RESULTS.md whose measurement's name begins with `what`, "" without any."""
+    rows = [line.split(" | ") for line in RESULTS.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    dated = [row[0].split() for row in rows if len(row) > 3 and row[3].startswith(what)]
+    return next((words[2] for words in reversed(dated) if len(words) > 2), "")  # | DATE COMMIT
+
+
 def commit() -> str:
     """Return the short name of the commit that the tree stands on, with a + where it was changed since."""
     root = Path(__file__).parent.parent

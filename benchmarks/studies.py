@@ -15,7 +15,7 @@ import logging
 import os
 from pathlib import Path
 
-from benchmarks.results import add_result
+from benchmarks.results import add_result, commit_of
 from benchmarks.study_table import renew_table, table_rows
 from data.base.device import resolve_compute
 from data.base.errors import UsageError
@@ -66,10 +66,13 @@ def dataset_of(file: Path) -> str:
 
 
 def rows_of_run(run: Path) -> list[str]:
-    """Return the rows of a finished run in the table of docs/studies.md."""
+    """Return a finished run's rows of the table in docs/studies.md.
+
+    Where the run's report is all that is left of it, the commit is that of the study's newest rows in RESULTS.md.
+    """
     environment = run / ENVIRONMENT_FILE
-    commit = read_json(environment).get("git_commit") if environment.exists() else None
-    return table_rows(run.name, read_report(run / REPORT_JSON), commit=str(commit)[:7] if commit else "not recorded")
+    commit = read_json(environment).get("git_commit") if environment.exists() else commit_of(f"{run.name}, ")
+    return table_rows(run.name, read_report(run / REPORT_JSON), commit=str(commit)[:8] if commit else "not recorded")
 
 
 def main() -> None:

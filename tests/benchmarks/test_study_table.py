@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+import benchmarks.results
+from benchmarks.results import commit_of
 from benchmarks.study_table import BEGIN, END, PAGE, renew_table, table_rows
 from evaluation.reporting.report import StudyReport
 from tests.evaluation import fabricated
@@ -67,6 +69,22 @@ def test_a_study_that_ran_again_has_its_new_rows_and_others_keep_theirs(tmp_path
     assert text.startswith("# Title\n\n")
     assert text.endswith(f"{END}\n\nAfter.\n")
     assert text.split(BEGIN)[1].split(END)[0].strip().splitlines()[2:] == ["| a | 1 |", "| a | 2 |", "| b | new |"]
+
+
+def test_a_report_alone_has_the_commit_of_the_newest_rows_of_its_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = tmp_path / "RESULTS.md"
+    results.write_text(
+        "| date, commit | command | machine | what | figure |\n|---|---|---|---|---|\n"
+        "| 2026-11-26 | `x` | a GPU | few-labels, 10 images per class: real | 1 |\n"
+        "| 2026-11-27 aaaaaaa | `x` | a GPU | few-labels, 10 images per class: real | 1 |\n"
+        "| 2026-11-28 bbbbbbb+ | `x` | a GPU | few-labels, 10 images per class: real | 2 |\n"
+        "| 2026-11-29 ccccccc | `x` | a GPU | few-labels-validation, 10 images per class: real | 3 |\n"
+    )
+    monkeypatch.setattr(benchmarks.results, "RESULTS", results)
+    assert commit_of("few-labels, ") == "bbbbbbb+"
+    assert commit_of("rare-classes, ") == ""
 
 
 def test_the_page_of_the_docs_has_a_place_for_the_table() -> None:
