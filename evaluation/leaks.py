@@ -5,6 +5,7 @@ copies of nothing are looked for in the same way: what is found among them is wh
 """
 
 import math
+from collections.abc import Set
 
 import numpy as np
 import numpy.typing as npt
@@ -72,9 +73,8 @@ class Leaks(BaseModel, frozen=True, extra="forbid"):
     preference: LeakTest
 
 
-def exact_copies(images: LabelledImages, references: LabelledImages) -> npt.NDArray[np.bool_]:
-    """Tell which images (N,) are one of the references, pixel by pixel."""
-    known = set(identities(references))
+def exact_copies(images: LabelledImages, known: Set[bytes]) -> npt.NDArray[np.bool_]:
+    """Tell which images (N,) are, pixel by pixel, one of those whose identities are known."""
     return np.array([identity in known for identity in identities(images)], np.bool_)
 
 
@@ -82,7 +82,8 @@ def search_copies(
     among: str, references: LabelledImages, *, samples: LabelledImages, unseen: LabelledImages
 ) -> CopySearch:
     """Look for copies of `references`, beside what is found among `unseen` real images, which can be none of them."""
-    exact, exact_unseen = exact_copies(samples, references), exact_copies(unseen, references)
+    known = set(identities(references))
+    exact, exact_unseen = exact_copies(samples, known), exact_copies(unseen, known)
     reason = "no other real images" if not len(unseen) else ""
     if len(references) < LEAST_REFERENCES:
         reason = f"only {len(references)} images to look for copies of"
