@@ -31,8 +31,7 @@ from evaluation.plants import (
 )
 from evaluation.samples import RealData, evaluate_samples
 
-SUBSET_PER_CLASS = 50  # at most, as is the next one
-MOST_SAMPLES = 2000
+SUBSET_PER_CLASS, MOST_SAMPLES = 50, 2000  # at most
 LEAST_PER_CLASS = 10
 SHARE = 0.03  # of the samples that are copies; small, since large shares are easier to find
 REAL = "real images that nobody used"
@@ -181,8 +180,14 @@ class Divided:
     unused: LabelledImages
 
 
-def divide(source: Source, *, seed: int) -> Divided:
+def divide(
+    source: Source, *, seed: int, subset_per_class: int = SUBSET_PER_CLASS, samples: int = MOST_SAMPLES
+) -> Divided:
     """Divide train into what the planted generators "trained on", the rest, and real images that are in neither.
+
+    Args:
+        subset_per_class: images of each class that they saw, at most.
+        samples: images that are in neither, at most; as many are made by each generator.
 
     Raises:
         UsageError: a class has too few images.
@@ -196,8 +201,8 @@ def divide(source: Source, *, seed: int) -> Divided:
         )
     rng = numpy_stream(seed, "audit", "division")
     shuffled = [rng.permutation(np.flatnonzero(train.labels == label)) for label in range(train.num_classes)]
-    num_samples = max(LEAST_PER_CLASS, min(MOST_SAMPLES // train.num_classes, quarter))
-    num_subset = min(SUBSET_PER_CLASS, quarter)
+    num_samples = max(LEAST_PER_CLASS, min(samples // train.num_classes, quarter))
+    num_subset = min(subset_per_class, quarter)
 
     def part(slot: slice) -> LabelledImages:
         return train.take(np.sort(np.concatenate([rows[slot] for rows in shuffled])).astype(np.int64))

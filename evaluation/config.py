@@ -133,7 +133,9 @@ class FeaturesConfig(BaseModel, frozen=True, extra="forbid"):
     members: PositiveInt = Field(default=3, description="the first one gives the features, all of them judge labels")
     steps: PositiveInt = 500
     batch_size: int = Field(default=64, ge=2)
-    images: PositiveInt = Field(default=10_000, description="real training images that each member sees, at most")
+    images: PositiveInt = Field(
+        default=10_000, description="real training images that each member sees, at most; half are held out"
+    )
     width: PositiveInt = Field(default=16, description="channels of the first convolution; four times as many features")
     seed: int = Field(default=0, ge=0, description="not the study's: figures of different studies compare")
 

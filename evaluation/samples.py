@@ -20,7 +20,7 @@ from evaluation.features import FeatureNetwork, Measurement
 from evaluation.fidelity import Fidelity, LabelledFeatures, measure_fidelity
 from evaluation.label_fidelity import LabelFidelity, measure_label_fidelity
 from evaluation.leaks import Leaks, leak_test, search_copies
-from evaluation.membership import Membership, measure_membership
+from evaluation.membership import Membership, NearestMade, measure_membership
 from evaluation.memorisation import (
     CopyingTest,
     Memorisation,
@@ -57,11 +57,16 @@ class SampleEvaluation(BaseModel, frozen=True, extra="forbid"):
 
 @dataclass(frozen=True, kw_only=True)
 class RealData:
-    """The real images around a cell: what its generator saw (`subset`), and the whole splits."""
+    """The real images around a cell: what its generator saw (`subset`), and the whole splits.
+
+    Attributes:
+        nearest_made: how near the generator can be brought to images; None where there is no generator to ask.
+    """
 
     subset: LabelledImages
     train: LabelledImages
     test: LabelledImages
+    nearest_made: NearestMade | None = None
 
     def unseen_train(self) -> LabelledImages:
         """Return the train images outside the subset."""
@@ -87,8 +92,8 @@ def evaluate_samples(
         class_names=synthetic.class_names,
     )
     samples = subsample(synthetic, config.max_images, rng=numpy_stream(seed, "samples"))
-    train = subsample(real.train, config.max_images, rng=numpy_stream(seed, "train"))
-    test = subsample(real.test, config.max_images, rng=numpy_stream(seed, "test"))
+    train = subsample(network.unseen(real.train), config.max_images, rng=numpy_stream(seed, "train"))
+    test = subsample(network.unseen(real.test), config.max_images, rng=numpy_stream(seed, "test"))
     measured, measured_test = network.measure(samples.images), network.measure(test.images)
     sampled = LabelledFeatures(features=measured.features, labels=samples.labels)
     trained = LabelledFeatures(features=network.features(train.images), labels=train.labels)
@@ -142,6 +147,7 @@ def evaluate_samples(
             others=outside if len(outside) >= ENOUGH_UNSEEN else real.test,
             known=test,
             rng=numpy_stream(seed, "membership"),
+            nearest_made=real.nearest_made,
         ),
         labels=labels,
         checks=make_checks(
@@ -228,6 +234,7 @@ def _feature_copying(
     config: SamplesConfig,
 ) -> CopyingTest:
     """Make the data-copying test on features. Large subsets are cut: the test compares distributions."""
+    unseen = network.unseen(unseen)
     some = real.subset.take(np.arange(len(real.subset))[:: max(1, len(real.subset) // config.max_images)])
     base = network.features(some.images)
     _, sample_distances = nearest(measured.features, base)
