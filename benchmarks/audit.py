@@ -46,8 +46,8 @@ class Generated:
 
     @property
     def name(self) -> str:
-        """What its line is found by."""
-        return f"{self.dataset} {self.seed} {self.number} {self.samples}"
+        """What its line is found by, on another machine too."""
+        return f"{self.dataset.rpartition('/')[2]} {self.seed} {self.number} {self.samples}"
 
 
 def judged(generated: Generated) -> Judged:

@@ -19,7 +19,7 @@ from data.sources.source import Source
 from evaluation.checks import Check, CheckName
 from evaluation.config import SamplesConfig
 from evaluation.features import FeatureNetwork
-from evaluation.membership import Membership
+from evaluation.membership import Membership, NearestMade
 from evaluation.plants import (
     Family,
     Plant,
@@ -93,11 +93,16 @@ class AuditReport(BaseModel, frozen=True, extra="forbid"):
 
 @dataclass(frozen=True, kw_only=True)
 class GivenSamples:
-    """A real generator's samples to put before the same checks, as an honest one's."""
+    """A real generator's samples to put before the same checks, as an honest one's.
+
+    Attributes:
+        nearest_made: how near the generator can be brought to images; None where its file is not there.
+    """
 
     name: str
     synthetic: LabelledImages
     subset: LabelledImages
+    nearest_made: NearestMade | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +158,12 @@ def run_audit(
     for plant in plants:
         judge(plant, divided.real)
     if given is not None:
-        whole = RealData(subset=given.subset, train=divided.source.train, test=divided.source.test)
+        whole = RealData(
+            subset=given.subset,
+            train=divided.source.train,
+            test=divided.source.test,
+            nearest_made=given.nearest_made,
+        )
         judge(Plant(generator=given.name, family="honest", expected=(), samples=given.synthetic), whole)
     return AuditReport(
         dataset=divided.source.name,
