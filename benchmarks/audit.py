@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from benchmarks.calibration import Judged, tables
-from benchmarks.pieces import read_lines, worked_through
+from benchmarks.pieces import prepared, read_lines, worked_through
 from benchmarks.protocol import trained_samples
 from data.base.device import resolve_compute
 from data.base.randomness import child_seed
@@ -85,6 +85,10 @@ def _instrument(dataset: str) -> FeatureNetwork:
     )
 
 
+def _make_instrument(dataset: str) -> None:
+    _instrument(dataset)
+
+
 def _quick_gan(cell: Divided, *, seed: int) -> LabelledImages:
     samples, _ = trained_samples(
         cell.real.subset,
@@ -127,8 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             pieces_of(name, cells=options.cells, planted=options.planted, samples=options.samples)
             for name in options.datasets
         ]
-        for name in options.datasets:
-            _instrument(name)  # once, before all processes would train it
+        prepared(_make_instrument, options.datasets, workers=options.workers)  # or all processes would train it
         pieces = sorted((piece for some in of_each for piece in some), key=lambda piece: piece.seed)
         found = list(
             worked_through(

@@ -106,7 +106,7 @@ LESS_IS_WORSE = ("realistic", "covers the data", "every class is there", "varied
 
 def scores_of(evaluation: SampleEvaluation) -> dict[str, float]:
     """Return the scores of one synthetic set; where a check's test rejects nothing, its score is the usual one."""
-    scores = {}
+    scores: dict[str, float] = {}
     for check in evaluation.checks:
         if check.name not in COPY_CHECKS and check.figure is not None:
             scores[check.name] = _score(check)
@@ -234,8 +234,8 @@ def _table(title: str, rows: Mapping[str, tuple[Sequence[Judged], Thresholds]]) 
             alarms.append(f"{sum(some)} of {len(some)}")
         lines.append(f"| {name} | {' | '.join([*caught, *alarms])} |")
     made = honest["a quick GAN"] + honest["a mixture"]
-    told = [_rate(made), _rate(honest["real"])]
-    return [*lines, "", f"False alarms in all: {told[0]} of the generators, {told[1]} of the sets of real images."]
+    of_all = f"{_rate(made)} of the generators, {_rate(honest['real'])} of the sets of real images"
+    return [*lines, "", f"False alarms in all: {of_all}."]
 
 
 def _count(some: Sequence[Judged], holds: Callable[[Judged], bool]) -> str:

@@ -5,7 +5,7 @@ import json
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import TypeVar
@@ -37,9 +37,8 @@ def worked_through(
     left = {name: piece for name, piece in pieces.items() if name not in there}
     lines.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    context = multiprocessing.get_context("spawn")
     with (
-        ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool,
+        _processes(workers) as pool,
         lines.open("a", encoding="utf-8") as stream,
     ):
         waiting = {pool.submit(work, piece): name for name, piece in left.items()}
@@ -52,6 +51,13 @@ def worked_through(
     return {name: there[name] for name in pieces}
 
 
+def prepared(work: Callable[[Piece], object], pieces: Iterable[Piece], *, workers: int) -> None:
+    """Do what all pieces need first, each in a process."""
+    with _processes(workers) as pool:
+        for done in [pool.submit(work, piece) for piece in pieces]:
+            done.result()
+
+
 def read_lines(lines: Path, *, found: type[Found]) -> dict[str, Found]:
     """Return what is there, by the piece's name; a last line that was cut off is left out, and removed."""
     if not lines.exists():
@@ -62,6 +68,10 @@ def read_lines(lines: Path, *, found: type[Found]) -> dict[str, Found]:
         lines.write_text(whole, encoding="utf-8")
     read = [json.loads(line) for line in whole.splitlines()]
     return {line["piece"]: found.model_validate(line["found"]) for line in read}
+
+
+def _processes(workers: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread)
 
 
 def _one_thread() -> None:

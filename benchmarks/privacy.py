@@ -23,7 +23,7 @@ from scipy import stats
 
 from benchmarks.pieces import read_lines, worked_through
 from benchmarks.protocol import Judge, held_out, overridden, samples_of
-from data.base.device import Compute, resolve_compute
+from data.base.device import Compute, DeviceChoice, resolve_compute
 from data.base.randomness import numpy_stream
 from data.config import DeformationConfig
 from data.images import LabelledImages
@@ -99,7 +99,7 @@ class Trial:
     recipe: str
     draw: int
     per_class: int
-    device: str
+    device: DeviceChoice
 
     @property
     def name(self) -> str:
@@ -239,7 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--draws", type=int, default=4)
     parser.add_argument("--only", nargs="*", default=list(RECIPES), choices=list(RECIPES), metavar="RECIPE")
     parser.add_argument("--workers", type=int, default=1, help="processes of one thread each, on one GPU too")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--lines", type=Path, default=Path("runs/bench-privacy.jsonl"), help="where finished ones go")
     parser.add_argument("--table", action="store_true", help="try nothing, print the table of what is there")
     options = parser.parse_args(arguments)
