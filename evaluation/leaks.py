@@ -79,10 +79,22 @@ def exact_copies(images: LabelledImages, references: LabelledImages) -> npt.NDAr
 
 
 def search_copies(
-    among: str, references: LabelledImages, *, samples: LabelledImages, unseen: LabelledImages
+    among: str,
+    references: LabelledImages,
+    *,
+    samples: LabelledImages,
+    unseen: LabelledImages,
+    are_alike: bool = False,
 ) -> CopySearch:
-    """Look for copies of `references`, beside what is found among `unseen` real images, which can be none of them."""
+    """Look for copies of `references`, beside what is found among `unseen` real images.
+
+    Args:
+        among: what the references are, in words.
+        are_alike: the unseen images are of the same part, held out of the references: exact copies of them count too.
+    """
     exact, exact_unseen = exact_copies(samples, references), exact_copies(unseen, references)
+    if are_alike:
+        exact |= exact_copies(samples, unseen)
     reason = "no other real images" if not len(unseen) else ""
     if len(references) < LEAST_REFERENCES:
         reason = f"only {len(references)} images to look for copies of"

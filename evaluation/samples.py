@@ -166,17 +166,29 @@ def measure_leaks(samples: LabelledImages, *, real: RealData, config: SamplesCon
     """Look for copies of the training images, of the train images outside the subset, and of the test images.
 
     What is found among real images stands beside it: among train images outside the subset (test images where there
-    are none), and for copies of those among test images.
+    are none). Where copies of these themselves are looked for, a part of them is held out: a data set may hold a person
+    twice, and an honest generator then makes images like those of the rest too.
     """
     outside = real.unseen_train()
     pool = outside if len(outside) >= ENOUGH_UNSEEN else outside.take(np.zeros(0, np.int64))
     unseen = subsample(pool if len(pool) else real.test, config.unseen_images, rng=numpy_stream(seed, "unseen"))
     tests = subsample(real.test, config.unseen_images, rng=numpy_stream(seed, "unseen test"))
+    few = len(pool) < 4 * ENOUGH_UNSEEN
+    held_out = subsample(
+        pool, 0 if few else min(config.unseen_images, len(pool) // 4), rng=numpy_stream(seed, "unseen")
+    )
+    rest = pool.take(np.flatnonzero(~np.isin(pool.rows, held_out.rows)))
     usual = subsample(pool, min(config.max_images, len(pool) // 2), rng=numpy_stream(seed, "usual"))
     others = pool.take(np.flatnonzero(~np.isin(pool.rows, usual.rows)))
     return Leaks(
         training=search_copies("training images", real.subset, samples=samples, unseen=unseen),
-        pool=search_copies("train images outside the subset", pool, samples=samples, unseen=tests),
+        pool=search_copies(
+            "train images outside the subset",
+            rest,
+            samples=samples,
+            unseen=tests if few else held_out,
+            are_alike=not few,
+        ),
         test=search_copies("test images", real.test, samples=samples, unseen=unseen if len(pool) else real.subset),
         preference=leak_test(samples, test=real.test, unseen=others, usual=usual, rng=numpy_stream(seed, "leak")),
     )
