@@ -1,7 +1,8 @@
 """Label fidelity: does a synthetic image show the class that its label names?
 
 Judge is an ensemble trained on real images (the instrument of `evaluation.features`). Its agreement with the labels
-of real test images is the yardstick: it cannot agree more with synthetic ones than its own errors allow.
+of real train images that were held out from it is the yardstick: it cannot agree more with synthetic ones than its own
+errors allow. Test images would be none, since they may be harder or easier than what the generator learnt from.
 """
 
 import numpy as np
@@ -16,7 +17,7 @@ Labels = npt.NDArray[np.int64]
 
 
 class ClassAgreement(BaseModel, frozen=True, extra="forbid"):
-    """One class: agreement with the synthetic labels, and with real test labels beside it."""
+    """One class: agreement with the synthetic labels, and with real ones beside it."""
 
     name: str
     num_images: int
@@ -66,7 +67,7 @@ def measure_label_fidelity(
 
     Args:
         samples: (N,) indices in the synthetic set, for the worst ones.
-        real: the same for real test images.
+        real: the same for real images.
         pictured: how many of the worst to name.
     """
     judged, real_judged = probabilities.argmax(1), real[0].argmax(1)

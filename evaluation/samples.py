@@ -94,13 +94,13 @@ def evaluate_samples(
     samples = subsample(synthetic, config.max_images, rng=numpy_stream(seed, "samples"))
     train = subsample(network.unseen(real.train), config.max_images, rng=numpy_stream(seed, "train"))
     test = subsample(network.unseen(real.test), config.max_images, rng=numpy_stream(seed, "test"))
-    measured, measured_test = network.measure(samples.images), network.measure(test.images)
+    measured, measured_train = network.measure(samples.images), network.measure(train.images)
     sampled = LabelledFeatures(features=measured.features, labels=samples.labels)
-    trained = LabelledFeatures(features=network.features(train.images), labels=train.labels)
+    trained = LabelledFeatures(features=measured_train.features, labels=train.labels)
     overall, *classes = measure_fidelity(
         sampled,
         train=trained,
-        test=LabelledFeatures(features=measured_test.features, labels=test.labels),
+        test=LabelledFeatures(features=network.features(test.images), labels=test.labels),
         class_names=real.train.class_names,
         config=config,
         rng=numpy_stream(seed, "fidelity"),
@@ -113,7 +113,7 @@ def evaluate_samples(
         measured.probabilities,
         samples.labels,
         samples.rows,
-        real=(measured_test.probabilities, test.labels),
+        real=(measured_train.probabilities, train.labels),
         class_names=real.train.class_names,
         pictured=config.pictured,
     )
@@ -128,7 +128,7 @@ def evaluate_samples(
         labels=wrong_labels(
             measured.probabilities,
             samples.labels,
-            real=(measured_test.probabilities, test.labels),
+            real=(measured_train.probabilities, train.labels),
             class_names=real.train.class_names,
             config=config.audit,
         ),
