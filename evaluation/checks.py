@@ -206,17 +206,20 @@ def _over_floor(name: CheckName, figure: Measurement, floor: Measurement, *, thr
 
 def _right_labels(labels: LabelFidelity, config: CheckThresholds) -> Check:
     name: CheckName = "labels are right"
-    threshold = config.max_label_disagreement
-    if labels.agreement.value is None or labels.agreement_real.value is None:
-        return _unavailable(name, threshold, labels.agreement.unavailable or labels.agreement_real.unavailable)
-    surplus = labels.agreement_real.value - labels.agreement.value
+    threshold, wrong = config.max_label_disagreement, labels.wrong_share.value
+    if wrong is None or labels.p_value is None:
+        return _unavailable(name, threshold, labels.wrong_share.unavailable)
     return Check(
         name=name,
-        grade=_graded(failed=surplus > threshold, watch=surplus > threshold / 2),
-        figure=surplus,
+        grade=_graded(
+            failed=wrong > threshold and labels.p_value < config.significance,
+            watch=labels.p_value < (config.significance if wrong > threshold / 2 else config.rejected),
+        ),
+        figure=wrong,
         threshold=threshold,
-        detail=f"the ensemble agrees with {labels.agreement.value:.1%} of the labels, "
-        f"with {labels.agreement_real.value:.1%} of real ones",
+        p_value=labels.p_value,
+        detail=f"the ensemble agrees with {labels.agreement.value:.1%} of the labels, with "
+        f"{labels.agreement_real.value:.1%} of real ones: as if {max(0.0, wrong):.0%} were wrong",
     )
 
 

@@ -163,7 +163,7 @@ class CheckThresholds(BaseModel, frozen=True, extra="forbid"):
         default=0.57, ge=0, le=1, description="worst class: how far its samples lie apart, over real ones"
     )
     max_label_disagreement: float = Field(
-        default=0.1, ge=0, le=1, description="beyond the ensemble's disagreement with real test labels"
+        default=0.1, ge=0, le=1, description="share of labels that are wrong, by the ensemble's judgement"
     )
     max_class_disagreement: float = Field(default=0.5, ge=0, le=1, description="worst class: the same")
     max_test_preference: float = Field(
