@@ -12,9 +12,11 @@ makes the tables.
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+
+from pydantic import BaseModel
 
 from benchmarks.calibration import Judged, tables
 from benchmarks.pieces import prepared, read_lines, worked_through
@@ -27,51 +29,63 @@ from evaluation.audit import Divided, divide, planted_generators
 from evaluation.config import SamplesConfig
 from evaluation.features import FeatureNetwork, feature_network, instrument_directory
 from evaluation.plants import Plant
-from evaluation.samples import evaluate_samples
+from evaluation.samples import evaluate_samples, leak_parts
 from gan.config import GanConfig
 
 SUBSET_SIZES = (10, 25, 50)  # images per class that a cell's generators saw, in turn
 GAN_STEPS = 300
+TOGETHER = 5  # planted generators of a cell that a process judges in one go
 A_GAN = "a quick GAN"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Generated:
-    """One generator of one cell; `number` counts the planted ones, and is -1 for the quick GAN."""
+class Some:
+    """Some generators of one cell; a number counts the planted ones, and is -1 for the quick GAN."""
 
     dataset: str
     seed: int
-    number: int
+    numbers: tuple[int, ...]
     samples: int
 
     @property
     def name(self) -> str:
-        """What its line is found by, on another machine too."""
-        return f"{self.dataset.rpartition('/')[2]} {self.seed} {self.number} {self.samples}"
+        """What their line is found by, on another machine too."""
+        numbers = ",".join(map(str, self.numbers))
+        return f"{self.dataset.rpartition('/')[2]} {self.seed} {numbers} of {self.samples}"
 
 
-def judged(generated: Generated) -> Judged:
-    """Make the samples of one generator and judge them."""
-    cell, plants = _cell(generated.dataset, generated.seed, generated.samples)
-    if generated.number < 0:
-        plant = Plant(generator=A_GAN, family="honest", expected=(), samples=_quick_gan(cell, seed=generated.seed))
-    else:
-        plant = plants[generated.number]
-    evaluation = evaluate_samples(
-        plant.samples,
-        real=cell.real,
-        network=_instrument(generated.dataset),
-        config=SamplesConfig(max_images=generated.samples),
-        seed=child_seed(generated.seed, "audit", plant.generator),
-    )
-    return Judged.of(plant, evaluation, dataset=cell.source.name, seed=generated.seed)
+class AllJudged(BaseModel, frozen=True, extra="forbid"):
+    """What was found of some generators."""
+
+    generators: tuple[Judged, ...]
+
+
+def judge(some: Some) -> AllJudged:
+    """Make the samples of some generators and judge them."""
+    cell, plants = _cell(some.dataset, some.seed, some.samples)
+    found = []
+    for number in some.numbers:
+        if number < 0:
+            plant = Plant(generator=A_GAN, family="honest", expected=(), samples=_quick_gan(cell, seed=some.seed))
+        else:
+            plant = plants[number]
+        evaluation = evaluate_samples(
+            plant.samples,
+            real=cell.real,
+            network=_instrument(some.dataset),
+            config=SamplesConfig(max_images=some.samples),
+            seed=child_seed(some.seed, "audit", plant.generator),
+        )
+        found.append(Judged.of(plant, evaluation, dataset=cell.source.name, seed=some.seed))
+    return AllJudged(generators=tuple(found))
 
 
 @lru_cache(maxsize=1)  # plants of a cell follow each other
 def _cell(dataset: str, seed: int, samples: int) -> tuple[Divided, list[Plant]]:
     per_class = SUBSET_SIZES[seed % len(SUBSET_SIZES)]
     cell = divide(load_source(dataset), seed=seed, subset_per_class=per_class, samples=samples)
-    return cell, planted_generators(cell, seed=seed)
+    parts = leak_parts(cell.real, config=SamplesConfig(max_images=samples), seed=seed)
+    return replace(cell, real=replace(cell.real, leak_parts=parts)), planted_generators(cell, seed=seed)
 
 
 @lru_cache(maxsize=1)
@@ -100,14 +114,16 @@ def _quick_gan(cell: Divided, *, seed: int) -> LabelledImages:
     return samples
 
 
-def pieces_of(dataset: str, *, cells: int, planted: int, samples: int) -> list[Generated]:
+def pieces_of(dataset: str, *, cells: int, planted: int, samples: int) -> list[Some]:
     """Return the generators of a data set's cells: the honest ones of all, the others of the first `planted` ones."""
     plants = _cell(dataset, 0, samples)[1]
-    honest = [number for number, plant in enumerate(plants) if plant.family == "honest"]
+    honest = (-1, *(number for number, plant in enumerate(plants) if plant.family == "honest"))
+    others = [number for number, plant in enumerate(plants) if plant.family != "honest"]
+    cheats = [tuple(others[start : start + TOGETHER]) for start in range(0, len(others), TOGETHER)]
     return [
-        Generated(dataset=dataset, seed=seed, number=number, samples=samples)
+        Some(dataset=dataset, seed=seed, numbers=numbers, samples=samples)
         for seed in range(cells)
-        for number in ([-1, *range(len(plants))] if seed < planted else [-1, *honest])
+        for numbers in (honest, *(cheats if seed < planted else []))
     ]
 
 
@@ -125,23 +141,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--table", action="store_true", help="judge nothing, print the tables of what is there")
     options = parser.parse_args(arguments)
     if options.table:
-        found = list(read_lines(options.lines, found=Judged).values())
+        judged = read_lines(options.lines, found=AllJudged)
     else:
-        of_each = [
-            pieces_of(name, cells=options.cells, planted=options.planted, samples=options.samples)
-            for name in options.datasets
-        ]
         prepared(_make_instrument, options.datasets, workers=options.workers)  # or all processes would train it
-        pieces = sorted((piece for some in of_each for piece in some), key=lambda piece: piece.seed)
-        found = list(
-            worked_through(
-                {piece.name: piece for piece in pieces},
-                judged,
-                found=Judged,
-                lines=options.lines,
-                workers=options.workers,
-            ).values()
+        pieces = [
+            piece
+            for name in options.datasets
+            for piece in pieces_of(name, cells=options.cells, planted=options.planted, samples=options.samples)
+        ]
+        judged = worked_through(
+            {piece.name: piece for piece in sorted(pieces, key=lambda piece: piece.seed)},
+            judge,
+            found=AllJudged,
+            lines=options.lines,
+            workers=options.workers,
         )
+    found = [one for some in judged.values() for one in some.generators]
     print("\n".join(tables(found)))
 
 

@@ -7,7 +7,7 @@ caller has trained on the subset alone, such as a quick GAN.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pydantic import BaseModel
@@ -29,7 +29,7 @@ from evaluation.plants import (
     mixture_samples,
     wholesale_plants,
 )
-from evaluation.samples import RealData, evaluate_samples
+from evaluation.samples import RealData, evaluate_samples, leak_parts
 
 SUBSET_PER_CLASS, MOST_SAMPLES = 50, 2000  # at most
 LEAST_PER_CLASS = 10
@@ -155,8 +155,9 @@ def run_audit(
             )
         )
 
+    prepared = replace(divided.real, leak_parts=leak_parts(divided.real, config=config, seed=seed))
     for plant in plants:
-        judge(plant, divided.real)
+        judge(plant, prepared)
     if given is not None:
         whole = RealData(
             subset=given.subset,

@@ -144,8 +144,8 @@ def _wrong_share(
     wrong = (1 - expected.value) / (num_classes - 1)  # of the believed among wrong labels, errors being spread evenly
     if expected.value - wrong < LEAST_SKILL:
         return Measurement(value=None, unavailable="the ensemble hardly recognises real images"), None
-    right = [round(value * size) for value, size in zip((agreement.value, expected.value), sizes, strict=True)]
-    p_value = stats.fisher_exact(
-        [right, [size - count for size, count in zip(sizes, right, strict=True)]], "less"
-    ).pvalue
+    right = np.array(
+        [round(value * size) for value, size in zip((agreement.value, expected.value), sizes, strict=True)]
+    )
+    p_value = stats.fisher_exact(np.stack([right, np.array(sizes) - right]), alternative="less").pvalue
     return Measurement(value=(expected.value - agreement.value) / (expected.value - wrong)), float(p_value)

@@ -5,6 +5,8 @@ copies of nothing are looked for in the same way: what is found among them is wh
 """
 
 import math
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +14,7 @@ from pydantic import BaseModel
 from scipy import stats
 
 from data.images import LabelledImages, identities
-from evaluation.matching import LEAST_REFERENCES, Gallery, reduced_vectors
+from evaluation.matching import LEAST_REFERENCES, Floats, Gallery, reduced_vectors
 from evaluation.memorisation import Labels, matched, nearest
 
 RATIOS = (0.1, 0.2)  # of `evaluation.matching.Matches`; the one that tells most is taken, and paid for
@@ -72,29 +74,60 @@ class Leaks(BaseModel, frozen=True, extra="forbid"):
     preference: LeakTest
 
 
-def exact_copies(images: LabelledImages, references: LabelledImages) -> npt.NDArray[np.bool_]:
-    """Tell which images (N,) are one of the references, pixel by pixel."""
-    known = set(identities(references))
+def exact_copies(images: LabelledImages, known: frozenset[bytes]) -> npt.NDArray[np.bool_]:
+    """Tell which images (N,) are one of those with the known identities, pixel by pixel."""
     return np.array([identity in known for identity in identities(images)], np.bool_)
 
 
-def search_copies(
-    among: str,
-    references: LabelledImages,
-    *,
-    samples: LabelledImages,
-    unseen: LabelledImages,
-    are_alike: bool = False,
-) -> CopySearch:
-    """Look for copies of `references`, beside what is found among `unseen` real images.
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A part of the data in which copies are looked for, made ready once for any number of searches.
 
-    Args:
+    Attributes:
         among: what the references are, in words.
+        unseen: real images beside them; what is found among these is what to expect.
         are_alike: the unseen images are of the same part, held out of the references: exact copies of them count too.
     """
-    exact, exact_unseen = exact_copies(samples, references), exact_copies(unseen, references)
-    if are_alike:
-        exact |= exact_copies(samples, unseen)
+
+    among: str
+    references: LabelledImages
+    unseen: LabelledImages
+    are_alike: bool = False
+
+    @cached_property
+    def identities(self) -> frozenset[bytes]:
+        """Of all images of the part."""
+        held_out = identities(self.unseen) if self.are_alike else []
+        return frozenset([*identities(self.references), *held_out])
+
+    @cached_property
+    def gallery(self) -> Gallery:
+        return Gallery(self.references)
+
+    @cached_property
+    def exact_unseen(self) -> npt.NDArray[np.bool_]:
+        return exact_copies(self.unseen, frozenset(identities(self.references)))
+
+    @cached_property
+    def unseen_ratios(self) -> Floats:
+        return np.where(self.exact_unseen, 0.0, self.gallery.match(self.unseen).ratio)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeakParts:
+    """All that leaks are looked for in: three parts of the data, and train images of both sides of `leak_test`."""
+
+    training: Part
+    pool: Part
+    test: Part
+    usual: LabelledImages
+    others: LabelledImages
+
+
+def search_copies(part: Part, samples: LabelledImages) -> CopySearch:
+    """Look for copies of a part's references, beside what is found among its unseen real images."""
+    among, references, unseen = part.among, part.references, part.unseen
+    exact, exact_unseen = exact_copies(samples, part.identities), part.exact_unseen
     reason = "no other real images" if not len(unseen) else ""
     if len(references) < LEAST_REFERENCES:
         reason = f"only {len(references)} images to look for copies of"
@@ -115,9 +148,8 @@ def search_copies(
             alike_p_value=None,
             unavailable=reason,
         )
-    gallery = Gallery(references)
-    mine = np.where(exact, 0.0, gallery.match(samples).ratio)
-    theirs = np.where(exact_unseen, 0.0, gallery.match(unseen).ratio)
+    mine = np.where(exact, 0.0, part.gallery.match(samples).ratio)
+    theirs = part.unseen_ratios
     tried = [(_more_often(mine < ratio, theirs < ratio), ratio) for ratio in RATIOS]
     p_value, ratio = min(tried)
     found = int((mine < ratio).sum())

@@ -19,7 +19,7 @@ from evaluation.config import SamplesConfig
 from evaluation.features import FeatureNetwork, Measurement
 from evaluation.fidelity import Fidelity, LabelledFeatures, measure_fidelity
 from evaluation.label_fidelity import LabelFidelity, measure_label_fidelity
-from evaluation.leaks import Leaks, leak_test, search_copies
+from evaluation.leaks import LeakParts, Leaks, Part, leak_test, search_copies
 from evaluation.membership import Membership, NearestMade, measure_membership
 from evaluation.memorisation import (
     CopyingTest,
@@ -61,12 +61,14 @@ class RealData:
 
     Attributes:
         nearest_made: how near the generator can be brought to images; None where there is no generator to ask.
+        leak_parts: what leaks are looked for in, where it is made ready for several synthetic sets.
     """
 
     subset: LabelledImages
     train: LabelledImages
     test: LabelledImages
     nearest_made: NearestMade | None = None
+    leak_parts: LeakParts | None = None
 
     def unseen_train(self) -> LabelledImages:
         """Return the train images outside the subset."""
@@ -162,35 +164,50 @@ def evaluate_samples(
     )
 
 
-def measure_leaks(samples: LabelledImages, *, real: RealData, config: SamplesConfig, seed: int) -> Leaks:
-    """Look for copies of the training images, of the train images outside the subset, and of the test images.
+def leak_parts(real: RealData, *, config: SamplesConfig, seed: int) -> LeakParts:
+    """Divide the real images into what copies are looked for in, and what is usual among real images.
 
-    What is found among real images stands beside it: among train images outside the subset (test images where there
-    are none). Where copies of these themselves are looked for, a part of them is held out: a data set may hold a person
-    twice, and an honest generator then makes images like those of the rest too.
+    This is told by train images outside the subset (test images where there are none). Where copies of these themselves
+    are looked for, a part of them is held out: a data set may hold a person twice, and an honest generator then makes
+    images like those of the rest too.
     """
     outside = real.unseen_train()
     pool = outside if len(outside) >= ENOUGH_UNSEEN else outside.take(np.zeros(0, np.int64))
     unseen = subsample(pool if len(pool) else real.test, config.unseen_images, rng=numpy_stream(seed, "unseen"))
-    tests = subsample(real.test, config.unseen_images, rng=numpy_stream(seed, "unseen test"))
     few = len(pool) < 4 * ENOUGH_UNSEEN
     held_out = subsample(
         pool, 0 if few else min(config.unseen_images, len(pool) // 4), rng=numpy_stream(seed, "unseen")
     )
-    rest = pool.take(np.flatnonzero(~np.isin(pool.rows, held_out.rows)))
+    tests = subsample(real.test, config.unseen_images, rng=numpy_stream(seed, "unseen test"))
     usual = subsample(pool, min(config.max_images, len(pool) // 2), rng=numpy_stream(seed, "usual"))
-    others = pool.take(np.flatnonzero(~np.isin(pool.rows, usual.rows)))
-    return Leaks(
-        training=search_copies("training images", real.subset, samples=samples, unseen=unseen),
-        pool=search_copies(
-            "train images outside the subset",
-            rest,
-            samples=samples,
+    return LeakParts(
+        training=Part(among="training images", references=real.subset, unseen=unseen),
+        pool=Part(
+            among="train images outside the subset",
+            references=_without(pool, held_out),
             unseen=tests if few else held_out,
             are_alike=not few,
         ),
-        test=search_copies("test images", real.test, samples=samples, unseen=unseen if len(pool) else real.subset),
-        preference=leak_test(samples, test=real.test, unseen=others, usual=usual, rng=numpy_stream(seed, "leak")),
+        test=Part(among="test images", references=real.test, unseen=unseen if len(pool) else real.subset),
+        usual=usual,
+        others=_without(pool, usual),
+    )
+
+
+def _without(images: LabelledImages, left_out: LabelledImages) -> LabelledImages:
+    return images.take(np.flatnonzero(~np.isin(images.rows, left_out.rows)))
+
+
+def measure_leaks(samples: LabelledImages, *, real: RealData, config: SamplesConfig, seed: int) -> Leaks:
+    """Look for copies of the training images, of the train images outside the subset, and of the test images."""
+    parts = leak_parts(real, config=config, seed=seed) if real.leak_parts is None else real.leak_parts
+    return Leaks(
+        training=search_copies(parts.training, samples),
+        pool=search_copies(parts.pool, samples),
+        test=search_copies(parts.test, samples),
+        preference=leak_test(
+            samples, test=real.test, unseen=parts.others, usual=parts.usual, rng=numpy_stream(seed, "leak")
+        ),
     )
 
 

@@ -26,11 +26,19 @@ BATCH = 500
 def nearest_made(generator: GeneratorEnsemble, images: LabelledImages, *, compute: Compute) -> npt.NDArray[np.float64]:
     """Return the distance (N,) of each image to the nearest one that the generator is found to make of its class.
 
-    Distances are Euclidean between pixels in [0, 1]. The same images give the same distances. The last snapshot of the
-    training is attacked, whose codes are the most learnt.
+    Distances are Euclidean between pixels in [0, 1]. The same images give the same distances. All snapshots of the
+    training are attacked where they have codes; one of them may have left an image that another one makes.
     """
-    member = generator.members[-1]
-    assert isinstance(member, Generator)
+    members = [member for member in generator.members if isinstance(member, Generator)]
+    distances = [_by_member(member, images, compute=compute) for member in _attacked(members)]
+    return np.asarray(np.stack(distances).min(0), np.float64)
+
+
+def _attacked(members: list[Generator]) -> list[Generator]:
+    return members if members[-1].codes is not None else members[-1:]
+
+
+def _by_member(member: Generator, images: LabelledImages, *, compute: Compute) -> npt.NDArray[np.float64]:
     member = member.to(compute.device).eval().requires_grad_(False)
     distances = np.zeros(len(images), np.float64)
     for label in np.unique(images.labels):
@@ -41,8 +49,7 @@ def nearest_made(generator: GeneratorEnsemble, images: LabelledImages, *, comput
         for start in range(0, len(rows), BATCH):
             part = rows[start : start + BATCH]
             wanted = to_unit_range(images.images[part]).to(compute.device)
-            nearest = torch.cdist(wanted.flatten(1), made).argmin(1)
-            latent = starts[nearest]
+            latent = starts[torch.cdist(wanted.flatten(1), made).argmin(1)]
             if not len(codes):
                 latent = _moved(member, latent, wanted, int(label))
             away = (_made(member, latent, int(label)) - wanted).flatten(1).double()
