@@ -242,16 +242,15 @@ def _of_worst_class(name: CheckName, worst: WorstClass, config: CheckThresholds)
 def _test_unseen(leaks: Leaks, config: CheckThresholds) -> Check:
     name: CheckName = "test set unseen"
     threshold, leak = config.max_test_preference, leaks.preference
-    if leak.share is None or leak.usual is None or leak.p_value is None:
+    if leak.share is None or leak.usual is None or leak.beyond is None or leak.p_value is None:
         return _unavailable(name, threshold, leak.unavailable)
-    beyond = leak.share - leak.usual
     return Check(
         name=name,
         grade=_graded(
-            failed=abs(beyond) > threshold and leak.p_value < config.significance,
+            failed=abs(leak.beyond) > threshold and leak.p_value < config.significance,
             watch=leak.p_value < config.significance,
         ),
-        figure=beyond,
+        figure=leak.beyond,
         threshold=threshold,
         p_value=leak.p_value,
         detail=(

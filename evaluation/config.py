@@ -170,7 +170,7 @@ class CheckThresholds(BaseModel, frozen=True, extra="forbid"):
         default=0.05,
         gt=0,
         lt=0.5,
-        description="share nearer to test than to unseen train images, from that of real ones",
+        description="share nearer to test than to unseen train images, beyond a half and that of real ones",
     )
     copy_significance: float = Field(
         default=0.003, gt=0, lt=1, description="level of each of the three searches for copies, below 1% together"

@@ -126,6 +126,14 @@ def test_preference_is_found_on_either_side(scene, first, share):
     assert found.p_value < 1e-6
 
 
+def test_samples_between_a_half_and_what_is_usual_have_seen_neither_side(scene):
+    test, unseen = scene.take(np.arange(200)), scene.take(np.arange(200, 400))
+    usual = scene.take(np.concatenate([np.arange(200, 400), np.arange(50)]))  # a fifth lies nearer to the test images
+    samples = scene.take(np.concatenate([np.arange(200, 400), np.arange(100)]))  # a third
+    found = leak_test(samples, test=test, unseen=unseen, usual=usual, rng=np.random.default_rng(0))
+    assert (found.beyond, found.p_value) == (0, 1)
+
+
 def test_one_image_again_and_again_proves_no_preference(scene):
     found = preference(scene.take(np.zeros(500, np.int64)), scene)
     assert found.share == 1.0
