@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from data.base.errors import UsageError
 from data.base.randomness import child_seed, numpy_stream
-from data.images import LabelledImages
+from data.images import LabelledImages, identities
 from data.sources.source import Source
 from evaluation.checks import Check, CheckName
 from evaluation.config import SamplesConfig
@@ -196,6 +196,8 @@ def divide(
 ) -> Divided:
     """Divide train into what the planted generators "trained on", the rest, and real images that are in neither.
 
+    Images that a data set holds twice are not among the last: they would be copies, though nobody made them.
+
     Args:
         subset_per_class: images of each class that they saw, at most.
         samples: images that are in neither, at most; as many are made by each generator.
@@ -221,7 +223,10 @@ def divide(
     rest = part(slice(num_samples, None))
     subset = part(slice(num_samples, num_samples + num_subset))
     real = RealData(subset=subset, train=rest, test=source.test)
-    return Divided(source=source, real=real, unused=part(slice(num_samples)))
+    known = {*identities(rest), *identities(source.test)}
+    unused = part(slice(num_samples))
+    alone = [row for row, identity in enumerate(identities(unused)) if identity not in known]
+    return Divided(source=source, real=real, unused=unused.take(np.array(alone, np.int64)))
 
 
 def planted_generators(divided: Divided, *, seed: int) -> list[Plant]:

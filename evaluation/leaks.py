@@ -88,20 +88,17 @@ class Part:
 
     Attributes:
         among: what the references are, in words.
-        unseen: real images beside them; what is found among these is what to expect.
-        are_alike: the unseen images are of the same part, held out of the references: exact copies of them count too.
+        unseen: real images beside them, which can be copies of none; what is found among these is what to expect.
     """
 
     among: str
     references: LabelledImages
     unseen: LabelledImages
-    are_alike: bool = False
 
     @cached_property
     def identities(self) -> frozenset[bytes]:
-        """Of all images of the part."""
-        held_out = identities(self.unseen) if self.are_alike else []
-        return frozenset([*identities(self.references), *held_out])
+        """Of the references."""
+        return frozenset(identities(self.references))
 
     @cached_property
     def gallery(self) -> Gallery:
@@ -109,7 +106,7 @@ class Part:
 
     @cached_property
     def exact_unseen(self) -> npt.NDArray[np.bool_]:
-        return exact_copies(self.unseen, frozenset(identities(self.references)))
+        return exact_copies(self.unseen, self.identities)
 
     @cached_property
     def unseen_ratios(self) -> Floats:

@@ -167,27 +167,17 @@ def evaluate_samples(
 def leak_parts(real: RealData, *, config: SamplesConfig, seed: int) -> LeakParts:
     """Divide the real images into what copies are looked for in, and what is usual among real images.
 
-    This is told by train images outside the subset (test images where there are none). Where copies of these themselves
-    are looked for, a part of them is held out: a data set may hold a person twice, and an honest generator then makes
-    images like those of the rest too.
+    This is told by train images outside the subset (test images where there are none), and of copies of these
+    themselves by test images.
     """
     outside = real.unseen_train()
     pool = outside if len(outside) >= ENOUGH_UNSEEN else outside.take(np.zeros(0, np.int64))
     unseen = subsample(pool if len(pool) else real.test, config.unseen_images, rng=numpy_stream(seed, "unseen"))
-    few = len(pool) < 4 * ENOUGH_UNSEEN
-    held_out = subsample(
-        pool, 0 if few else min(config.unseen_images, len(pool) // 4), rng=numpy_stream(seed, "unseen")
-    )
     tests = subsample(real.test, config.unseen_images, rng=numpy_stream(seed, "unseen test"))
     usual = subsample(pool, min(config.max_images, len(pool) // 2), rng=numpy_stream(seed, "usual"))
     return LeakParts(
         training=Part(among="training images", references=real.subset, unseen=unseen),
-        pool=Part(
-            among="train images outside the subset",
-            references=_without(pool, held_out),
-            unseen=tests if few else held_out,
-            are_alike=not few,
-        ),
+        pool=Part(among="train images outside the subset", references=pool, unseen=tests),
         test=Part(among="test images", references=real.test, unseen=unseen if len(pool) else real.subset),
         usual=usual,
         others=_without(pool, usual),

@@ -3,13 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data.images import LabelledImages, joined
+from data.images import LabelledImages
 from data.sources.digits import load_sklearn_digits
-from evaluation.config import SamplesConfig
 from evaluation.leaks import Part, leak_test, search_copies
 from evaluation.matching import Gallery
 from evaluation.plants import ALTERATIONS, mixture_samples
-from evaluation.samples import RealData, leak_parts
 
 
 @pytest.fixture(scope="module")
@@ -81,32 +79,6 @@ def test_three_references_are_too_few(scene):
     found = search_copies(Part(among="them", references=scene.take(np.arange(3)), unseen=scene), scene)
     assert found.share is None
     assert found.unavailable == "only 3 images to look for copies of"
-
-
-@pytest.fixture(scope="module")
-def twice(scene):
-    """A data set that shows everybody twice: what nobody used, and what copies are looked for in."""
-    rng = np.random.default_rng(3)
-    once = scene.take(np.arange(400))
-    again = replace(once, images=ALTERATIONS["with noise"](once.images, rng), rows=once.rows + 1400)
-    both = joined(once, again).take(rng.permutation(800))
-    real = RealData(
-        subset=both.take(np.arange(100)), train=both.take(np.arange(600)), test=scene.take(np.arange(1000, 1400))
-    )
-    return both.take(np.arange(600, 800)), leak_parts(real, config=SamplesConfig(), seed=0)
-
-
-def test_a_person_who_is_in_the_data_twice_is_no_copy(twice):
-    unused, parts = twice
-    found = search_copies(parts.pool, unused)
-    assert found.share > 0.3
-    assert found.p_value > 0.01
-    assert search_copies(replace(parts.pool, unseen=parts.test.references), unused).p_value < 1e-6
-
-
-def test_exact_copies_of_what_was_held_out_of_the_search_count(twice):
-    _, parts = twice
-    assert search_copies(parts.pool, parts.pool.unseen).exact == len(parts.pool.unseen)
 
 
 def preference(samples, scene, usual=600):
