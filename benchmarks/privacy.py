@@ -37,7 +37,7 @@ from gan.checkpoint import load_generator
 from gan.config import GanConfig
 from gan.export import GENERATOR_FILE
 from gan.inversion import nearest_made
-from gan.networks import Generator, GeneratorEnsemble
+from gan.networks import ConditionalGenerator, GeneratorEnsemble
 from gan.training import train
 
 FIRST_DRAW = 12_000  # draws of other benchmarks are others
@@ -142,7 +142,7 @@ def _trained(subset: LabelledImages, recipe: Recipe, *, draw: int, compute: Comp
         train(subset, Path(folder), config=config, seed=draw, compute=compute, on_progress=lambda _: None)
         generator, _ = load_generator(Path(folder) / GENERATOR_FILE)
     for member in generator.members:
-        assert isinstance(member, Generator)
+        assert isinstance(member, ConditionalGenerator)
         if recipe.spread is not None:
             member.sample_spread = recipe.spread
     return generator

@@ -15,7 +15,7 @@ from torch import Tensor
 from data.base.device import Compute
 from data.images import LabelledImages
 from data.tensors import to_unit_range
-from gan.networks import Generator, GeneratorEnsemble
+from gan.networks import ConditionalGenerator, GeneratorEnsemble
 
 STARTS = 256  # latent vectors that are tried first, of each class without codes
 STEPS = 30  # in which the nearest of them is moved
@@ -29,16 +29,16 @@ def nearest_made(generator: GeneratorEnsemble, images: LabelledImages, *, comput
     Distances are Euclidean between pixels in [0, 1]. The same images give the same distances. All snapshots of the
     training are attacked where they have codes; one of them may have left an image that another one makes.
     """
-    members = [member for member in generator.members if isinstance(member, Generator)]
+    members = [member for member in generator.members if isinstance(member, ConditionalGenerator)]
     distances = [_by_member(member, images, compute=compute) for member in _attacked(members)]
     return np.asarray(np.stack(distances).min(0), np.float64)
 
 
-def _attacked(members: list[Generator]) -> list[Generator]:
+def _attacked(members: list[ConditionalGenerator]) -> list[ConditionalGenerator]:
     return members if members[-1].codes is not None else members[-1:]
 
 
-def _by_member(member: Generator, images: LabelledImages, *, compute: Compute) -> npt.NDArray[np.float64]:
+def _by_member(member: ConditionalGenerator, images: LabelledImages, *, compute: Compute) -> npt.NDArray[np.float64]:
     member = member.to(compute.device).eval().requires_grad_(False)
     distances = np.zeros(len(images), np.float64)
     for label in np.unique(images.labels):
@@ -57,23 +57,23 @@ def _by_member(member: Generator, images: LabelledImages, *, compute: Compute) -
     return distances
 
 
-def _codes_of(member: Generator, label: int) -> Tensor:
+def _codes_of(member: ConditionalGenerator, label: int) -> Tensor:
     if member.codes is None:
         return torch.zeros(0, member.latent_dim)
     return member.codes.vectors[member.codes.labels == label]
 
 
-def _random_latents(member: Generator, label: int) -> Tensor:
+def _random_latents(member: ConditionalGenerator, label: int) -> Tensor:
     return torch.randn(STARTS, member.latent_dim, generator=torch.Generator().manual_seed(label))
 
 
-def _made(member: Generator, latent: Tensor, label: int) -> Tensor:
+def _made(member: ConditionalGenerator, latent: Tensor, label: int) -> Tensor:
     labels = torch.full((len(latent),), label, device=latent.device)
     images: Tensor = member(latent, labels).float()
     return images
 
 
-def _moved(member: Generator, latent: Tensor, wanted: Tensor, label: int) -> Tensor:
+def _moved(member: ConditionalGenerator, latent: Tensor, wanted: Tensor, label: int) -> Tensor:
     """Move latent vectors (B, latent_dim) towards those of the wanted images (B, C, H, W), by Adam."""
     latent = latent.clone().requires_grad_()
     optimizer = torch.optim.Adam([latent], lr=STEP_SIZE)

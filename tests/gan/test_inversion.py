@@ -7,7 +7,8 @@ from data.images import LabelledImages
 from data.tensors import to_pixels
 from gan.config import GanConfig
 from gan.inversion import nearest_made
-from gan.networks import Generator, GeneratorEnsemble, initialise
+from gan.networks import Generator, GeneratorEnsemble, initialise_dcgan
+from gan.residual import ResidualGenerator, initialise_residual
 
 CPU = Compute(device="cpu", precision="float32")
 
@@ -15,7 +16,7 @@ CPU = Compute(device="cpu", precision="float32")
 def ensemble(*, codes):
     config = GanConfig(latent_dim=8, generator_width=4, reconstruction_weight=3 if codes else 0)
     member = Generator(config, image_shape=(1, 8, 8), num_classes=2, labels=torch.arange(6) % 2)
-    initialise(member, config=config, rng=torch.Generator().manual_seed(0))
+    initialise_dcgan(member, config=config, rng=torch.Generator().manual_seed(0))
     for norm in (member.norm1, member.norm2):
         norm.reset_running_stats()
         norm.momentum = None
@@ -63,3 +64,12 @@ def test_the_same_images_get_the_same_distances():
     generator = ensemble(codes=False)
     images = made(generator, torch.randn(4, 8, generator=torch.Generator().manual_seed(2)), torch.arange(4) % 2)
     np.testing.assert_array_equal(*(nearest_made(generator, images, compute=CPU) for _ in range(2)))
+
+
+def test_a_residual_generator_is_attacked_likewise():
+    config = GanConfig(architecture="residual", latent_dim=8, generator_width=4, reconstruction_weight=3)
+    member = ResidualGenerator(config, image_shape=(1, 8, 8), num_classes=2, labels=torch.arange(6) % 2)
+    initialise_residual(member, rng=torch.Generator().manual_seed(0))
+    generator = GeneratorEnsemble([member]).eval()
+    decoded = made(generator, member.codes.vectors, torch.arange(6) % 2)
+    assert nearest_made(generator, decoded, compute=CPU) == pytest.approx(0, abs=0.05)
