@@ -42,7 +42,7 @@ docs: $(INSTALLED)  ## the site of docs/ in build/site, without a network; a bro
 notebook: $(INSTALLED)  ## execute docs/notebook.ipynb and store what it shows (minutes)
 	$(BIN)/python docs/notebook.py
 
-bench: bench-throughput bench-export bench-cost bench-quality bench-studies bench-coverage bench-audit bench-scale  ## all benchmarks (hours)
+bench: bench-throughput bench-export bench-cost bench-quality bench-studies bench-coverage bench-audit bench-privacy bench-scale  ## all benchmarks (hours)
 
 bench-throughput: $(INSTALLED)  ## training images per second against a plain float32 step
 	$(BIN)/python -m benchmarks.throughput
@@ -61,8 +61,12 @@ bench-coverage: $(INSTALLED)  ## whether the intervals keep their promise, on si
 bench-gpu: $(INSTALLED)  ## all that needs a GPU: its tests, throughput, cells side by side, studies (10 minutes)
 	$(BIN)/python -m benchmarks.gpu
 
-bench-audit: $(INSTALLED)  ## how often the search for copies finds them, and fails an honest generator
-	$(BIN)/python -m benchmarks.audit digits mnist
+AUDITED ?= digits mnist  # data sets: names, or KIND:PATH
+bench-audit: $(INSTALLED)  ## how often the checks catch planted generators, and fail honest ones (an hour)
+	$(BIN)/python -m benchmarks.audit --workers 2 --datasets $(AUDITED)
+
+bench-privacy: $(INSTALLED)  ## what samples and generators give away, and what it costs to give away less (hours)
+	$(BIN)/python -m benchmarks.privacy --workers 2
 
 bench-export: $(INSTALLED)  ## a million images to Parquet: images per second, memory
 	$(BIN)/python -m benchmarks.export --num-images 1000000

@@ -1,106 +1,163 @@
-"""How often the search for copies finds them, and how often it fails an honest generator, one data set left out.
+"""How often the checks catch a planted generator, and fail an honest one, with thresholds that were set on others.
 
-    python -m benchmarks.audit digits mnist parquet:PATH        # about two minutes for each thousand samples
+    python -m benchmarks.audit --workers 2 --datasets digits mnist parquet:PATH
+    python -m benchmarks.audit --table                # of what is there
 
-Honest generators are mixtures in principal components (`evaluation.plants.mixture_samples`), each of its own subset.
-Copies of each part of the data, altered in each way, replace a share of their samples. The level of the test is the
-largest that fails at most 2 % of the honest searches on the *other* data sets; it is then tried on the one left out.
-No kind of plant has a part in setting it.
+A *cell* is a data set, divided anew by a seed; its generators saw 10, 25 or 50 images per class. Honest ones are a
+quick GAN and a mixture in principal components, trained on that subset alone, and real images that nobody used. Planted
+ones are those of `augment audit` (`evaluation.plants`). Each is judged by `evaluation.samples.evaluate_samples`, as a
+study judges its samples, and leaves a line of JSON: stopped in between, the same call goes on. `benchmarks.calibration`
+makes the tables.
 """
 
 import argparse
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
 
-import numpy as np
+from pydantic import BaseModel
 
+from benchmarks.calibration import Judged, tables
+from benchmarks.pieces import prepared, read_lines, worked_through
+from benchmarks.protocol import trained_samples
+from data.base.device import resolve_compute
+from data.base.randomness import child_seed
 from data.images import LabelledImages
 from data.sources.registry import load_source
-from data.sources.source import Source
-from evaluation.audit import divide
-from evaluation.leaks import search_copies
-from evaluation.plants import COPY_CHECKS, alterations_of, copying_plants, mixture_samples
-from evaluation.samples import RealData, subsample
+from evaluation.audit import Divided, divide, planted_generators
+from evaluation.config import SamplesConfig
+from evaluation.features import FeatureNetwork, feature_network, instrument_directory
+from evaluation.plants import Plant
+from evaluation.samples import evaluate_samples, leak_parts
+from gan.config import GanConfig
 
-LEVELS = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
-MOST_FALSE = 0.02
-PARTS = ("training", "other train", "test")
+SUBSET_SIZES = (10, 25, 50)  # images per class that a cell's generators saw, in turn
+GAN_STEPS = 300
+TOGETHER = 5  # planted generators of a cell that a process judges in one go
+A_GAN = "a quick GAN"
 
 
-@dataclass(frozen=True)
-class Searched:
-    """One search: in which data set, for copies of which part, altered how ("" in an honest set), and its p-value."""
+@dataclass(frozen=True, kw_only=True)
+class Some:
+    """Some generators of one cell; a number counts the planted ones, and is -1 for the quick GAN."""
 
     dataset: str
-    part: str
-    alteration: str
-    p_value: float
+    seed: int
+    numbers: tuple[int, ...]
+    samples: int
+
+    @property
+    def name(self) -> str:
+        """What their line is found by, on another machine too."""
+        numbers = ",".join(map(str, self.numbers))
+        return f"{self.dataset.rpartition('/')[2]} {self.seed} {numbers} of {self.samples}"
 
 
-def search_dataset(source: Source, *, cells: int, share: float, most: int) -> list[Searched]:
-    """Search the samples of `cells` honest generators, and those with planted copies in place of a share of them."""
+class AllJudged(BaseModel, frozen=True, extra="forbid"):
+    """What was found of some generators."""
+
+    generators: tuple[Judged, ...]
+
+
+def judge(some: Some) -> AllJudged:
+    """Make the samples of some generators and judge them."""
+    cell, plants = _cell(some.dataset, some.seed, some.samples)
     found = []
-    for seed in range(cells):
-        divided = divide(source, seed=seed)
-        rng = np.random.default_rng(seed)
-        like = subsample(divided.unused, most, rng=rng)
-        honest = mixture_samples(divided.real.subset, like.labels, rng=rng)
-        found += _searches(source.name, "", honest, divided.real, most)
-        for plant in copying_plants(honest, divided.real, share=share, alterations=alterations_of(like), rng=rng):
-            found += _searches(source.name, plant.generator.partition(", ")[2], plant.samples, divided.real, most)
-    return found
+    for number in some.numbers:
+        if number < 0:
+            plant = Plant(generator=A_GAN, family="honest", expected=(), samples=_quick_gan(cell, seed=some.seed))
+        else:
+            plant = plants[number]
+        evaluation = evaluate_samples(
+            plant.samples,
+            real=cell.real,
+            network=_instrument(some.dataset),
+            config=SamplesConfig(max_images=some.samples),
+            seed=child_seed(some.seed, "audit", plant.generator),
+        )
+        found.append(Judged.of(plant, evaluation, dataset=cell.source.name, seed=some.seed))
+    return AllJudged(generators=tuple(found))
 
 
-def _searches(dataset: str, alteration: str, samples: LabelledImages, real: RealData, most: int) -> list[Searched]:
-    rng = np.random.default_rng(0)
-    pool = real.unseen_train()
-    unseen, tests = subsample(pool, most, rng=rng), subsample(real.test, most, rng=rng)
-    references = (real.subset, pool, real.test)
-    beside = (unseen, tests, unseen)
-    found = []
-    for part, images, others in zip(PARTS, references, beside, strict=True):
-        p_value = search_copies(part, images, samples=samples, unseen=others).p_value
-        if p_value is not None:
-            found.append(Searched(dataset, part, alteration, p_value))
-    return found
+@lru_cache(maxsize=1)  # plants of a cell follow each other
+def _cell(dataset: str, seed: int, samples: int) -> tuple[Divided, list[Plant]]:
+    per_class = SUBSET_SIZES[seed % len(SUBSET_SIZES)]
+    cell = divide(load_source(dataset), seed=seed, subset_per_class=per_class, samples=samples)
+    parts = leak_parts(cell.real, config=SamplesConfig(max_images=samples), seed=seed)
+    return replace(cell, real=replace(cell.real, leak_parts=parts)), planted_generators(cell, seed=seed)
 
 
-def level_for(honest: Sequence[float]) -> float:
-    """Return the largest level that fails at most `MOST_FALSE` of the honest searches."""
-    p_values = np.array(honest)
-    return next((level for level in LEVELS if (p_values < level).mean() <= MOST_FALSE), LEVELS[-1])
+@lru_cache(maxsize=1)
+def _instrument(dataset: str) -> FeatureNetwork:
+    return feature_network(
+        load_source(dataset).train,
+        instrument_directory(),
+        config=SamplesConfig().features,
+        compute=resolve_compute(device="cpu", precision="float32"),
+        on_progress=lambda _: None,
+    )
 
 
-def table(found: Sequence[Searched]) -> list[str]:
-    """Return a Markdown table: for each data set left out, the level from the others, and what it does there."""
-    datasets = list(dict.fromkeys(one.dataset for one in found))
-    kinds = list(dict.fromkeys(one.alteration for one in found if one.alteration))
-    lines = ["| left out | level | false alarms | " + " | ".join(kinds) + " |", "|---" * (3 + len(kinds)) + "|"]
-    for left_out in datasets:
-        level = level_for([one.p_value for one in found if one.dataset != left_out and not one.alteration] or [1.0])
-        rates = defaultdict(list)
-        for one in found:
-            if one.dataset == left_out:
-                rates[one.alteration].append(one.p_value < level)
-        told = [f"{sum(rates[kind])} of {len(rates[kind])}" if rates[kind] else "" for kind in ("", *kinds)]
-        lines.append(f"| {left_out} | {level:g} | " + " | ".join(told) + " |")
-    return lines
+def _make_instrument(dataset: str) -> None:
+    _instrument(dataset)
+
+
+def _quick_gan(cell: Divided, *, seed: int) -> LabelledImages:
+    samples, _ = trained_samples(
+        cell.real.subset,
+        config=GanConfig(steps=GAN_STEPS),
+        images_per_class=int(cell.unused.class_counts().min()),
+        seed=child_seed(seed, "audit", "gan"),
+        compute=resolve_compute(device="cpu", precision="float32"),
+    )
+    return samples
+
+
+def pieces_of(dataset: str, *, cells: int, planted: int, samples: int) -> list[Some]:
+    """Return the generators of a data set's cells: the honest ones of all, the others of the first `planted` ones."""
+    plants = _cell(dataset, 0, samples)[1]
+    honest = (-1, *(number for number, plant in enumerate(plants) if plant.family == "honest"))
+    others = [number for number, plant in enumerate(plants) if plant.family != "honest"]
+    cheats = [tuple(others[start : start + TOGETHER]) for start in range(0, len(others), TOGETHER)]
+    return [
+        Some(dataset=dataset, seed=seed, numbers=numbers, samples=samples)
+        for seed in range(cells)
+        for numbers in (honest, *(cheats if seed < planted else []))
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table."""
+    """Judge what is not judged yet, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("datasets", nargs="*", default=["digits"])
-    parser.add_argument("--cells", type=int, default=5, help="honest generators of each data set")
-    parser.add_argument("--share", type=float, default=0.02, help="of the samples that are copies of each part")
-    parser.add_argument("--most", type=int, default=1000, help="samples, and unseen real images beside them")
+    parser.add_argument("--datasets", nargs="+", default=["digits", "mnist"])
+    parser.add_argument("--cells", type=int, default=13, help="of each data set")
+    parser.add_argument(
+        "--planted", type=int, default=3, help="cells of each data set that have planted generators too"
+    )
+    parser.add_argument("--samples", type=int, default=1000, help="of each generator")
+    parser.add_argument("--workers", type=int, default=1, help="processes of one thread each")
+    parser.add_argument("--lines", type=Path, default=Path("runs/bench-audit.jsonl"), help="where finished ones go")
+    parser.add_argument("--table", action="store_true", help="judge nothing, print the tables of what is there")
     options = parser.parse_args(arguments)
-    found: list[Searched] = []
-    for name in options.datasets:
-        found += search_dataset(load_source(name), cells=options.cells, share=options.share, most=options.most)
-    print(f"{', '.join(COPY_CHECKS)}; copies are {options.share:.0%} of the samples, {options.cells} generators each")
-    print("\n".join(table(found)))
+    if options.table:
+        judged = read_lines(options.lines, found=AllJudged)
+    else:
+        prepared(_make_instrument, options.datasets, workers=options.workers)  # or all processes would train it
+        pieces = [
+            piece
+            for name in options.datasets
+            for piece in pieces_of(name, cells=options.cells, planted=options.planted, samples=options.samples)
+        ]
+        judged = worked_through(
+            {piece.name: piece for piece in sorted(pieces, key=lambda piece: piece.seed)},
+            judge,
+            found=AllJudged,
+            lines=options.lines,
+            workers=options.workers,
+        )
+    found = [one for some in judged.values() for one in some.generators]
+    print("\n".join(tables(found)))
 
 
 if __name__ == "__main__":

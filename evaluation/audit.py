@@ -7,19 +7,19 @@ caller has trained on the subset alone, such as a quick GAN.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pydantic import BaseModel
 
 from data.base.errors import UsageError
 from data.base.randomness import child_seed, numpy_stream
-from data.images import LabelledImages
+from data.images import LabelledImages, identities
 from data.sources.source import Source
 from evaluation.checks import Check, CheckName
 from evaluation.config import SamplesConfig
 from evaluation.features import FeatureNetwork
-from evaluation.membership import Membership
+from evaluation.membership import Membership, NearestMade
 from evaluation.plants import (
     Family,
     Plant,
@@ -29,10 +29,9 @@ from evaluation.plants import (
     mixture_samples,
     wholesale_plants,
 )
-from evaluation.samples import RealData, evaluate_samples
+from evaluation.samples import RealData, evaluate_samples, leak_parts
 
-SUBSET_PER_CLASS = 50  # at most, as is the next one
-MOST_SAMPLES = 2000
+SUBSET_PER_CLASS, MOST_SAMPLES = 50, 2000  # at most
 LEAST_PER_CLASS = 10
 SHARE = 0.03  # of the samples that are copies; small, since large shares are easier to find
 REAL = "real images that nobody used"
@@ -94,11 +93,16 @@ class AuditReport(BaseModel, frozen=True, extra="forbid"):
 
 @dataclass(frozen=True, kw_only=True)
 class GivenSamples:
-    """A real generator's samples to put before the same checks, as an honest one's."""
+    """A real generator's samples to put before the same checks, as an honest one's.
+
+    Attributes:
+        nearest_made: how near the generator can be brought to images; None where its file is not there.
+    """
 
     name: str
     synthetic: LabelledImages
     subset: LabelledImages
+    nearest_made: NearestMade | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,10 +155,16 @@ def run_audit(
             )
         )
 
+    prepared = replace(divided.real, leak_parts=leak_parts(divided.real, config=config, seed=seed))
     for plant in plants:
-        judge(plant, divided.real)
+        judge(plant, prepared)
     if given is not None:
-        whole = RealData(subset=given.subset, train=divided.source.train, test=divided.source.test)
+        whole = RealData(
+            subset=given.subset,
+            train=divided.source.train,
+            test=divided.source.test,
+            nearest_made=given.nearest_made,
+        )
         judge(Plant(generator=given.name, family="honest", expected=(), samples=given.synthetic), whole)
     return AuditReport(
         dataset=divided.source.name,
@@ -181,8 +191,16 @@ class Divided:
     unused: LabelledImages
 
 
-def divide(source: Source, *, seed: int) -> Divided:
+def divide(
+    source: Source, *, seed: int, subset_per_class: int = SUBSET_PER_CLASS, samples: int = MOST_SAMPLES
+) -> Divided:
     """Divide train into what the planted generators "trained on", the rest, and real images that are in neither.
+
+    Images that a data set holds twice are not among the last: they would be copies, though nobody made them.
+
+    Args:
+        subset_per_class: images of each class that they saw, at most.
+        samples: images that are in neither, at most; as many are made by each generator.
 
     Raises:
         UsageError: a class has too few images.
@@ -196,8 +214,8 @@ def divide(source: Source, *, seed: int) -> Divided:
         )
     rng = numpy_stream(seed, "audit", "division")
     shuffled = [rng.permutation(np.flatnonzero(train.labels == label)) for label in range(train.num_classes)]
-    num_samples = max(LEAST_PER_CLASS, min(MOST_SAMPLES // train.num_classes, quarter))
-    num_subset = min(SUBSET_PER_CLASS, quarter)
+    num_samples = max(LEAST_PER_CLASS, min(samples // train.num_classes, quarter))
+    num_subset = min(subset_per_class, quarter)
 
     def part(slot: slice) -> LabelledImages:
         return train.take(np.sort(np.concatenate([rows[slot] for rows in shuffled])).astype(np.int64))
@@ -205,7 +223,10 @@ def divide(source: Source, *, seed: int) -> Divided:
     rest = part(slice(num_samples, None))
     subset = part(slice(num_samples, num_samples + num_subset))
     real = RealData(subset=subset, train=rest, test=source.test)
-    return Divided(source=source, real=real, unused=part(slice(num_samples)))
+    known = {*identities(rest), *identities(source.test)}
+    unused = part(slice(num_samples))
+    alone = [row for row, identity in enumerate(identities(unused)) if identity not in known]
+    return Divided(source=source, real=real, unused=unused.take(np.array(alone, np.int64)))
 
 
 def planted_generators(divided: Divided, *, seed: int) -> list[Plant]:

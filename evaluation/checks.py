@@ -206,17 +206,20 @@ def _over_floor(name: CheckName, figure: Measurement, floor: Measurement, *, thr
 
 def _right_labels(labels: LabelFidelity, config: CheckThresholds) -> Check:
     name: CheckName = "labels are right"
-    threshold = config.max_label_disagreement
-    if labels.agreement.value is None or labels.agreement_real.value is None:
-        return _unavailable(name, threshold, labels.agreement.unavailable or labels.agreement_real.unavailable)
-    surplus = labels.agreement_real.value - labels.agreement.value
+    threshold, wrong = config.max_label_disagreement, labels.wrong_share.value
+    if wrong is None or labels.p_value is None:
+        return _unavailable(name, threshold, labels.wrong_share.unavailable)
     return Check(
         name=name,
-        grade=_graded(failed=surplus > threshold, watch=surplus > threshold / 2),
-        figure=surplus,
+        grade=_graded(
+            failed=wrong > threshold and labels.p_value < config.significance,
+            watch=labels.p_value < (config.significance if wrong > threshold / 2 else config.rejected),
+        ),
+        figure=wrong,
         threshold=threshold,
-        detail=f"the ensemble agrees with {labels.agreement.value:.1%} of the labels, "
-        f"with {labels.agreement_real.value:.1%} of real ones",
+        p_value=labels.p_value,
+        detail=f"the ensemble agrees with {labels.agreement.value:.1%} of the labels, with "
+        f"{labels.agreement_real.value:.1%} of real ones: as if {max(0.0, wrong):.0%} were wrong",
     )
 
 
@@ -239,16 +242,15 @@ def _of_worst_class(name: CheckName, worst: WorstClass, config: CheckThresholds)
 def _test_unseen(leaks: Leaks, config: CheckThresholds) -> Check:
     name: CheckName = "test set unseen"
     threshold, leak = config.max_test_preference, leaks.preference
-    if leak.share is None or leak.usual is None or leak.p_value is None:
+    if leak.share is None or leak.usual is None or leak.beyond is None or leak.p_value is None:
         return _unavailable(name, threshold, leak.unavailable)
-    beyond = leak.share - leak.usual
     return Check(
         name=name,
         grade=_graded(
-            failed=abs(beyond) > threshold and leak.p_value < config.significance,
+            failed=abs(leak.beyond) > threshold and leak.p_value < config.significance,
             watch=leak.p_value < config.significance,
         ),
-        figure=beyond,
+        figure=leak.beyond,
         threshold=threshold,
         p_value=leak.p_value,
         detail=(

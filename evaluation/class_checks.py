@@ -116,10 +116,10 @@ def wrong_labels(
 ) -> WorstClass:
     """Look for classes whose samples the ensemble takes for others: the figure is how much rarer it recognises them.
 
-    The test compares the probabilities of the class, of samples and of real test images (Mann-Whitney).
+    The test compares the probabilities of the class, of samples and of real images (Mann-Whitney).
 
     Args:
-        probabilities: the ensemble's (N, num_classes) for the samples with labels (N,); `real` the same of test images.
+        probabilities: the ensemble's (N, num_classes) for the samples with labels (N,); `real` the same of real images.
     """
     figures, p_values, names = [], [], []
     for label, name in enumerate(class_names):

@@ -133,7 +133,9 @@ class FeaturesConfig(BaseModel, frozen=True, extra="forbid"):
     members: PositiveInt = Field(default=3, description="the first one gives the features, all of them judge labels")
     steps: PositiveInt = 500
     batch_size: int = Field(default=64, ge=2)
-    images: PositiveInt = Field(default=10_000, description="real training images that each member sees, at most")
+    images: PositiveInt = Field(
+        default=10_000, description="real training images that each member sees, at most; half are held out"
+    )
     width: PositiveInt = Field(default=16, description="channels of the first convolution; four times as many features")
     seed: int = Field(default=0, ge=0, description="not the study's: figures of different studies compare")
 
@@ -161,14 +163,14 @@ class CheckThresholds(BaseModel, frozen=True, extra="forbid"):
         default=0.57, ge=0, le=1, description="worst class: how far its samples lie apart, over real ones"
     )
     max_label_disagreement: float = Field(
-        default=0.1, ge=0, le=1, description="beyond the ensemble's disagreement with real test labels"
+        default=0.1, ge=0, le=1, description="share of labels that are wrong, by the ensemble's judgement"
     )
     max_class_disagreement: float = Field(default=0.5, ge=0, le=1, description="worst class: the same")
     max_test_preference: float = Field(
         default=0.05,
         gt=0,
         lt=0.5,
-        description="share nearer to test than to unseen train images, from that of real ones",
+        description="share nearer to test than to unseen train images, beyond a half and that of real ones",
     )
     copy_significance: float = Field(
         default=0.003, gt=0, lt=1, description="level of each of the three searches for copies, below 1% together"

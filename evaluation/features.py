@@ -4,9 +4,10 @@ Its first member maps an image to 4w features (64 by default); all of them toget
 of `evaluation.networks`, trained once per data set with a fixed seed on real *train* images, so figures repeat
 anywhere without a download, and its digest is stored beside them.
 
-It may see all real train images, also those outside a cell's subset, because it is an instrument like a ruler:
-nothing of it flows into a GAN or into a downstream classifier, and no choice of a study rests on it. It never sees
-a test image, so that the floor (real train against real test) is a fair one.
+It may see real train images outside a cell's subset, because it is an instrument like a ruler: nothing of it flows into
+a GAN or into a downstream classifier, and no choice of a study rests on it. Half of the train images are held out from
+it, and it knows which: a network spreads out what it was trained on, so that a floor made of such images would be no
+fair one (`FeatureNetwork.unseen`).
 """
 
 import json
@@ -26,14 +27,16 @@ from data.base.device import Compute
 from data.base.errors import CorruptFileError, first_line
 from data.base.files import digest_file, digest_json, write_atomically
 from data.base.randomness import child_seed, numpy_stream
-from data.images import LabelledImages
+from data.images import LabelledImages, identities
+from data.sources.source import hold_out
 from data.tensors import to_unit_range
 from evaluation.config import ClassifierConfig, FeaturesConfig
 from evaluation.fitting import ClassifierProgress, FitOptions
 from evaluation.networks import PREDICTION_BATCH, ConvNet, fit_convnet
 from evaluation.training_set import TrainingSet
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+HELD_OUT = 0.5  # of the train images
 
 
 def instrument_directory() -> Path:
@@ -61,11 +64,18 @@ class FeatureNetwork:
     Attributes:
         members: ConvNets in evaluation mode, on the device of `compute`.
         digest: SHA-256 of the file that holds it.
+        seen: identities of the images that it was trained on.
     """
 
     members: tuple[ConvNet, ...]
     compute: Compute
     digest: str
+    seen: frozenset[bytes]
+
+    def unseen(self, images: LabelledImages) -> LabelledImages:
+        """Return the images that it was not trained on; all of them where there are no others."""
+        new = [row for row, identity in enumerate(identities(images)) if identity not in self.seen]
+        return images.take(np.array(new, np.int64)) if new else images
 
     @torch.no_grad()
     def measure(self, images: npt.NDArray[np.uint8]) -> Measurement:
@@ -114,12 +124,22 @@ def feature_network(
             return load_feature_network(path, compute=compute)
         except CorruptFileError:
             path.unlink()  # a cache: what cannot be read is made again
+    shown = train.take(_shown_rows(train, config))
     members = tuple(
-        _train_member(train, index, config=config, compute=compute, on_progress=on_progress)
+        _train_member(shown, index, config=config, compute=compute, on_progress=on_progress)
         for index in range(config.members)
     )
-    _save(path, members, train=train, config=config, identity=identity)
-    return FeatureNetwork(members=members, compute=compute, digest=digest_file(path))
+    seen = sorted(set(identities(shown)))
+    _save(path, members, seen=seen, train=train, config=config, identity=identity)
+    return FeatureNetwork(members=members, compute=compute, digest=digest_file(path), seen=frozenset(seen))
+
+
+def _shown_rows(train: LabelledImages, config: FeaturesConfig) -> npt.NDArray[np.int64]:
+    """Return the rows of the half that the instrument sees, every class in its share; a group is not divided."""
+    units = None
+    if train.groups is not None:
+        units = np.where(train.groups >= 0, train.groups, train.groups.max() + 1 + np.arange(len(train)))
+    return hold_out(train.labels, share=HELD_OUT, seed=child_seed(config.seed, "features"), units=units)[0]
 
 
 def load_feature_network(path: Path, *, compute: Compute) -> FeatureNetwork:
@@ -132,6 +152,7 @@ def load_feature_network(path: Path, *, compute: Compute) -> FeatureNetwork:
         with safe_open(path, framework="pt") as stream:
             facts = json.loads(stream.metadata()["facts"])
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 - not a mapping
+        seen = frozenset(row.tobytes() for row in tensors.pop("seen").numpy())
         if facts["format_version"] != FORMAT_VERSION:
             raise ValueError(f"format {facts['format_version']}, this version reads {FORMAT_VERSION}")
         config = FeaturesConfig.model_validate(facts["config"])
@@ -145,7 +166,7 @@ def load_feature_network(path: Path, *, compute: Compute) -> FeatureNetwork:
             members.append(member.to(compute.device).to(memory_format=torch.channels_last).eval())
     except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise CorruptFileError(f"{path} does not hold a feature network ({first_line(error)}); delete it") from error
-    return FeatureNetwork(members=tuple(members), compute=compute, digest=digest_file(path))
+    return FeatureNetwork(members=tuple(members), compute=compute, digest=digest_file(path), seen=seen)
 
 
 def _classifier(config: FeaturesConfig) -> ClassifierConfig:
@@ -153,7 +174,7 @@ def _classifier(config: FeaturesConfig) -> ClassifierConfig:
 
 
 def _train_member(
-    train: LabelledImages,
+    shown: LabelledImages,
     index: int,
     *,
     config: FeaturesConfig,
@@ -161,8 +182,8 @@ def _train_member(
     on_progress: Callable[[ClassifierProgress], None],
 ) -> ConvNet:
     rng = numpy_stream(config.seed, "features", index)
-    rows = np.sort(rng.permutation(len(train))[: config.images]).astype(np.int64)
-    training = TrainingSet(base=train.take(rows), added=None, policy=None)
+    rows = np.sort(rng.permutation(len(shown))[: config.images]).astype(np.int64)
+    training = TrainingSet(base=shown.take(rows), added=None, policy=None)
     options = FitOptions(
         config=_classifier(config),
         added_shares=(0.5, 0.5),
@@ -174,9 +195,16 @@ def _train_member(
 
 
 def _save(
-    path: Path, members: tuple[ConvNet, ...], *, train: LabelledImages, config: FeaturesConfig, identity: str
+    path: Path,
+    members: tuple[ConvNet, ...],
+    *,
+    seen: list[bytes],
+    train: LabelledImages,
+    config: FeaturesConfig,
+    identity: str,
 ) -> None:
-    tensors = {
+    tensors = {"seen": torch.frombuffer(bytearray(b"".join(seen)), dtype=torch.uint8).view(len(seen), -1)}
+    tensors |= {
         f"{index}.{name}": value.detach().cpu().contiguous()
         for index, member in enumerate(members)
         for name, value in member.state_dict().items()

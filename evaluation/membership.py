@@ -1,12 +1,14 @@
-"""Membership inference: do the samples tell who was in the training set?
+"""Membership inference: do the samples, or the generator's file, tell who was in the training set?
 
-The attack knows all samples, and an image with its class: the nearer the nearest sample of that class, the likelier it
-was in training (Chen et al. 2020, "GAN-Leaks", arXiv 1909.03935, section 4.1, with the generator's samples alone).
+One attack knows all samples, and an image with its class: the nearer the nearest sample of that class, the likelier it
+was in training (Chen et al. 2020, "GAN-Leaks", arXiv 1909.03935, section 4.1, with the generator's samples alone). The
+other has the generator's file and brings it as near to the image as it comes (its white-box attack; `gan.inversion`).
 Beside it stand, as in anonymeter (Giomi et al. 2023, arXiv 2211.10459, section 4), a baseline and a control: what
 somebody who has no samples could tell, and what the attack "finds" in images that were not in training at all.
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +22,10 @@ LOW_FALSE_POSITIVES = 0.01
 CONFIDENCE = 0.95
 FEWEST = 10  # images on each side
 MOST_OTHERS = 5000
+MOST_MADE_AGAIN = 1000  # images on each side that a generator is brought near to
+
+NearestMade = Callable[[LabelledImages], Distances]
+"""Maps images to their distances (N,) to what a generator can be brought to make."""
 
 
 class Attack(BaseModel, frozen=True, extra="forbid"):
@@ -42,13 +48,14 @@ class Attack(BaseModel, frozen=True, extra="forbid"):
 
 
 class Membership(BaseModel, frozen=True, extra="forbid"):
-    """The attack on the samples.
+    """The attacks on the samples and on the generator.
 
     Attributes:
         num_members, num_others: images that were in training, and real images of the same source that were not.
         samples: the attack.
         baseline: the same without samples: how near an image is to the middle of its class.
         control: the attack on two halves of the images that were not in training: what it finds where nothing is.
+        generator: the attack on the generator's file; None where there is none.
     """
 
     num_members: int
@@ -56,23 +63,34 @@ class Membership(BaseModel, frozen=True, extra="forbid"):
     samples: Attack
     baseline: Attack
     control: Attack
+    generator: Attack | None = None
 
     def sentence(self) -> str:
-        """Say in one line how far the samples tell who was in training."""
-        attack = self.samples
-        if attack.auc is None or attack.auc_low is None or attack.auc_high is None or attack.caught is None:
-            return f"Whether samples tell who was in training is not known: {attack.unavailable}."
+        """Say how far the samples, and the generator's file where there is one, tell who was in training."""
+        told = _sentence("samples give", self.samples, beginning=f"With {self.num_members:,} training images, ")
+        if self.generator is None:
+            return told
+        return f"{told} {_sentence('the generator file gives', self.generator, beginning='')}"
+
+
+def _sentence(who_gives: str, attack: Attack, *, beginning: str) -> str:
+    who = who_gives.rpartition(" ")[0]
+    if attack.auc is None or attack.auc_low is None or attack.auc_high is None or attack.caught is None:
+        told = f"whether {who} can tell who was in training is not known: {attack.unavailable}."
+    else:
         found = (
-            "samples give away who was in training"
+            f"{who_gives} away who was in training"
             if attack.auc_low > 0.5 and attack.auc >= 0.6
-            else "samples hint at who was in training"
+            else f"{who_gives} a hint of who was in training"
             if attack.auc_low > 0.5
-            else "this attack does not tell from samples who was in training"
+            else f"this attack does not tell from {who} who was in training"
         )
-        return (
-            f"With {self.num_members:,} training images, {found}: AUC {attack.auc:.2f} ({attack.auc_low:.2f} to "
-            f"{attack.auc_high:.2f}; 0.5 is chance), {attack.caught:.0%} of them found at 1% false alarms."
+        told = (
+            f"{found}: AUC {attack.auc:.2f} ({attack.auc_low:.2f} to {attack.auc_high:.2f}; 0.5 is chance), "
+            f"{attack.caught:.0%} of them found at 1% false alarms."
         )
+    sentence = beginning + told
+    return sentence[0].upper() + sentence[1:]
 
 
 def measure_membership(
@@ -82,8 +100,9 @@ def measure_membership(
     others: LabelledImages,
     known: LabelledImages,
     rng: np.random.Generator,
+    nearest_made: NearestMade | None = None,
 ) -> Membership:
-    """Attack the samples.
+    """Attack the samples, and the generator where it is given.
 
     Args:
         members: the training images.
@@ -105,7 +124,15 @@ def measure_membership(
         samples=attack(mine, theirs),
         baseline=attack(_to_middle(members, middles), _to_middle(outsiders, middles)),
         control=attack(theirs[order[:half]], theirs[order[half:]]),
+        generator=None if nearest_made is None else _attack_on(nearest_made, members, outsiders, rng),
     )
+
+
+def _attack_on(
+    nearest_made: NearestMade, members: LabelledImages, outsiders: LabelledImages, rng: np.random.Generator
+) -> Attack:
+    some = [part.take(np.sort(rng.permutation(len(part))[:MOST_MADE_AGAIN])) for part in (members, outsiders)]
+    return attack(*(-nearest_made(part) for part in some))
 
 
 def attack(members: Distances, others: Distances) -> Attack:

@@ -19,8 +19,8 @@ from evaluation.config import SamplesConfig
 from evaluation.features import FeatureNetwork, Measurement
 from evaluation.fidelity import Fidelity, LabelledFeatures, measure_fidelity
 from evaluation.label_fidelity import LabelFidelity, measure_label_fidelity
-from evaluation.leaks import Leaks, leak_test, search_copies
-from evaluation.membership import Membership, measure_membership
+from evaluation.leaks import LeakParts, Leaks, Part, leak_test, search_copies
+from evaluation.membership import Membership, NearestMade, measure_membership
 from evaluation.memorisation import (
     CopyingTest,
     Memorisation,
@@ -57,11 +57,18 @@ class SampleEvaluation(BaseModel, frozen=True, extra="forbid"):
 
 @dataclass(frozen=True, kw_only=True)
 class RealData:
-    """The real images around a cell: what its generator saw (`subset`), and the whole splits."""
+    """The real images around a cell: what its generator saw (`subset`), and the whole splits.
+
+    Attributes:
+        nearest_made: how near the generator can be brought to images; None where there is no generator to ask.
+        leak_parts: what leaks are looked for in, where it is made ready for several synthetic sets.
+    """
 
     subset: LabelledImages
     train: LabelledImages
     test: LabelledImages
+    nearest_made: NearestMade | None = None
+    leak_parts: LeakParts | None = None
 
     def unseen_train(self) -> LabelledImages:
         """Return the train images outside the subset."""
@@ -87,15 +94,15 @@ def evaluate_samples(
         class_names=synthetic.class_names,
     )
     samples = subsample(synthetic, config.max_images, rng=numpy_stream(seed, "samples"))
-    train = subsample(real.train, config.max_images, rng=numpy_stream(seed, "train"))
-    test = subsample(real.test, config.max_images, rng=numpy_stream(seed, "test"))
-    measured, measured_test = network.measure(samples.images), network.measure(test.images)
+    train = subsample(network.unseen(real.train), config.max_images, rng=numpy_stream(seed, "train"))
+    test = subsample(network.unseen(real.test), config.max_images, rng=numpy_stream(seed, "test"))
+    measured, measured_train = network.measure(samples.images), network.measure(train.images)
     sampled = LabelledFeatures(features=measured.features, labels=samples.labels)
-    trained = LabelledFeatures(features=network.features(train.images), labels=train.labels)
+    trained = LabelledFeatures(features=measured_train.features, labels=train.labels)
     overall, *classes = measure_fidelity(
         sampled,
         train=trained,
-        test=LabelledFeatures(features=measured_test.features, labels=test.labels),
+        test=LabelledFeatures(features=network.features(test.images), labels=test.labels),
         class_names=real.train.class_names,
         config=config,
         rng=numpy_stream(seed, "fidelity"),
@@ -108,7 +115,7 @@ def evaluate_samples(
         measured.probabilities,
         samples.labels,
         samples.rows,
-        real=(measured_test.probabilities, test.labels),
+        real=(measured_train.probabilities, train.labels),
         class_names=real.train.class_names,
         pictured=config.pictured,
     )
@@ -123,7 +130,7 @@ def evaluate_samples(
         labels=wrong_labels(
             measured.probabilities,
             samples.labels,
-            real=(measured_test.probabilities, test.labels),
+            real=(measured_train.probabilities, train.labels),
             class_names=real.train.class_names,
             config=config.audit,
         ),
@@ -142,6 +149,7 @@ def evaluate_samples(
             others=outside if len(outside) >= ENOUGH_UNSEEN else real.test,
             known=test,
             rng=numpy_stream(seed, "membership"),
+            nearest_made=real.nearest_made,
         ),
         labels=labels,
         checks=make_checks(
@@ -156,23 +164,40 @@ def evaluate_samples(
     )
 
 
-def measure_leaks(samples: LabelledImages, *, real: RealData, config: SamplesConfig, seed: int) -> Leaks:
-    """Look for copies of the training images, of the train images outside the subset, and of the test images.
+def leak_parts(real: RealData, *, config: SamplesConfig, seed: int) -> LeakParts:
+    """Divide the real images into what copies are looked for in, and what is usual among real images.
 
-    What is found among real images stands beside it: among train images outside the subset (test images where there
-    are none), and for copies of those among test images.
+    This is told by train images outside the subset (test images where there are none), and of copies of these
+    themselves by test images.
     """
     outside = real.unseen_train()
     pool = outside if len(outside) >= ENOUGH_UNSEEN else outside.take(np.zeros(0, np.int64))
     unseen = subsample(pool if len(pool) else real.test, config.unseen_images, rng=numpy_stream(seed, "unseen"))
     tests = subsample(real.test, config.unseen_images, rng=numpy_stream(seed, "unseen test"))
     usual = subsample(pool, min(config.max_images, len(pool) // 2), rng=numpy_stream(seed, "usual"))
-    others = pool.take(np.flatnonzero(~np.isin(pool.rows, usual.rows)))
+    return LeakParts(
+        training=Part(among="training images", references=real.subset, unseen=unseen),
+        pool=Part(among="train images outside the subset", references=pool, unseen=tests),
+        test=Part(among="test images", references=real.test, unseen=unseen if len(pool) else real.subset),
+        usual=usual,
+        others=_without(pool, usual),
+    )
+
+
+def _without(images: LabelledImages, left_out: LabelledImages) -> LabelledImages:
+    return images.take(np.flatnonzero(~np.isin(images.rows, left_out.rows)))
+
+
+def measure_leaks(samples: LabelledImages, *, real: RealData, config: SamplesConfig, seed: int) -> Leaks:
+    """Look for copies of the training images, of the train images outside the subset, and of the test images."""
+    parts = leak_parts(real, config=config, seed=seed) if real.leak_parts is None else real.leak_parts
     return Leaks(
-        training=search_copies("training images", real.subset, samples=samples, unseen=unseen),
-        pool=search_copies("train images outside the subset", pool, samples=samples, unseen=tests),
-        test=search_copies("test images", real.test, samples=samples, unseen=unseen if len(pool) else real.subset),
-        preference=leak_test(samples, test=real.test, unseen=others, usual=usual, rng=numpy_stream(seed, "leak")),
+        training=search_copies(parts.training, samples),
+        pool=search_copies(parts.pool, samples),
+        test=search_copies(parts.test, samples),
+        preference=leak_test(
+            samples, test=real.test, unseen=parts.others, usual=parts.usual, rng=numpy_stream(seed, "leak")
+        ),
     )
 
 
@@ -228,6 +253,7 @@ def _feature_copying(
     config: SamplesConfig,
 ) -> CopyingTest:
     """Make the data-copying test on features. Large subsets are cut: the test compares distributions."""
+    unseen = network.unseen(unseen)
     some = real.subset.take(np.arange(len(real.subset))[:: max(1, len(real.subset) // config.max_images)])
     base = network.features(some.images)
     _, sample_distances = nearest(measured.features, base)

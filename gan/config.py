@@ -56,7 +56,8 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
     reconstruction_weight: WeightOrAuto = Field(
         default="auto",
         description="cost to the generator of training images that it cannot make from their codes; "
-        f"auto: {RECONSTRUCTION_WEIGHT:g}, and 0 from {MANY_IMAGES:,} images on or for uneven classes",
+        f"auto: {RECONSTRUCTION_WEIGHT:g}, and 0 from {MANY_IMAGES:,} images on or for uneven classes; 0 gives away "
+        "least of who was in training",
     )
     code_learning_rate: float = Field(default=0.05, gt=0, description="of the codes that it makes them from")
     code_noise: float = Field(default=0.3, ge=0, description="added to codes in training, in standard deviations")

@@ -80,7 +80,8 @@ def check_rows(report: StudyReport) -> list[CheckRow]:
 
 
 def membership_sentences(report: StudyReport) -> list[tuple[str, str]]:
-    """Return what the samples of each regime tell about who was in training, in the replicate that tells most."""
+    """Return what samples and generator of each regime tell about who was in training; of the replicate whose samples
+    tell most."""
     found = []
     for title, cells in _evaluated(report):
         worst = max(

@@ -23,6 +23,7 @@ from evaluation.checks import CHECK_NAMES, Check
 from evaluation.features import feature_network, instrument_directory
 from flows.commands.console import output_console
 from flows.study.config import resolve_config
+from flows.study.stages.samples import nearest_made_by
 from gan.checkpoint import load_generator
 from gan.config import GanConfig
 from gan.export import GENERATOR_FILE
@@ -56,9 +57,9 @@ def audit(
     source = load_source(settings.data)
     if source.warning:
         console.print(f"[yellow]{source.warning}[/]")
-    given = given_samples(samples, source) if samples is not None else None
-    config, divided = settings.evaluation.samples, divide(source, seed=seed)
     compute = resolve_compute(device="auto", precision="float32")
+    given = given_samples(samples, source, compute=compute) if samples is not None else None
+    config, divided = settings.evaluation.samples, divide(source, seed=seed)
     with console.status("reading or training the feature network") as status:
         network = feature_network(
             source.train,
@@ -112,8 +113,9 @@ def quick_gan_samples(
     return replace(like, images=images)
 
 
-def given_samples(directory: Path, source: Source) -> GivenSamples:
-    """Read a synthetic data set, and the subset its generator saw: `../subset.parquet` as in a cell, else all of train.
+def given_samples(directory: Path, source: Source, *, compute: Compute) -> GivenSamples:
+    """Read a synthetic data set, its generator `../generator` where it lies in a cell, and the subset that this saw:
+    `../subset.parquet`, else all of train.
 
     Raises:
         UsageError: no such directory, or other classes than the data set's.
@@ -123,7 +125,12 @@ def given_samples(directory: Path, source: Source) -> GivenSamples:
         raise UsageError(f"{directory} is not a directory; --samples takes a synthetic data set")
     subset_file = directory.resolve().parent / "subset.parquet"
     subset = _rows_of(source.train, read_subset(subset_file)) if subset_file.is_file() else source.train
-    return GivenSamples(name=f"samples in {directory}", synthetic=read_published(directory), subset=subset)
+    return GivenSamples(
+        name=f"samples in {directory}",
+        synthetic=read_published(directory),
+        subset=subset,
+        nearest_made=nearest_made_by(directory.resolve().parent / "generator", compute=compute),
+    )
 
 
 def _rows_of(train: LabelledImages, subset: LabelledImages) -> LabelledImages:

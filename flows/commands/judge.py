@@ -1,5 +1,6 @@
 """`augment judge`: what a ready-made synthetic set is worth."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -7,11 +8,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from evaluation.reporting.report import StudyReport
-from evaluation.reporting.sample_rows import check_rows, fidelity_rows
+from evaluation.reporting.sample_rows import check_rows, fidelity_rows, membership_sentences
 from flows.commands.allowing import allow_code
 from flows.commands.console import output_console
+from flows.commands.export import measured_privacy
 from flows.commands.run import print_report, run_study
-from flows.study.config import RunnerKind, resolve_runner
+from flows.study.config import RunnerKind, StudyConfig, resolve_runner
 from flows.study.designs import seen_by_generator, study_designs
 from flows.study.judging import JudgeRequest, judge_config
 from flows.study.run_directory import DEFAULT_RUNS_DIRECTORY, new_run_location
@@ -58,6 +60,8 @@ def judge(
     report = run_study(study, location, runner=resolve_runner(file=None, kind=runner, workers=workers), console=console)
     console.print(samples_table(report))
     console.print(checks_table(report))
+    for line in privacy_lines(report, study, synthetic):
+        console.print(f"Who was in training: {line}", markup=False, highlight=False, soft_wrap=True)
     print_report(report, store_of(location), console=console)
     unknown = seen_by_generator(study.generator, study_designs(study))
     console.print(f"[yellow]{escape(unknown[0].upper() + unknown[1:])}.[/]", highlight=False, soft_wrap=True)
@@ -83,9 +87,31 @@ def checks_table(report: StudyReport) -> Table:
     for column in ("check", "result", "found"):
         table.add_column(column)
     for row in check_rows(report):
-        result = "[red]✗ failed[/]" if row.num_failed else "✓ passed" if row.num_passed else "cannot tell"
+        result = (
+            "[red]✗ failed[/]"
+            if row.num_failed
+            else "[yellow]! watch[/]"
+            if row.num_watched
+            else "✓ passed"
+            if row.num_passed
+            else "cannot tell"
+        )
         table.add_row(escape(row.name), result, escape(row.detail))
     return table
+
+
+def privacy_lines(report: StudyReport, study: StudyConfig, synthetic: str) -> list[str]:
+    """Return what the images tell about who was in training.
+
+    With folds, images of both sides may have been: then no attack means anything. Where the images lie in a cell, its
+    own study knows what its generator saw, and has the generator's file: what it found is told too.
+    """
+    if study.data.design == "one data set":
+        lines = ["not known; give real images that the generator surely did not see with --test"]
+    else:
+        lines = [sentence for _, sentence in membership_sentences(report)]
+    own = measured_privacy(Path(synthetic.rpartition(":")[2]).expanduser().resolve().parent / "generator")
+    return [*lines, f"as the study of this generator found: {own}"] if own else lines
 
 
 def _figure(value: float | None) -> str:

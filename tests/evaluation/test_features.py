@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -67,3 +69,26 @@ def test_file_of_something_else_is_refused(tmp_path):
     (tmp_path / "x.safetensors").write_bytes(b"not tensors")
     with pytest.raises(CorruptFileError, match="feature network"):
         load_feature_network(tmp_path / "x.safetensors", compute=COMPUTE)
+
+
+def test_half_of_the_images_of_each_class_are_held_out(striped, tmp_path):
+    unseen = network_of(striped, tmp_path).unseen(striped)
+    assert unseen.class_counts().tolist() == (striped.class_counts() // 2).tolist()
+
+
+def test_what_was_held_out_comes_back_from_the_cache(striped, tmp_path):
+    held_out = network_of(striped, tmp_path).unseen(striped).rows
+    np.testing.assert_array_equal(network_of(striped, tmp_path).unseen(striped).rows, held_out)
+
+
+def test_images_of_a_group_are_held_out_together(striped, tmp_path):
+    grouped = replace(striped, groups=np.arange(60) // 6)
+    unseen = network_of(grouped, tmp_path).unseen(grouped)
+    assert 0 < len(unseen) < 60
+    assert set(np.bincount(unseen.groups, minlength=10)) == {0, 6}
+
+
+def test_images_that_were_all_seen_are_all_that_there_is(striped, tmp_path):
+    network = network_of(striped, tmp_path)
+    seen = striped.take(np.setdiff1d(np.arange(60), network.unseen(striped).rows))
+    assert len(network.unseen(seen)) == len(seen)

@@ -5,7 +5,7 @@ import pytest
 
 from data.images import LabelledImages
 from data.sources.digits import load_sklearn_digits
-from evaluation.leaks import leak_test, search_copies
+from evaluation.leaks import Part, leak_test, search_copies
 from evaluation.matching import Gallery
 from evaluation.plants import ALTERATIONS, mixture_samples
 
@@ -56,7 +56,7 @@ def test_one_in_fifty_copies_is_found_as_a_share_with_its_interval(scene, kind):
     samples = fresh.take(rng.integers(0, 250, 600))
     images = samples.images.copy()
     images[:12] = ALTERATIONS[kind](references.images[:12], rng)
-    found = search_copies("them", references, samples=replace(samples, images=images), unseen=unseen)
+    found = search_copies(Part(among="them", references=references, unseen=unseen), replace(samples, images=images))
     assert found.p_value < 1e-3
     assert found.low < 0.02 < found.high
     assert found.unseen_share == 0
@@ -65,18 +65,18 @@ def test_one_in_fifty_copies_is_found_as_a_share_with_its_interval(scene, kind):
 def test_exact_copies_are_counted_wherever_they_are(scene):
     references, unseen = scene.take(np.arange(300)), scene.take(np.arange(300, 500))
     samples = scene.take(np.concatenate([np.arange(500, 600), [7]]))
-    assert search_copies("them", references, samples=samples, unseen=unseen).exact == 1
+    assert search_copies(Part(among="them", references=references, unseen=unseen), samples).exact == 1
 
 
 def test_honest_mixture_shows_no_copies(digits):
     train = digits.train.take(np.arange(400))
     samples = mixture_samples(train, digits.train.labels[:300], rng=np.random.default_rng(0))
-    found = search_copies("them", train, samples=samples, unseen=digits.train.take(np.arange(400, 800)))
+    found = search_copies(Part(among="them", references=train, unseen=digits.train.take(np.arange(400, 800))), samples)
     assert found.p_value > 0.01
 
 
 def test_three_references_are_too_few(scene):
-    found = search_copies("them", scene.take(np.arange(3)), samples=scene, unseen=scene)
+    found = search_copies(Part(among="them", references=scene.take(np.arange(3)), unseen=scene), scene)
     assert found.share is None
     assert found.unavailable == "only 3 images to look for copies of"
 
@@ -96,6 +96,14 @@ def test_preference_is_found_on_either_side(scene, first, share):
     found = preference(scene.take(np.arange(first, first + 200)), scene)
     assert found.share == share
     assert found.p_value < 1e-6
+
+
+def test_samples_between_a_half_and_what_is_usual_have_seen_neither_side(scene):
+    test, unseen = scene.take(np.arange(200)), scene.take(np.arange(200, 400))
+    usual = scene.take(np.concatenate([np.arange(200, 400), np.arange(50)]))  # a fifth lies nearer to the test images
+    samples = scene.take(np.concatenate([np.arange(200, 400), np.arange(100)]))  # a third
+    found = leak_test(samples, test=test, unseen=unseen, usual=usual, rng=np.random.default_rng(0))
+    assert (found.beyond, found.p_value) == (0, 1)
 
 
 def test_one_image_again_and_again_proves_no_preference(scene):

@@ -51,3 +51,22 @@ def test_samples_of_other_images_tell_nothing(parts):
 def test_control_finds_nothing_where_nothing_is(parts):
     control = measured(parts[0], parts).control
     assert control.auc_low < 0.5 < control.auc_high
+
+
+def test_a_generator_that_makes_members_again_gives_them_away(parts):
+    members, others, known = parts
+    near = set(members.rows.tolist())
+    found = measure_membership(
+        others,
+        members=members,
+        others=others,
+        known=known,
+        rng=np.random.default_rng(0),
+        nearest_made=lambda images: np.array([0.0 if row in near else 1.0 for row in images.rows]),
+    )
+    assert (found.generator.auc, found.generator.caught) == (1, 1)
+    assert "The generator file gives away who was in training: AUC 1.00" in found.sentence()
+
+
+def test_without_a_generator_nothing_is_said_of_its_file(parts):
+    assert "generator" not in measured(parts[0], parts).sentence()

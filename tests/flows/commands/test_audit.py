@@ -13,6 +13,8 @@ from evaluation.membership import Membership, attack
 from flows.commands.audit import audit_lines, audit_table, given_samples, quick_gan_samples
 from gan.config import GanConfig
 
+CPU = Compute(device="cpu", precision="float32")
+
 
 def trial(generator, expected, *failed):
     checks = tuple(
@@ -69,7 +71,7 @@ def test_quick_gan_sees_the_subset_and_draws_the_classes_asked_for(striped):
         striped.take(np.arange(7)),
         config=GanConfig(steps=2, batch_size=4, generator_width=2, discriminator_width=2, snapshots=1),
         seed=0,
-        compute=Compute(device="cpu", precision="float32"),
+        compute=CPU,
     )
     assert made.labels.tolist() == striped.labels[:7].tolist()
     assert made.images.shape == (7, *striped.shape)
@@ -99,15 +101,15 @@ def publish(directory, images: LabelledImages):
 def test_samples_of_a_cell_come_with_their_subset(tmp_path, source, striped):
     publish(tmp_path / "synthetic", striped)
     write_subset(tmp_path / "subset.parquet", striped.take(striped.rows[:12]))
-    given = given_samples(tmp_path / "synthetic", source)
+    given = given_samples(tmp_path / "synthetic", source, compute=CPU)
     assert (len(given.synthetic), given.subset.rows.tolist()) == (60, list(range(12)))
 
 
 def test_samples_without_a_subset_may_have_seen_all_of_train(tmp_path, source, striped):
     publish(tmp_path / "synthetic", striped)
-    assert len(given_samples(tmp_path / "synthetic", source).subset) == 60
+    assert len(given_samples(tmp_path / "synthetic", source, compute=CPU).subset) == 60
 
 
 def test_missing_samples_are_named(tmp_path, source):
     with pytest.raises(UsageError, match="not a directory"):
-        given_samples(tmp_path / "none", source)
+        given_samples(tmp_path / "none", source, compute=CPU)
