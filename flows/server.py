@@ -6,6 +6,7 @@ import secrets
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -40,6 +41,7 @@ START_SECONDS = 300.0  # on a slow machine that is busy; one that ends is notice
 CHECKS = 5  # of a server that is there and does not answer in time
 LOCK_SECONDS = 600.0  # for those before this one to have started
 STOP_SECONDS = 10.0
+LOOK_SECONDS = 1.0  # between looks whether a server has ended
 DRAIN_SECONDS = 5.0
 LOG_LINES = 400
 ERROR_CHARACTERS = 300
@@ -206,6 +208,26 @@ def running_server(*, host: str, port: int, settings: Mapping[str, str] | None =
 
 
 @contextmanager
+def kept_running(server: PrefectServer) -> Iterator[None]:
+    """Start the server again where it ends while the block runs; who asks it is patient enough not to notice."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(LOOK_SECONDS):
+            if server.ended():
+                with suppress(AugmentError):  # who asks it next will tell
+                    server.start()
+
+    watching = threading.Thread(target=watch, daemon=True, name="server-again")
+    watching.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watching.join()
+
+
+@contextmanager
 def prefect_server(*, host: str, port: int, settings: Mapping[str, str] | None = None) -> Iterator[str]:
     """As `running_server`; yield the URL of the server's API."""
     with running_server(host=host, port=port, settings=settings) as server:
@@ -326,8 +348,9 @@ def study_server() -> Iterator[None]:
             yield
         return
     with (
-        prefect_server(host="127.0.0.1", port=0, settings=STUDY_SETTINGS) as url,
-        api_url_everywhere(url),
+        running_server(host="127.0.0.1", port=0, settings=STUDY_SETTINGS) as server,
+        kept_running(server),
+        api_url_everywhere(server.url),
     ):
         yield
 

@@ -11,8 +11,16 @@ import pytest
 from prefect.settings import PREFECT_API_URL
 
 from data.base.errors import AugmentError
-from flows.server import api_url_everywhere, last_error, prefect_server
-from tests.waiting import PATIENCE_SECONDS
+from flows.server import (
+    STUDY_SETTINGS,
+    answers,
+    api_url_everywhere,
+    kept_running,
+    last_error,
+    prefect_server,
+    running_server,
+)
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 URL = "http://127.0.0.1:4321/api"
 
@@ -115,6 +123,16 @@ def test_servers_that_start_beside_each_other_on_a_fresh_machine_all_come_up(tmp
     processes = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(3)]
     ended = [process.communicate(timeout=PATIENCE_SECONDS)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], ended
+
+
+@pytest.mark.long
+def test_server_of_a_study_that_is_killed_is_started_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    with running_server(host="127.0.0.1", port=0, settings=STUDY_SETTINGS) as server, kept_running(server):
+        killed = server._process
+        killed.kill()
+        killed.wait()
+        wait_until(lambda: server._process not in (None, killed) and answers(server.url), told=server.ended)
 
 
 def test_attached_module_that_fails_early_ends_by_its_own_exit_code():
