@@ -1,9 +1,6 @@
 """Policies of classical augmentation: what they do to images, and that they leave nothing else changed."""
 
 import random
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -187,13 +184,3 @@ def test_code_that_nobody_allowed_is_not_loaded(own, tmp_path):
     with pytest.raises(UsageError, match="--allow"):
         policy_of(name, digits=DIGITS)
     assert not (tmp_path / "ran").exists()
-
-
-def test_policies_import_torchvision_only_where_they_need_it():
-    code = (
-        "import sys; from data.config import DeformationConfig; from data.policies import policy_of; "
-        "policy_of('natural', digits=DeformationConfig()); print('torchvision' in sys.modules)"
-    )
-    root = Path(__file__).parents[2]
-    answer = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
-    assert answer.stdout == "False\n"

@@ -124,3 +124,14 @@ def test_importing_changes_no_environment_variable() -> None:
     ).stdout
     by_libraries = {"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "_RJEM_MALLOC_CONF", "TORCHINDUCTOR_CACHE_DIR"}
     assert set(json.loads(printed.splitlines()[-1])) <= by_libraries
+
+
+def test_a_study_imports_no_library_that_takes_seconds_and_that_few_need():
+    code = (
+        "import sys; import flows.study.running; from data.config import DeformationConfig; "
+        "from data.policies import policy_of; policy_of('natural', digits=DeformationConfig()); "
+        "print({'torchvision', 'torchmetrics'} & set(sys.modules))"
+    )
+    root = Path(__file__).parents[3]
+    answer = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert answer.stdout == "set()\n"
