@@ -163,7 +163,7 @@ def preset(name: PresetName) -> StudyConfig:
     """Return a ready configuration. Times are for MNIST on 2 CPU cores with AVX512-BF16, two cells at a time.
 
     - `quick`, the default of every setting: 10 images per class and 6 replicates of a large data set, all images of a
-      small one; about 8 minutes.
+      small one; about 10 minutes.
     - `standard`: 10, 50, 100 and 500 images per class, 10 replicates, longer trainings and a wider classifier; hours.
     - `full`: as standard with all images too, and 20 replicates; a day.
     """
