@@ -28,8 +28,8 @@ from flows.study.job import Job
 from flows.study.scratch import scratch_folder
 from flows.study.stages.generator import train_generator
 from flows.study.watching import StageUpdate, listeners
-from gan.checkpoint import load_generator
-from gan.export import GENERATOR_FILE, ExportProgress, ExportRequest, export_dataset
+from gan.checkpoint import GENERATOR_FILE, load_generator
+from gan.export import ExportProgress, ExportRequest, export_dataset
 from gan.sampling import apportion, class_sequence, draw_images
 
 SUBSET_FILE = "subset.parquet"

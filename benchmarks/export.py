@@ -17,9 +17,9 @@ from pathlib import Path
 
 from benchmarks.protocol import random_ensemble
 from data.base.device import Compute, resolve_compute
-from gan.checkpoint import save_generator
+from gan.checkpoint import GENERATOR_FILE, save_generator
 from gan.config import GanConfig
-from gan.export import GENERATOR_FILE, ExportProgress, ExportRequest, StageSeconds, export_dataset
+from gan.export import ExportProgress, ExportRequest, StageSeconds, export_dataset
 
 
 @dataclass(frozen=True, kw_only=True)

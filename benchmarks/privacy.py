@@ -33,9 +33,8 @@ from data.sources.registry import load_source
 from evaluation.config import ClassifierConfig, TrainingConfig
 from evaluation.membership import measure_membership
 from evaluation.memorisation import nearest, pixel_vectors
-from gan.checkpoint import load_generator
+from gan.checkpoint import GENERATOR_FILE, load_generator
 from gan.config import GanConfig
-from gan.export import GENERATOR_FILE
 from gan.inversion import nearest_made
 from gan.networks import ConditionalGenerator, GeneratorEnsemble
 from gan.training import train

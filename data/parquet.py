@@ -38,13 +38,15 @@ def read_table(path: Path) -> pa.Table:
         CorruptFileError: missing, truncated or not Parquet.
     """
     try:
-        return pq.read_table(path, partitioning=None)
+        table = pq.read_table(path, partitioning=None)
+        _ = table.column_names  # where a damaged file has a name that is no text, this raises, and not later
     except FileNotFoundError as error:
         raise CorruptFileError(f"{path} is missing") from error
     except (pa.ArrowException, OSError, ValueError) as error:
         raise CorruptFileError(
             f"{path} is truncated or not Parquet ({first_line(error)}); delete it to make it again"
         ) from error
+    return table
 
 
 def num_rows(path: Path) -> int:
@@ -84,6 +86,8 @@ def read_subset(path: Path) -> LabelledImages:
         CorruptFileError: missing, truncated, or not a subset file.
     """
     table = read_table(path).combine_chunks()
+    if not len(table):
+        raise CorruptFileError(f"{path} holds no images; delete it to make it again")
     try:
         facts = json.loads(table.schema.metadata[b"labelled_images"])
         width = table.schema.field("image").type.byte_width

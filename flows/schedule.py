@@ -46,7 +46,8 @@ from flows.study.run_directory import (
     other_data_of,
 )
 from flows.study.store import RunStore, store_of
-from gan.export import GENERATOR_FILE, PROVENANCE_FILE, SAMPLES_FILE, ExportRequest, export_dataset
+from gan.checkpoint import GENERATOR_FILE
+from gan.export import PROVENANCE_FILE, SAMPLES_FILE, ExportRequest, export_dataset
 
 OnRegression = Literal["fail", "warn"]
 Found = TypeVar("Found")

@@ -23,6 +23,7 @@ from gan.networks import GeneratorEnsemble
 from gan.state import EpochRecord, TrainState
 
 FORMAT_VERSION = 4
+GENERATOR_FILE = "generator.safetensors"
 
 
 def _write(path: Path, tensors: dict[str, Tensor], facts: dict[str, object]) -> None:

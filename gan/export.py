@@ -36,7 +36,7 @@ from data.publishing.class_names import PROVENANCE_FILE as PROVENANCE_FILE  # it
 from data.publishing.class_names import class_record
 from data.publishing.croissant import croissant
 from data.publishing.formats import PIECES, FileFormat, ShardRows, encode_shard, join_pieces, write_shard
-from gan.checkpoint import load_generator
+from gan.checkpoint import GENERATOR_FILE, load_generator
 from gan.config import SHARD_SIZE
 from gan.networks import GeneratorEnsemble
 from gan.sampling import (
@@ -49,7 +49,6 @@ from gan.sampling import (
     draw_images,
 )
 
-GENERATOR_FILE = "generator.safetensors"
 SAMPLES_FILE = "samples.parquet"  # in its place: what a generator other than the GAN has made
 EXPORT_VERSION = 2  # of the bytes that a request stands for
 COLUMNS = (

@@ -24,9 +24,8 @@ from evaluation.features import feature_network, instrument_directory
 from flows.commands.console import output_console
 from flows.study.config import resolve_config
 from flows.study.stages.samples import nearest_made_by
-from gan.checkpoint import load_generator
+from gan.checkpoint import GENERATOR_FILE, load_generator
 from gan.config import GanConfig
-from gan.export import GENERATOR_FILE
 from gan.sampling import draw_images
 from gan.training import train
 

@@ -30,15 +30,9 @@ from flows.commands.console import output_console
 from flows.study.run_directory import POLICY_FILE, load_run_config
 from flows.study.stages.samples import EVALUATION_FILE
 from flows.study.store import store_of
+from gan.checkpoint import GENERATOR_FILE
 from gan.config import SHARD_SIZE
-from gan.export import (
-    GENERATOR_FILE,
-    SAMPLES_FILE,
-    ExportProgress,
-    ExportRequest,
-    export_dataset,
-    sample_source,
-)
+from gan.export import SAMPLES_FILE, ExportProgress, ExportRequest, export_dataset, sample_source
 from gan.sampling import ConfidenceFilter, apportion
 
 DEFAULT_NUM_IMAGES = 10_000

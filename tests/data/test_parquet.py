@@ -95,6 +95,23 @@ def outcome(path):
         return str(error)
 
 
+@pytest.mark.parametrize("name", [b"image", b"label", b"row"])
+def test_a_damaged_name_of_a_column_is_one_clear_error(tmp_path, striped, name):
+    path = tmp_path / "subset.parquet"
+    write_subset(path, striped)
+    path.write_bytes(path.read_bytes().replace(name, b"\xff" + name[1:]))
+    with pytest.raises(CorruptFileError, match=r"subset\.parquet"):
+        read_subset(path)
+
+
+def test_a_subset_without_images_is_one_clear_error(tmp_path, striped):
+    path = tmp_path / "subset.parquet"
+    write_subset(path, striped)
+    pq.write_table(pq.read_table(path).slice(0, 0), path)
+    with pytest.raises(CorruptFileError, match="holds no images"):
+        read_subset(path)
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(position=st.integers(0, 10_000), value=st.integers(0, 255))
 def test_an_altered_subset_gives_a_subset_or_one_clear_error(tmp_path, striped, position, value):

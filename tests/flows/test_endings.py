@@ -1,8 +1,10 @@
 """A study's process ends after its last line, whatever worker was killed, and wherever."""
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -125,6 +127,7 @@ def test_study_ends_the_same_after_a_worker_was_killed_in_each_kind_of_stage(
     for runner, workers, location in (("processes", 1, str(tmp_path / "run")), ("dask", 4, f"{bucket}/killed")):
         folder = tmp_path / runner
         killed = Interruption(folder=folder / "interruption", before=MOMENTS, kill=True)
+        scratch = tempfile.mkdtemp()  # not below tmp_path: sockets lie in it, and their paths must be short
         ended = subprocess.run(
             [
                 sys.executable,
@@ -138,12 +141,13 @@ def test_study_ends_the_same_after_a_worker_was_killed_in_each_kind_of_stage(
                 "--workers",
                 str(workers),
             ],
-            env=os.environ | killed.environment() | {"XDG_CACHE_HOME": str(folder), "TMPDIR": str(folder)},
+            env=os.environ | killed.environment() | {"XDG_CACHE_HOME": str(folder), "TMPDIR": scratch},
             capture_output=True,
             text=True,
             timeout=PATIENCE_SECONDS,
             check=False,
         )
+        shutil.rmtree(scratch)
         assert ended.returncode == 0, ended.stdout + ended.stderr
         assert killed.not_reached() == ()
         with RunStore(location).fetched("report.json") as directory:

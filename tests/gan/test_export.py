@@ -20,9 +20,9 @@ from data.idx import read_idx
 from data.images import LabelledImages
 from data.parquet import read_published, write_subset
 from data.sources.registry import load_source
-from gan.checkpoint import save_generator
+from gan.checkpoint import GENERATOR_FILE, save_generator
 from gan.config import GanConfig
-from gan.export import GENERATOR_FILE, PROVENANCE_FILE, SAMPLES_FILE, ExportRequest, export_dataset
+from gan.export import PROVENANCE_FILE, SAMPLES_FILE, ExportRequest, export_dataset
 from gan.networks import Generator, GeneratorEnsemble, initialise_dcgan
 from gan.sampling import ConfidenceFilter, FilterTooStrictError
 

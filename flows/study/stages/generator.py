@@ -5,8 +5,9 @@ from data.base.files import digest_file, write_json
 from data.images import LabelledImages
 from data.unlabelled import with_pseudo_labelled
 from flows.study.job import OPERATIONS_FILE, Job
+from gan.checkpoint import GENERATOR_FILE
 from gan.config import GanConfig
-from gan.export import GENERATOR_FILE, PROVENANCE_FILE
+from gan.export import PROVENANCE_FILE
 from gan.training import TrainingProgress, train, training_operations
 
 

@@ -13,8 +13,7 @@ from evaluation.fitting import ClassifierProgress
 from evaluation.membership import NearestMade
 from evaluation.samples import RealData, evaluate_samples, write_pictures
 from flows.study.job import Job
-from gan.checkpoint import load_generator
-from gan.export import GENERATOR_FILE
+from gan.checkpoint import GENERATOR_FILE, load_generator
 from gan.inversion import nearest_made
 
 EVALUATION_FILE = "evaluation.json"

@@ -15,9 +15,8 @@ from evaluation.protocol import EvaluationConfig
 from flows.commands.export import choose_generator, export, resolve_counts
 from flows.study.config import StudyConfig, to_toml
 from flows.study.run_directory import POLICY_FILE
-from gan.checkpoint import save_generator
+from gan.checkpoint import GENERATOR_FILE, save_generator
 from gan.config import GanConfig
-from gan.export import GENERATOR_FILE
 from gan.networks import Generator, GeneratorEnsemble, initialise_dcgan
 
 app = typer.Typer()
