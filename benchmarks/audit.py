@@ -85,7 +85,8 @@ def _cell(dataset: str, seed: int, samples: int) -> tuple[Divided, list[Plant]]:
     per_class = SUBSET_SIZES[seed % len(SUBSET_SIZES)]
     cell = divide(load_source(dataset), seed=seed, subset_per_class=per_class, samples=samples)
     parts = leak_parts(cell.real, config=SamplesConfig(max_images=samples), seed=seed)
-    return replace(cell, real=replace(cell.real, leak_parts=parts)), planted_generators(cell, seed=seed)
+    plants = planted_generators(cell, network=_instrument(dataset), seed=seed)
+    return replace(cell, real=replace(cell.real, leak_parts=parts)), plants
 
 
 @lru_cache(maxsize=1)

@@ -133,7 +133,7 @@ def run_audit(
         UsageError: given samples that do not fit the data set.
     """
     started = time.monotonic()
-    plants = planted_generators(divided, seed=seed)
+    plants = planted_generators(divided, network=network, seed=seed)
     plants += [
         Plant(generator=name, family="honest", expected=(), samples=samples) for name, samples in (honest or {}).items()
     ]
@@ -229,8 +229,12 @@ def divide(
     return Divided(source=source, real=real, unused=unused.take(np.array(alone, np.int64)))
 
 
-def planted_generators(divided: Divided, *, seed: int) -> list[Plant]:
-    """Make the samples of every planted generator, as many as there are unused images."""
+def planted_generators(divided: Divided, *, network: FeatureNetwork, seed: int) -> list[Plant]:
+    """Make the samples of every planted generator, as many as there are unused images.
+
+    Args:
+        network: the instrument that will judge them.
+    """
     rng = numpy_stream(seed, "audit", "plants")
     unused, real = divided.unused, divided.real
     mixture = mixture_samples(real.subset, unused.labels, rng=rng)
@@ -239,5 +243,5 @@ def planted_generators(divided: Divided, *, seed: int) -> list[Plant]:
         Plant(generator=MIXTURE, family="honest", expected=(), samples=mixture),
         *copying_plants(mixture, real, share=SHARE, alterations=alterations_of(unused), rng=rng),
         *wholesale_plants(mixture, real, rng=rng),
-        *failing_plants(unused, rng=rng),
+        *failing_plants(unused, unjudged=network.unseen(unused), rng=rng),
     ]

@@ -168,8 +168,13 @@ def wholesale_plants(honest: LabelledImages, real: RealData, *, rng: np.random.G
     return plants
 
 
-def failing_plants(honest: LabelledImages, *, rng: np.random.Generator) -> list[Plant]:
-    """Damage an honest generator's samples: classes that are missing, collapsed or wrong, noise, flat images."""
+def failing_plants(honest: LabelledImages, *, unjudged: LabelledImages, rng: np.random.Generator) -> list[Plant]:
+    """Damage an honest generator's samples: classes that are missing, collapsed or wrong, noise, flat images.
+
+    Args:
+        unjudged: those of its samples that the instrument was not trained on: it believes the labels of others so much
+            more that wrong ones among them would hide.
+    """
     last = honest.num_classes - 1
     of_last = np.flatnonzero(honest.labels == last)
     without = honest.take(np.flatnonzero(honest.labels != last))
@@ -179,7 +184,12 @@ def failing_plants(honest: LabelledImages, *, rng: np.random.Generator) -> list[
     made: list[tuple[str, Family, CheckName, LabelledImages]] = [
         ("one class missing", "coverage", "every class is there", without),
         ("one class wholly wrong", "labels", "labels are right in every class", replace(honest, images=images)),
-        ("a fifth of labels wrong", "labels", "labels are right", replace(honest, labels=_mislabelled(honest, rng))),
+        (
+            "a fifth of labels wrong",
+            "labels",
+            "labels are right",
+            replace(unjudged, labels=_mislabelled(unjudged, rng)),
+        ),
         ("noise", "quality", "realistic", replace(honest, images=_noise(honest, rng))),
         ("one flat colour", "quality", "not constant", replace(honest, images=np.zeros_like(honest.images))),
     ]

@@ -8,6 +8,7 @@ from data.sources.source import Source
 from evaluation.audit import GivenSamples, divide, run_audit
 from evaluation.config import FeaturesConfig, SamplesConfig
 from evaluation.features import feature_network
+from evaluation.plants import failing_plants
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,14 @@ def test_parts_of_the_division_share_no_image():
     divided = divide(load_sklearn_digits(), seed=0)
     assert not set(divided.unused.rows) & set(divided.real.train.rows)
     assert set(divided.real.subset.rows) <= set(divided.real.train.rows)
+
+
+def test_wrong_labels_are_planted_among_images_that_the_instrument_has_not_seen(striped):
+    unjudged = striped.take(np.arange(0, 60, 2))
+    plants = failing_plants(striped, unjudged=unjudged, rng=np.random.default_rng(0))
+    wrong = next(plant.samples for plant in plants if plant.generator == "a fifth of labels wrong")
+    assert np.array_equal(wrong.images, unjudged.images)
+    assert (wrong.labels != unjudged.labels).sum() == len(unjudged) // 5
 
 
 def test_too_few_images_are_refused(striped):
