@@ -9,13 +9,12 @@ judged on: choices are made here, never on the test split, and on draws (9700 an
 for each training as it ends; at last a table of gains over the reference, paired by draw.
 """
 
-import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
 
-from benchmarks.protocol import Draw, by_draw, overridden, trained_samples
+from benchmarks.protocol import Draw, by_draw, overridden, parser_of_draws, trained_samples
 from data.base.device import resolve_compute
 from evaluation.arms import CONTROL_ARM, HEADLINE_ARM, HEADLINE_REFERENCE
 from evaluation.config import TrainingConfig
@@ -92,20 +91,10 @@ def table_of(found: Mapping[str, Sequence[float]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", default="mnist")
-    parser.add_argument("--images-per-class", type=int, default=10)
-    parser.add_argument("--policy", default="digits", help="of classical augmentation")
-    parser.add_argument("--draws", type=int, default=20)
-    parser.add_argument("--first-draw", type=int, default=FIRST_DRAW)
-    parser.add_argument("--workers", type=int, default=1, help="draws at a time, on one GPU too")
+    parser = parser_of_draws(__doc__, draws=20, first_draw=FIRST_DRAW, recipes=[*WITHOUT_GAN, *GANS])
     parser.add_argument("--classifier", nargs="*", default=[], metavar="KEY=VALUE", help="of `TrainingConfig`")
     parser.add_argument("--gan", nargs="*", default=[], metavar="KEY=VALUE", help="of `GanConfig`, for every GAN")
-    parser.add_argument("--only", nargs="*", default=[], help=f"of {', '.join([*WITHOUT_GAN, *GANS])}")
     arguments = parser.parse_args()
-    unknown = set(arguments.only) - {*WITHOUT_GAN, *GANS}
-    if unknown:
-        parser.error(f"nothing is called {', '.join(sorted(unknown))}")
     figures = partial(
         figures_of,
         dataset=arguments.dataset,

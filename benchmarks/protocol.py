@@ -1,5 +1,6 @@
 """Pieces of the protocol that benchmarks share: overrides, splits, samples, a classifier's answers."""
 
+import argparse
 import multiprocessing
 import tempfile
 import time
@@ -100,6 +101,23 @@ def trained_samples(
 
 Figures = Callable[[int], Iterator[tuple[str, float]]]
 """What a benchmark measures on one draw, piece by piece: a name and its figure, in % or seconds."""
+
+
+def parser_of_draws(
+    description: str | None, *, draws: int, first_draw: int, recipes: Sequence[str]
+) -> argparse.ArgumentParser:
+    """Return a parser with what every comparison of recipes draw by draw is asked: which data, draws and recipes."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", default="mnist")
+    parser.add_argument("--images-per-class", type=int, default=10)
+    parser.add_argument("--policy", default="digits", help="of classical augmentation")
+    parser.add_argument("--draws", type=int, default=draws)
+    parser.add_argument("--first-draw", type=int, default=first_draw)
+    parser.add_argument("--workers", type=int, default=1, help="draws at a time, on one GPU too")
+    parser.add_argument(
+        "--only", nargs="*", default=[], choices=recipes, metavar="RECIPE", help=f"of {', '.join(recipes)}"
+    )
+    return parser
 
 
 def by_draw(figures: Figures, *, draws: Sequence[int], workers: int) -> dict[str, list[float]]:

@@ -8,12 +8,11 @@ recipes are chosen here, never on the test split, and on draws (7000 and above) 
 of each arm. Accuracies in %, per draw and on average, go to benchmarks/TRIALS.md with whatever is concluded from them.
 """
 
-import argparse
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
-from benchmarks.protocol import Draw, by_draw, overridden, trained_samples
+from benchmarks.protocol import Draw, by_draw, overridden, parser_of_draws, trained_samples
 from data.base.device import resolve_compute
 from data.unlabelled import with_pseudo_labelled
 from evaluation.arms import CONSISTENT_ARM, HEADLINE_ARM, HEADLINE_REFERENCE, SELF_TRAINED_ARM
@@ -101,18 +100,8 @@ def figures_of(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", default="mnist")
-    parser.add_argument("--images-per-class", type=int, default=10)
-    parser.add_argument("--policy", default="digits", help="of classical augmentation")
-    parser.add_argument("--draws", type=int, default=6)
-    parser.add_argument("--first-draw", type=int, default=FIRST_DRAW)
-    parser.add_argument("--workers", type=int, default=1, help="draws at a time, on one GPU too")
-    parser.add_argument("--only", nargs="*", default=[], help=f"of {', '.join([*PARTNERS, *GANS])}")
+    parser = parser_of_draws(__doc__, draws=6, first_draw=FIRST_DRAW, recipes=[*PARTNERS, *GANS])
     arguments = parser.parse_args()
-    unknown = set(arguments.only) - {*PARTNERS, *GANS}
-    if unknown:
-        parser.error(f"no recipe {', '.join(sorted(unknown))}")
     figures = partial(
         figures_of,
         dataset=arguments.dataset,
