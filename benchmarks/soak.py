@@ -62,8 +62,9 @@ TINY = (
     "compute.device='cpu'",
     "compute.threads=1",
 )
-KINDS = ("server", "run", "worker", "serve")
-IN_TURN = (*(["server", "run", "worker"] * 3), "serve")  # so that `serve` lives long enough to grow
+KINDS = ("server", "run", "worker", "fork server", "serve")
+IN_TURN = (*(["server", "run", "worker"] * 3), "fork server", "serve")  # so that `serve` lives long enough to grow
+FORK_SERVER = "multiprocessing.forkserver"  # in the command of it and of the workers that it forks
 RESTART_SECONDS = 5.0  # as RestartSec of a service manager
 LOOK_SECONDS = 5.0
 STOP_SECONDS = 180.0
@@ -130,21 +131,24 @@ class Service:
             found["serve"].append(psutil.Process(self.process.pid))
             for child in self.process.children(recursive=True):
                 with suppress(psutil.NoSuchProcess):
-                    if kind := _kind(" ".join(child.cmdline())):
+                    if kind := _kind(child):
                         found[kind].append(child)
         return found
 
 
-def _kind(command: str) -> str:
+def _kind(process: psutil.Process) -> str:
     """Tell what a child process does, "" for a helper of Python's own and for one that has just ended."""
+    command = " ".join(process.cmdline())
     for sign, kind in {
         "server start": "server",
-        "spawn_main": "worker",
+        FORK_SERVER: "fork server",
         "resource_tracker": "",
         "prefect": "run",
     }.items():
         if sign in command:
-            return kind
+            parent = process.parent()
+            forked = kind == "fork server" and parent is not None and FORK_SERVER in " ".join(parent.cmdline())
+            return "worker" if forked else kind
     return ""
 
 

@@ -9,19 +9,22 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import wait as wait_for_any
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from prefect import Task
 from prefect.client.orchestration import get_client
+from prefect.context import refresh_global_settings_context
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 
 from data.base.errors import AugmentError, UsageError
 from flows.server import api_url_everywhere
 from flows.study.config import RunnerConfig
+from flows.study.processes import take_environment, worker_context
 from flows.study.scratch import sweep_scratch
 from flows.tag_limits import remember_tag_limits, unlimited_tags
 
@@ -126,12 +129,23 @@ def _started(runner: RunnerConfig, *, workers: int) -> Iterator[TaskRunner[Any]]
 
 
 class CellProcesses(ProcessPoolTaskRunner):
-    """Prefect's process pool, without the wait at its end for a lock that a killed worker took with it.
+    """Prefect's process pool, whose workers start as `worker_context` says, and which does not wait at its end for a
+    lock that a killed worker took with it.
 
     Workers send log lines and events through one queue. Prefect ends the thread that reads it by a message through the
     same queue. Whoever is killed while writing leaves the queue locked for ever: that message is never sent, and the
     exit of the process waits for it. Here the end of the stream ends the thread, as soon as no worker is left to write.
     """
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        unused = self._executor  # which starts no process before it is given something to do
+        assert unused is not None
+        self._executor = ProcessPoolExecutor(
+            self._max_workers, worker_context(), initializer=unused._initializer, initargs=unused._initargs
+        )
+        unused.shutdown()
+        return self
 
     def _stop_message_forwarding(self) -> None:
         queue, thread = self._subprocess_message_queue, self._message_forwarding_thread
@@ -146,7 +160,8 @@ class CellProcesses(ProcessPoolTaskRunner):
 def _task_runner(runner: RunnerConfig, *, workers: int) -> TaskRunner[Any]:
     match runner.kind:
         case "processes":
-            return CellProcesses(max_workers=workers, initializer=start_worker, initargs=(unlimited_tags(),))
+            told = (dict(os.environ), unlimited_tags())
+            return CellProcesses(max_workers=workers, initializer=start_worker, initargs=told)
         case "dask":
             return _dask_runner(runner.address, workers=workers)
         case _:
@@ -161,8 +176,16 @@ def _dask_runner(address: str, *, workers: int) -> TaskRunner[Any]:
     except ImportError as error:
         raise UsageError("the dask runner needs: pip install 'augmentation-gain[dask]'") from error
     if not address:
-        dask.config.set({"distributed.deploy.lost-worker-timeout": f"{DASK_START_SECONDS:.0f}s"})
-        return DaskTaskRunner(cluster_kwargs=LOCAL_CLUSTER | {"n_workers": workers})
+        dask.config.set(
+            {
+                "distributed.deploy.lost-worker-timeout": f"{DASK_START_SECONDS:.0f}s",
+                "distributed.worker.multiprocessing-method": worker_context().get_start_method(),
+            }
+        )
+        distributed.utils.get_mp_context()  # type: ignore[no-untyped-call]  # its first call says what is imported,
+        worker_context()  # and this says it again
+        environment = {"env": dict(os.environ)}  # the fork server's own may be an older one
+        return DaskTaskRunner(cluster_kwargs=LOCAL_CLUSTER | environment | {"n_workers": workers})
     try:
         with distributed.Client(  # type: ignore[no-untyped-call]
             address, timeout=DASK_CONNECT_SECONDS, set_as_default=False
@@ -204,9 +227,16 @@ def _scheduler_gone() -> AugmentError:
     return AugmentError("the Dask scheduler is gone; start it and its workers again, and go on with --resume")
 
 
-def start_worker(unlimited: Sequence[str]) -> None:
-    """Prepare a worker process; `unlimited` are the tags that Prefect need not ask about."""
+def start_worker(environment: Mapping[str, str], unlimited: Sequence[str]) -> None:
+    """Prepare a worker process.
+
+    Args:
+        environment: of the process that it works for.
+        unlimited: the tags that Prefect need not ask about.
+    """
     end_with_parent()
+    take_environment(environment)
+    refresh_global_settings_context()
     remember_tag_limits(unlimited)
 
 

@@ -2,7 +2,6 @@
 Prefect's tasks."""
 
 import logging
-import multiprocessing
 import os
 import platform
 from collections.abc import Callable, Iterator
@@ -32,6 +31,7 @@ from flows.study.config import StudyConfig, to_toml
 from flows.study.designs import Designs, resolve_study, study_designs, study_source
 from flows.study.engine import MADE_BY, CellContext, Stage, named_code_of, resolved_settings
 from flows.study.job import OnUpdate, unheard
+from flows.study.processes import take_environment, worker_context
 from flows.study.reporting import write_reports
 from flows.study.retrying import patiently
 from flows.study.run_directory import (
@@ -195,9 +195,9 @@ def run_study(config: StudyConfig, location: str | Path | None = None, *, worker
 
 
 def _run_cells(study: OpenStudy, *, workers: int) -> None:
-    """Run the cells in processes, started afresh since a forked one could not use a GPU; the first failure ends all."""
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
-    with pool as processes:
+    """Run the cells in processes; the first failure ends all."""
+    told = (dict(os.environ),)
+    with ProcessPoolExecutor(workers, worker_context(), initializer=take_environment, initargs=told) as processes:
         cells = [processes.submit(_run_cell_there, place, study.config, study.compute) for place in study.places()]
         try:
             for cell in cells:

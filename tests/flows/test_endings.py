@@ -1,6 +1,5 @@
 """A study's process ends after its last line, whatever worker was killed, and wherever."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -63,21 +62,6 @@ def test_worker_that_is_killed_while_it_writes_to_the_queue_does_not_hold_up_the
             process.kill()
 
 
-FORKED = """
-import multiprocessing, sys
-import dask
-from distributed.utils import get_mp_context
-from flows.cli import main
-
-if __name__ == "__main__":
-    dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
-    context = get_mp_context()
-    everything = ["distributed", "flows.augmentation_study", "torch._dynamo"]
-    context.set_forkserver_preload(everything)
-    multiprocessing.get_context = lambda method=None: context
-    sys.exit(main())
-"""
-
 MOMENTS = (  # no more than two for each cell: three losses in a row end a study
     "0/subset.parquet",
     "features/*.safetensors",  # the measuring instrument, which the first cell makes
@@ -114,38 +98,25 @@ def study(tmp_path: Path) -> Path:
 @pytest.mark.timeout(2400)
 @pytest.mark.long
 def test_study_ends_the_same_after_a_worker_was_killed_in_each_kind_of_stage(
-    study: Path, tmp_path: Path, bucket: str, prefect_api: str
+    augment, study: Path, tmp_path: Path, bucket: str, prefect_api: str
 ) -> None:
-    """In a process of this machine, and of four on Dask that share only a store.
-
-    Workers are forked from a process that has imported everything, so that so many cost seconds.
-    """
+    """In a process of this machine, and of four on Dask that share only a store."""
     pytest.importorskip("distributed")
-    script = tmp_path / "script.py"
-    script.write_text(FORKED)
     found = []
     for runner, workers, location in (("processes", 1, str(tmp_path / "run")), ("dask", 4, f"{bucket}/killed")):
         folder = tmp_path / runner
         killed = Interruption(folder=folder / "interruption", before=MOMENTS, kill=True)
         scratch = tempfile.mkdtemp()  # not below tmp_path: sockets lie in it, and their paths must be short
-        ended = subprocess.run(
-            [
-                sys.executable,
-                script,
-                "run",
-                study,
-                "--run-dir",
-                location,
-                "--runner",
-                runner,
-                "--workers",
-                str(workers),
-            ],
-            env=os.environ | killed.environment() | {"XDG_CACHE_HOME": str(folder), "TMPDIR": scratch},
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_SECONDS,
-            check=False,
+        ended = augment(
+            "run",
+            study,
+            "--run-dir",
+            location,
+            "--runner",
+            runner,
+            "--workers",
+            str(workers),
+            environment={**killed.environment(), "XDG_CACHE_HOME": str(folder), "TMPDIR": scratch},
         )
         shutil.rmtree(scratch)
         assert ended.returncode == 0, ended.stdout + ended.stderr

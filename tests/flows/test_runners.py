@@ -4,9 +4,11 @@ import os
 import shutil
 import socket
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
+from multiprocessing import forkserver
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -40,12 +42,17 @@ class Recorder:
 
 
 @pytest.fixture
-def killed_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Interruption:
-    """Of the processes that the test starts, the first one to be in the middle of a training kills itself."""
+def killed_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Interruption]:
+    """Of the processes that the test starts, the first one to be in the middle of a training kills itself.
+
+    They are forked from a process of the test's own: the hook is installed where one starts.
+    """
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
     interruption = Interruption(folder=tmp_path / "interruption", before=(FIRST_GRID,), kill=True)
     for name, value in interruption.environment().items():
         monkeypatch.setenv(name, value)
-    return interruption
+    yield interruption
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 def free_port() -> int:

@@ -348,14 +348,10 @@ def told_to_the_server(url: str) -> Iterator[str]:
 LEVELS = ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_ROOT_LEVEL", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL")
 STUDY_ON_DASK = """
 import sys
-import dask
-from distributed.utils import get_mp_context
 from flows.study.config import RunnerConfig, StudyConfig
 from flows.augmentation_study import augmentation_study
 
 config = StudyConfig.model_validate_json(sys.argv[1])
-dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
-get_mp_context().set_forkserver_preload(["distributed", "flows.augmentation_study"])
 augmentation_study(config, sys.argv[2], runner=RunnerConfig(kind="dask", workers=2))
 """
 
