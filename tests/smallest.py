@@ -12,6 +12,8 @@ SMALLEST = {
     "evaluation.classifier_seeds": 1,
     "evaluation.classifier.steps": 4,
     "evaluation.classifier.width": 4,
+    "evaluation.samples.max_images": 40,
+    "evaluation.samples.unseen_images": 20,
     "evaluation.samples.features.steps": 4,
     "evaluation.samples.features.width": 4,
     "compute.device": "cpu",

@@ -56,7 +56,7 @@ def tiny() -> StudyConfig:
             arms=("real", "real+classical", "equal-compute", "real+classical+synthetic", "synthetic", "labels-x2"),
             classifier=ClassifierConfig(steps=20, width=4),
             equal_compute=2.0,
-            samples=SamplesConfig(features=FeaturesConfig(steps=20, width=4)),
+            samples=SamplesConfig(max_images=100, unseen_images=50, features=FeaturesConfig(steps=20, width=4)),
         ),
         compute=ComputeConfig(device="cpu", precision="float32", threads=1),
     )

@@ -92,6 +92,8 @@ def test_a_ready_made_set_is_judged_in_one_command(
         "classifier.steps": "20",
         "classifier.width": "4",
         "classifier_seeds": "1",
+        "samples.max_images": "100",
+        "samples.unseen_images": "50",
         "samples.features.steps": "20",
         "samples.features.width": "4",
         "arms": str(list(ARMS)),

@@ -33,6 +33,7 @@ TINY = (
     "--set gan.discriminator_width=8 --set sampling.images_per_class=10 --set evaluation.classifier_seeds=1 "
     "--set evaluation.classifier.steps=4 --set evaluation.classifier.width=4 "
     "--set evaluation.samples.features.steps=4 --set evaluation.samples.features.width=4 "
+    "--set evaluation.samples.max_images=40 --set evaluation.samples.unseen_images=20 "
     """--set "evaluation.arms=['real','real+classical','real+classical+synthetic']\""""
 )
 """For a new study of the tutorial; one that continues has it from its run."""

@@ -21,6 +21,8 @@ QUICK = {
     "evaluation.classifier.steps": 20,
     "evaluation.classifier.width": 4,
     "evaluation.classifier_seeds": 1,
+    "evaluation.samples.max_images": 100,
+    "evaluation.samples.unseen_images": 50,
     "evaluation.samples.features.steps": 20,
     "evaluation.samples.features.width": 4,
     "evaluation.arms": ["real", "real+classical", "real+classical+synthetic", "deformed-copies"],
