@@ -26,9 +26,29 @@ from tests.waiting import PATIENCE_SECONDS
 
 
 @pytest.fixture(scope="session")
-def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def made_home(shared_folder: Path) -> Path:
+    """A Prefect home that a server has had before: its database has its tables, which take longer than a start."""
+    home = shared_folder / "prefect"
+    with FileLock(shared_folder / "prefect.lock"):
+        if not home.exists():
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("PREFECT_HOME", str(shared_folder / "making"))
+                with prefect_server(host="127.0.0.1", port=0):
+                    pass
+            (shared_folder / "making").rename(home)
+    return home
+
+
+@pytest.fixture
+def prefect_home(made_home: Path, tmp_path: Path) -> Path:
+    """A Prefect home of the test's own, as of somebody who has used it before."""
+    return Path(shutil.copytree(made_home, tmp_path / "prefect"))
+
+
+@pytest.fixture(scope="session")
+def prefect_api(made_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a server with a database of its own; flows in this process and in child processes use it."""
-    home = str(tmp_path_factory.mktemp("prefect"))
+    home = str(shutil.copytree(made_home, tmp_path_factory.mktemp("prefect") / "home"))
     before = {name: os.environ.get(name) for name in ("PREFECT_HOME", "PREFECT_API_URL")}
     os.environ["PREFECT_HOME"] = home
     with prefect_server(host="127.0.0.1", port=0) as url:

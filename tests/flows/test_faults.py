@@ -145,9 +145,9 @@ def test_study_on_a_full_disk_stops_with_one_line_loses_nothing_and_goes_on_when
 
 
 @pytest.mark.long
-def test_killed_study_leaves_no_process_behind(augment, tiny_toml: Path, tmp_path: Path) -> None:
+def test_killed_study_leaves_no_process_behind(augment, tiny_toml: Path, prefect_home: Path, tmp_path: Path) -> None:
     waiting = Interruption(folder=tmp_path / "interruption", before=(FIRST_GRID,), kill=False)
-    environment = os.environ | {"PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_API_URL": ""}
+    environment = os.environ | {"PREFECT_HOME": str(prefect_home), "PREFECT_API_URL": ""}
     arguments = ("run", tiny_toml, "--run-dir", tmp_path / "run", "--runner", "processes", "--workers", "2")
     study = psutil.Popen(
         augment.command(*arguments),

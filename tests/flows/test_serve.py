@@ -132,10 +132,9 @@ def states(url: str) -> Counter[StateType]:
 
 @pytest.mark.long
 def test_runs_do_not_overlap_and_go_on_after_everything_was_killed(
-    augment: Command, tiny: StudyConfig, tmp_path: Path
+    augment: Command, tiny: StudyConfig, prefect_home: Path, tmp_path: Path
 ) -> None:
-    port, home, output = free_port(), tmp_path / "prefect", tmp_path / "serve.log"
-    home.mkdir()
+    port, home, output = free_port(), prefect_home, tmp_path / "serve.log"
     url = f"http://127.0.0.1:{port}/api"
     config = tmp_path / "scheduled.toml"
     config.write_text(to_toml(tiny.model_copy(update={"replicates": 1})))
@@ -170,7 +169,7 @@ def under_way(database: Path) -> list[str]:
 
 @pytest.mark.long
 def test_server_that_dies_is_started_again_and_ctrl_c_ends_in_order(
-    augment: Command, tiny_toml: Path, tmp_path: Path
+    augment: Command, tiny_toml: Path, prefect_home: Path, tmp_path: Path
 ) -> None:
     port, output = free_port(), tmp_path / "serve.log"
     metrics = free_port()
@@ -180,7 +179,7 @@ def test_server_that_dies_is_started_again_and_ctrl_c_ends_in_order(
     def told(line: str) -> bool:
         return line in output.read_text()
 
-    with serving(augment.command(*options), output=output, home=tmp_path / "prefect") as process:
+    with serving(augment.command(*options), output=output, home=prefect_home) as process:
         wait_until(lambda: told("serving scheduled_study"), told=output.read_text)
         next(each for each in psutil.Process(process.pid).children() if "server" in each.cmdline()).kill()
         wait_until(lambda: told("the Prefect server is there again"), told=output.read_text)
