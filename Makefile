@@ -10,7 +10,7 @@ WORKERS := 3
 SIDE_BY_SIDE := --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test quick check advisories docs notebook format lock clean bench bench-throughput bench-quality bench-studies bench-coverage bench-export bench-scale bench-cost bench-gpu bench-audit soak
+.PHONY: help install run test all-tests quick check advisories docs notebook format lock clean bench bench-throughput bench-quality bench-studies bench-coverage bench-export bench-scale bench-cost bench-gpu bench-audit soak
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -20,7 +20,10 @@ install: $(INSTALLED)  ## make .venv from requirements.lock
 run: $(INSTALLED)  ## the main job: a quick study of MNIST (of scikit-learn's digits where MNIST cannot be had)
 	$(BIN)/augment run --preset quick
 
-test: check  ## the static checks, then all tests
+test: $(INSTALLED)  ## the static checks and, beside them, all tests
+	$(MAKE) --no-print-directory --jobs 2 check all-tests
+
+all-tests: $(INSTALLED)
 	$(BIN)/pytest $(SIDE_BY_SIDE)
 
 quick: $(INSTALLED)  ## the unit tests alone, for the inner loop

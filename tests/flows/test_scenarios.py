@@ -70,7 +70,7 @@ def test_images_go_through_study_and_export_and_back_in(
     make, regime: int | str, shape: tuple[int, int, int], tiny: StudyConfig, tmp_path: Path, prefect_api: str
 ) -> None:
     (tmp_path / "images").mkdir()
-    data = DataConfig(dataset=make(tmp_path / "images"), images_per_class=(regime,), folds=2)
+    data = DataConfig(dataset=make(tmp_path / "images"), images_per_class=(regime,), folds=3)
     run = tmp_path / "run"
     augmentation_study(tiny.model_copy(update={"data": data, "replicates": 1}), run)
 

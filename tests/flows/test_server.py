@@ -120,9 +120,9 @@ STARTED = "from flows.server import prefect_server\nwith prefect_server(host='12
 def test_servers_that_start_beside_each_other_on_a_fresh_machine_all_come_up(tmp_path):
     environment = os.environ | {"PREFECT_HOME": str(tmp_path / "fresh" / "home")}
     command = [sys.executable, "-c", STARTED]
-    processes = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    processes = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     ended = [process.communicate(timeout=PATIENCE_SECONDS)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0], ended
+    assert [process.returncode for process in processes] == [0, 0], ended
 
 
 @pytest.mark.long
