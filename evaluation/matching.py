@@ -10,6 +10,7 @@ An image that was made from none of them lies about as far from its best candida
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -28,18 +29,20 @@ FINE_CANDIDATES = 5
 FINE_RATIO = 0.6  # ratio below which an image is registered finely
 TURN = 10.0  # degrees
 SHIFT = 0.15  # of half the image's side, at least a pixel
-ITERATIONS = 5
+ITERATIONS, FINE_ITERATIONS = 2, 3
 RIDGE = 3e-3
 LARGEST_STEP = 0.25  # of half the image's side, in one iteration
 LEAST_FRAMES = 3
 LEAST_REFERENCES = 4  # without which there is nothing to compare the best one with
+FOLLOWED = 0.5  # of a shift: how far off a centre may be that goes with it
 MAX_PAIRS = 400_000_000  # of an image in a frame and a reference: beyond, fewer frames are tried
 _BLOCK = 16  # references of which the best one is a candidate
 _SKETCH, _PROPOSED = 24, 2  # numbers that thumbnails are reduced to; blocks proposed for each candidate
 _PAIRS = 512  # registered at once, as fit into a processor's cache
 _SHRUNK = 256  # images that are reduced at once, likewise
+_SHIFTED, _NEARLY_ALL = 200, 0.95  # images that tell whether centres follow shifts, and the share that must
 _MARGIN = 16  # the part of a side that the margin is, which is not compared
-_QUERIES, _COMPARED = 128, 1024  # images whose candidates are looked for at once, in as many references, likewise
+_QUERIES, _COMPARED = 512, 512  # images whose candidates are looked for at once, in as many references, likewise
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
@@ -85,6 +88,9 @@ class Gallery:
         self.centred = _thumbnails(_moved(self.coarse, _shifted(self.centres)))
         self.axes = _principal_axes(self.thumbnails)  # (64, P)
         self.sketches, self.centred_sketches = self._sketched(self.thumbnails), self._sketched(self.centred)  # (M, P)
+        step = max(SHIFT, 2 / max(images.shape[2:]))
+        shifted = () if _centres_follow(self.coarse, self.centres, step=step) else _shifts(step)
+        self.frames = [*_UNSHIFTED, *(_Frame(shift=shift) for shift in shifted)]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -102,7 +108,7 @@ class Gallery:
             raise ValueError(f"{len(self)} references, {LEAST_REFERENCES} are needed")
         count = len(images)
         nearest, residual, ratio = np.zeros(count, np.int64), np.ones(count), np.ones(count)
-        frames = _frames(max(images.shape[1:]))
+        frames = self.frames
         everywhere = torch.arange(len(self))
         groups = [(np.arange(count), everywhere)]
         if count * len(self) * len(frames) > MAX_PAIRS:
@@ -123,7 +129,7 @@ class Gallery:
     def _match(self, images: Pixels, own: Tensor, frames: Sequence[_Frame]) -> tuple[Indices, Floats, Floats]:
         queries = _working(images, COARSE_SIDE)
         candidates, maps = self._candidates(queries, own, frames)  # (N, K), (N, K, 2, 3)
-        residual, maps = _register_all(queries, self.coarse, candidates, maps)
+        residual, maps = _register_all(queries, self.coarse, candidates, maps, iterations=ITERATIONS)
         order = residual.argsort(dim=1, stable=True)
         candidates, residual = candidates.gather(1, order), residual.gather(1, order)
         ratio = _ratio(residual)
@@ -138,6 +144,7 @@ class Gallery:
                 references,
                 torch.from_numpy(local).view(some.shape),
                 maps[close[:, None], fine],
+                iterations=FINE_ITERATIONS,
             )
             best = finer.argmin(1, keepdim=True)
             candidates[close, 0] = some.gather(1, best)[:, 0]
@@ -195,28 +202,42 @@ class Gallery:
         number = min(CANDIDATES if count >= REGISTERED * _BLOCK else REGISTERED, blocks.shape[1])
         proposed = blocks.topk(min(_PROPOSED * number, blocks.shape[1]), 1).indices
         members = (proposed[..., None] * block + torch.arange(block)).clamp(max=count - 1)  # (N, proposed, block)
-        alike = (queries[:, None] @ references[members.flatten(1)].mT).view(members.shape)
+        looked_at = references.index_select(0, members.flatten()).view(len(queries), -1, references.shape[1])
+        alike = (queries[:, None] @ looked_at.mT).view(members.shape)
         best = alike.max(2)
         chosen = best.values.topk(number, 1)
         within = members.gather(2, best.indices[..., None])[..., 0]
         return within.gather(1, chosen.indices), chosen.values
 
 
-def _frames(side: int) -> list[_Frame]:
-    """Return the frames in the order of their worth for images of `side` pixels."""
-    step = max(SHIFT, 2 / side)
-    shifts = [(x * step, y * step) for x in (-1, 0, 1) for y in (-1, 0, 1) if x or y]
-    return [
-        _Frame(),
-        _Frame(centred=True),
-        _Frame(mirrored=True, centred=True),
-        _Frame(centred=True, degrees=-TURN),
-        _Frame(centred=True, degrees=TURN),
-        _Frame(mirrored=True),
-        _Frame(degrees=-TURN),
-        _Frame(degrees=TURN),
-        *(_Frame(shift=shift) for shift in shifts),
+_UNSHIFTED = (  # in the order of their worth, as the shifted ones after them
+    _Frame(),
+    _Frame(centred=True),
+    _Frame(mirrored=True, centred=True),
+    _Frame(centred=True, degrees=-TURN),
+    _Frame(centred=True, degrees=TURN),
+    _Frame(mirrored=True),
+    _Frame(degrees=-TURN),
+    _Frame(degrees=TURN),
+)
+
+
+def _shifts(step: float) -> list[tuple[float, float]]:
+    return [(x * step, y * step) for x in (-1, 0, 1) for y in (-1, 0, 1) if x or y]
+
+
+def _centres_follow(images: Tensor, centres: Tensor, *, step: float) -> bool:
+    """Tell whether the centres (N, 2) of nearly all images (N, 1, S, S) go along when these are shifted by a step.
+
+    They do where something lies on a plain ground. Centred frames then see to shifts, and shifted ones add nothing.
+    """
+    some = slice(None, None, max(1, len(images) // _SHIFTED))
+    images, centres = images[some], centres[some]
+    off = [
+        (_centres(_moved(images, _shifted(by.expand(len(images), 2)))) - (centres - by)).abs().amax(1)
+        for by in torch.tensor(_shifts(step))
     ]
+    return bool((torch.cat(off) < FOLLOWED * step).float().mean() > _NEARLY_ALL)
 
 
 def _map_of(frame: _Frame) -> Tensor:
@@ -232,13 +253,15 @@ def _ratio(residual: Tensor) -> Tensor:
     return torch.where(usual > 0, residual[:, 0] / usual, torch.ones_like(usual)).clamp(max=1)
 
 
-def _register_all(queries: Tensor, references: Tensor, candidates: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
+def _register_all(
+    queries: Tensor, references: Tensor, candidates: Tensor, maps: Tensor, *, iterations: int
+) -> tuple[Tensor, Tensor]:
     """Register each query (N, ...) to its candidates (N, K); return residuals (N, K) and maps (N, K, 2, 3)."""
     rows = torch.arange(len(queries)).repeat_interleave(candidates.shape[1])
     needed, columns = torch.unique(candidates.flatten(), return_inverse=True)
     templates, starts = _Templates.of(references[needed]), maps.reshape(-1, 2, 3)
     parts = [
-        _register(queries[rows[part]], templates.take(columns[part]), starts[part])
+        _register(queries[rows[part]], templates.take(columns[part]), starts[part], iterations=iterations)
         for part in _slices(len(rows), _PAIRS)
     ]
     residual = torch.cat([residual for residual, _ in parts]).view(candidates.shape)
@@ -315,13 +338,18 @@ def _shifted(by: Tensor) -> Tensor:
 
 def _moved(images: Tensor, maps: Tensor, *, margin: int = 0) -> Tensor:
     """Sample images (N, 1, S, S) where the affine maps (N, 2, 3) send the grid, but for a margin at each side."""
-    side = images.shape[-1]
+    basis = _grids(images.shape[-1], margin)
+    grid = (maps.reshape(-1, 6) @ basis.reshape(6, -1)).view(-1, *basis.shape[2:])
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+@cache
+def _grids(side: int, margin: int) -> Tensor:
+    """Return what all sampling grids are sums of, one for each entry of a map: (2, 3, h, w, 2)."""
     line = _line(side)[margin : side - margin]
     y, x = torch.meshgrid(line, line, indexing="ij")
     points = torch.stack([x, y, torch.ones_like(x)])  # (3, h, w)
-    basis = torch.einsum("ij,khw->ikhwj", torch.eye(2), points)  # of all grids, for each entry of a map
-    grid = (maps.reshape(-1, 6) @ basis.reshape(6, -1)).view(-1, *basis.shape[2:])
-    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    return torch.einsum("ij,khw->ikhwj", torch.eye(2), points)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -370,20 +398,20 @@ class _Templates:
         )
 
 
-def _register(queries: Tensor, templates: _Templates, maps: Tensor) -> tuple[Tensor, Tensor]:
+def _register(queries: Tensor, templates: _Templates, maps: Tensor, *, iterations: int) -> tuple[Tensor, Tensor]:
     """Register queries (P, 1, S, S) to as many templates from affine maps (P, 2, 3); return residuals (P,) and maps.
 
     The margin of a sixteenth at each side is not compared: shifts bring other pixels there.
     """
     best = torch.full((len(queries),), math.inf)
-    for iteration in range(ITERATIONS + 1):
+    for iteration in range(iterations + 1):
         moved = _moved(queries, maps, margin=queries.shape[-1] // _MARGIN).flatten(1)  # (P, D)
         length = (moved - moved.mean(1, keepdim=True)).norm(dim=1)
         length = torch.where(length > 1e-3, length, math.inf)
         products = _products(templates.steepest, moved) / length[:, None]  # of the query at length 1
         agreement = products[:, 6] / templates.length
         best = torch.minimum(best, 1 - agreement.clamp(min=0).square())
-        if iteration == ITERATIONS:
+        if iteration == iterations:
             break
         error = products * (agreement.clamp(min=0.1) * templates.length)[:, None] - templates.target
         change = _products(templates.solver, error).clamp(-LARGEST_STEP, LARGEST_STEP).view(-1, 2, 3)
