@@ -130,7 +130,7 @@ class ConsistencyConfig(BaseModel, frozen=True, extra="forbid"):
 class FeaturesConfig(BaseModel, frozen=True, extra="forbid"):
     """The measuring instrument: a ConvNet ensemble trained on real images (see `evaluation.features`)."""
 
-    members: PositiveInt = Field(default=3, description="the first one gives the features, all of them judge labels")
+    members: PositiveInt = Field(default=2, description="the first one gives the features, all of them judge labels")
     steps: PositiveInt = 500
     batch_size: int = Field(default=64, ge=2)
     images: PositiveInt = Field(

@@ -10,8 +10,10 @@ it, and it knows which: a network spreads out what it was trained on, so that a 
 fair one (`FeatureNetwork.unseen`).
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +21,14 @@ import numpy as np
 import numpy.typing as npt
 import platformdirs
 import torch
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from data.base.device import Compute
-from data.base.errors import CorruptFileError, first_line
-from data.base.files import digest_file, digest_json, write_atomically
+from data.base.errors import AugmentError, CorruptFileError, first_line
+from data.base.files import digest_file, digest_json, write_bytes
 from data.base.randomness import child_seed, numpy_stream
 from data.images import LabelledImages, identities
 from data.sources.source import hold_out
@@ -37,6 +40,7 @@ from evaluation.training_set import TrainingSet
 
 FORMAT_VERSION = 3
 HELD_OUT = 0.5  # of the train images
+WAIT_SECONDS = 300.0  # for another process that trains the same instrument, at most
 
 
 def instrument_directory() -> Path:
@@ -109,29 +113,74 @@ def feature_network(
     config: FeaturesConfig,
     compute: Compute,
     on_progress: Callable[[ClassifierProgress], None],
+    on_wait: Callable[[], None] = lambda: None,
 ) -> FeatureNetwork:
     """Return the instrument for `train`, from `cache` where one of the same data, configuration and format lies there.
 
+    Processes that need the same one at once do not train it side by side: one does, the others wait for it. Where
+    `cache` cannot be locked nobody waits, and where it cannot be written the instrument is made for this call alone.
+
+    Args:
+        on_wait: called once, before another process is waited for.
+
     Raises:
-        AugmentError: training diverged, or `cache` cannot be written.
+        AugmentError: training diverged.
     """
     identity = digest_json(
         {"format": FORMAT_VERSION, "train": train.digest(), "config": config.model_dump(mode="json")}
     )
     path = cache / "features" / f"{identity[:16]}.safetensors"
-    if path.exists():
+    kept = _kept_network(path, compute=compute)
+    if kept is not None:
+        return kept
+    with _alone(lock_file(path), on_wait=on_wait):
+        kept = _kept_network(path, compute=compute)  # the process that was waited for has made it
+        if kept is not None:
+            return kept
+        shown = train.take(_shown_rows(train, config))
+        members = tuple(
+            _train_member(shown, index, config=config, compute=compute, on_progress=on_progress)
+            for index in range(config.members)
+        )
+        seen = sorted(set(identities(shown)))
+        content = _as_file(members, seen=seen, train=train, config=config, identity=identity)
+        with suppress(AugmentError):
+            write_bytes(path, content)
+    digest = hashlib.sha256(content).hexdigest()
+    return FeatureNetwork(members=members, compute=compute, digest=digest, seen=frozenset(seen))
+
+
+def lock_file(path: Path) -> Path:
+    """Return what is locked while the instrument at `path` is made."""
+    return path.parent.with_name("locks") / path.with_suffix(".lock").name
+
+
+def _kept_network(path: Path, *, compute: Compute) -> FeatureNetwork | None:
+    try:
+        return load_feature_network(path, compute=compute)
+    except CorruptFileError:
+        return None  # a cache: what cannot be read is made again
+
+
+@contextmanager
+def _alone(path: Path, *, on_wait: Callable[[], None]) -> Iterator[None]:
+    """Let one process at a time into the block; the system frees the lock of one that died.
+
+    Where there are no locks, as on some network file systems and in folders that cannot be written, nobody waits; and
+    nobody waits for ever for a process that hangs.
+    """
+    lock = FileLock(path)
+    with suppress(OSError, NotImplementedError):  # a timeout is an OSError, too
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            return load_feature_network(path, compute=compute)
-        except CorruptFileError:
-            path.unlink()  # a cache: what cannot be read is made again
-    shown = train.take(_shown_rows(train, config))
-    members = tuple(
-        _train_member(shown, index, config=config, compute=compute, on_progress=on_progress)
-        for index in range(config.members)
-    )
-    seen = sorted(set(identities(shown)))
-    _save(path, members, seen=seen, train=train, config=config, identity=identity)
-    return FeatureNetwork(members=members, compute=compute, digest=digest_file(path), seen=frozenset(seen))
+            lock.acquire(timeout=0)
+        except Timeout:
+            on_wait()
+            lock.acquire(timeout=WAIT_SECONDS)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _shown_rows(train: LabelledImages, config: FeaturesConfig) -> npt.NDArray[np.int64]:
@@ -194,15 +243,10 @@ def _train_member(
     return fit_convnet(training, options).network
 
 
-def _save(
-    path: Path,
-    members: tuple[ConvNet, ...],
-    *,
-    seen: list[bytes],
-    train: LabelledImages,
-    config: FeaturesConfig,
-    identity: str,
-) -> None:
+def _as_file(
+    members: tuple[ConvNet, ...], *, seen: list[bytes], train: LabelledImages, config: FeaturesConfig, identity: str
+) -> bytes:
+    """Return the file that holds an instrument; the same one is the same bytes."""
     tensors = {"seen": torch.frombuffer(bytearray(b"".join(seen)), dtype=torch.uint8).view(len(seen), -1)}
     tensors |= {
         f"{index}.{name}": value.detach().cpu().contiguous()
@@ -216,5 +260,4 @@ def _save(
         "channels": train.shape[0],
         "num_classes": train.num_classes,
     }
-    metadata = {"facts": json.dumps(facts, sort_keys=True)}
-    write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata=metadata))
+    return save(tensors, metadata={"facts": json.dumps(facts, sort_keys=True)})

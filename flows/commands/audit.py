@@ -66,6 +66,7 @@ def audit(
             config=config.features,
             compute=compute,
             on_progress=lambda it: status.update(f"training the feature network: step {it.step}/{it.num_steps}"),
+            on_wait=lambda: status.update("waiting for another process, which trains the feature network"),
         )
         honest = {}
         if gan_steps:

@@ -1,13 +1,20 @@
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from data.base.device import Compute
 from data.base.errors import CorruptFileError
 from data.base.files import digest_file
 from evaluation.config import FeaturesConfig
-from evaluation.features import feature_network, load_feature_network
+from evaluation import features
+from evaluation.features import feature_network, load_feature_network, lock_file
 
 CONFIG = FeaturesConfig(members=2, steps=30, batch_size=16, width=4)
 COMPUTE = Compute(device="cpu", precision="float32")
@@ -63,6 +70,81 @@ def test_damaged_cache_is_made_again(striped, tmp_path):
     file = next((tmp_path / "features").iterdir())
     file.write_bytes(file.read_bytes()[:100])
     assert network_of(striped, tmp_path).digest == first.digest
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The members that were trained, by index; the second one is trained once somebody waits."""
+    found, waited = [], threading.Event()
+    train = features._train_member
+
+    def counted(shown, index, **options):
+        found.append(index)
+        if index == 1:
+            waited.wait(20)
+        return train(shown, index, **options)
+
+    monkeypatch.setattr(features, "_train_member", counted)
+    return found, waited
+
+
+def test_two_that_need_a_new_instrument_train_it_once(striped, tmp_path, trained):
+    found, waited = trained
+
+    def make(_):
+        return feature_network(
+            striped, tmp_path, config=CONFIG, compute=COMPUTE, on_progress=silent, on_wait=waited.set
+        )
+
+    with ThreadPoolExecutor(2) as threads:  # each opens the lock's file itself, as processes do
+        first, second = threads.map(make, range(2))
+    assert waited.is_set()
+    assert found == [0, 1]
+    assert first.digest == second.digest
+
+
+def path_of_instrument(striped, tmp_path):
+    network_of(striped, tmp_path)
+    path = next((tmp_path / "features").iterdir())
+    path.unlink()
+    return path
+
+
+def test_the_lock_of_a_process_that_died_holds_up_nobody(striped, tmp_path):
+    path = path_of_instrument(striped, tmp_path)
+    hold = "import sys, time; from filelock import FileLock; FileLock(sys.argv[1]).acquire(); print(1, flush=True)"
+    command = [sys.executable, "-c", f"{hold}; time.sleep(60)", str(lock_file(path))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:
+        holder.stdout.readline()
+        holder.send_signal(signal.SIGKILL)
+    waits = []
+    feature_network(
+        striped, tmp_path, config=CONFIG, compute=COMPUTE, on_progress=silent, on_wait=lambda: waits.append(1)
+    )
+    assert waits == []
+    assert path.exists()
+
+
+def test_nobody_waits_for_ever_for_a_process_that_hangs(striped, tmp_path, monkeypatch):
+    path = path_of_instrument(striped, tmp_path)
+    monkeypatch.setattr(features, "WAIT_SECONDS", 0.2)
+    with FileLock(lock_file(path)):
+        network_of(striped, tmp_path)
+    assert path.exists()
+
+
+def test_where_there_are_no_locks_it_is_made_and_kept(striped, tmp_path, monkeypatch):
+    def unsupported(*_, **__):
+        raise NotImplementedError
+
+    monkeypatch.setattr(FileLock, "acquire", unsupported)
+    network = network_of(striped, tmp_path)
+    assert network.digest == digest_file(next((tmp_path / "features").iterdir()))
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(striped, tmp_path):
+    (tmp_path / "file").touch()
+    assert network_of(striped, tmp_path / "file").digest == network_of(striped, tmp_path / "folder").digest
 
 
 def test_file_of_something_else_is_refused(tmp_path):

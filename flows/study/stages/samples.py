@@ -42,8 +42,16 @@ def judge_samples(
         detail = f"training the measuring instrument, step {progress.step}/{progress.num_steps}"
         job.on_update(0.8 * progress.step / progress.num_steps, detail)
 
+    def on_wait() -> None:
+        job.on_update(0.0, "waiting for another process, which trains the measuring instrument")
+
     network = feature_network(
-        train, instrument_directory(), config=job.settings.features, compute=job.compute, on_progress=on_progress
+        train,
+        instrument_directory(),
+        config=job.settings.features,
+        compute=job.compute,
+        on_progress=on_progress,
+        on_wait=on_wait,
     )
     seen = with_pseudo_labelled(subset, pseudo_labelled)
     real = RealData(subset=seen, train=pool, test=test, nearest_made=nearest_made_by(generator, compute=job.compute))
