@@ -88,6 +88,10 @@ class LabelledImages:
             sha.update(self.groups.ravel().data)
         return sha.hexdigest()
 
+    @cached_property
+    def _identities(self) -> tuple[bytes, ...]:
+        return tuple(digests_of(self.images))
+
 
 def joined(first: LabelledImages, second: LabelledImages) -> LabelledImages:
     """Return the images of both, one after the other; of the same classes, without groups."""
@@ -100,8 +104,8 @@ def joined(first: LabelledImages, second: LabelledImages) -> LabelledImages:
 
 
 def identities(images: LabelledImages) -> list[bytes]:
-    """Return a digest of each image's pixels: equal where images are equal."""
-    return digests_of(images.images)
+    """Return a digest of each image's pixels: equal where images are equal. Computed once, as the set's digest."""
+    return list(images._identities)
 
 
 def digests_of(images: npt.NDArray[np.uint8]) -> list[bytes]:

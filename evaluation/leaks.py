@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from scipy import stats
 
 from data.images import LabelledImages, identities
-from evaluation.matching import LEAST_REFERENCES, Floats, Gallery, reduced_vectors
+from evaluation.matching import LEAST_REFERENCES, Floats, Gallery, Indices, reduced_vectors, split_gallery
 from evaluation.memorisation import Labels, matched, nearest
 
 RATIOS = (0.1, 0.2)  # of `evaluation.matching.Matches`; the one that tells most is taken, and paid for
@@ -89,20 +89,34 @@ class Part:
     Attributes:
         among: what the references are, in words.
         unseen: real images beside them, which can be copies of none; what is found among these is what to expect.
+        split: what the references are a part of, where its gallery shall be kept for other cells; None elsewhere.
     """
 
     among: str
     references: LabelledImages
     unseen: LabelledImages
+    split: LabelledImages | None = None
+
+    @cached_property
+    def _rows(self) -> Indices | None:
+        """Where in the split the references lie, (M,); None where they are all that there is."""
+        if self.split is None or len(self.split) == len(self.references):
+            return None
+        return np.flatnonzero(np.isin(self.split.rows, self.references.rows))
 
     @cached_property
     def identities(self) -> frozenset[bytes]:
         """Of the references."""
-        return frozenset(identities(self.references))
+        known = identities(self.references if self.split is None else self.split)
+        return frozenset(known if self._rows is None else [known[row] for row in self._rows])
 
     @cached_property
-    def gallery(self) -> Gallery:
-        return Gallery(self.references)
+    def _gallery(self) -> Gallery:
+        return Gallery(self.references) if self.split is None else split_gallery(self.split)
+
+    def ratios(self, images: LabelledImages) -> Floats:
+        """Return by how much images resemble one reference alone, (N,); see `evaluation.matching.Matches`."""
+        return self._gallery.match(images, among=self._rows).ratio
 
     @cached_property
     def exact_unseen(self) -> npt.NDArray[np.bool_]:
@@ -110,7 +124,7 @@ class Part:
 
     @cached_property
     def unseen_ratios(self) -> Floats:
-        return np.where(self.exact_unseen, 0.0, self.gallery.match(self.unseen).ratio)
+        return np.where(self.exact_unseen, 0.0, self.ratios(self.unseen))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +162,7 @@ def search_copies(part: Part, samples: LabelledImages) -> CopySearch:
             alike_p_value=None,
             unavailable=reason,
         )
-    mine = np.where(exact, 0.0, part.gallery.match(samples).ratio)
+    mine = np.where(exact, 0.0, part.ratios(samples))
     theirs = part.unseen_ratios
     tried = [(_more_often(mine < ratio, theirs < ratio), ratio) for ratio in RATIOS]
     p_value, ratio = min(tried)

@@ -9,8 +9,8 @@ An image that was made from none of them lies about as far from its best candida
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -65,6 +65,24 @@ class Matches:
     ratio: Floats
 
 
+@dataclass(frozen=True)
+class _Split:
+    """Images that are the same where their digest is."""
+
+    digest: str
+    images: LabelledImages = field(compare=False)
+
+
+def split_gallery(images: LabelledImages) -> "Gallery":
+    """Return the gallery of a whole split; it is made once a process, since the cells of a study share it."""
+    return _split_gallery(_Split(images.digest(), images))
+
+
+@lru_cache(maxsize=2)  # train and test
+def _split_gallery(split: _Split) -> "Gallery":
+    return Gallery(split.images)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Frame:
     """How an image is looked at before its candidates are looked for."""
@@ -95,26 +113,29 @@ class Gallery:
     def __len__(self) -> int:
         return len(self.images)
 
-    def match(self, images: LabelledImages) -> Matches:
+    def match(self, images: LabelledImages, *, among: Indices | None = None) -> Matches:
         """Find each image's best reference.
 
         Where more than `MAX_PAIRS` pairs would be compared, an image is looked for in its own class only, and in as few
         frames as that takes.
 
+        Args:
+            among: indices of the references that count, ascending; all of them where it is None.
+
         Raises:
             ValueError: fewer than `LEAST_REFERENCES` references.
         """
-        if len(self) < LEAST_REFERENCES:
-            raise ValueError(f"{len(self)} references, {LEAST_REFERENCES} are needed")
+        everywhere = torch.arange(len(self)) if among is None else torch.from_numpy(among)
+        if len(everywhere) < LEAST_REFERENCES:
+            raise ValueError(f"{len(everywhere)} references, {LEAST_REFERENCES} are needed")
         count = len(images)
         nearest, residual, ratio = np.zeros(count, np.int64), np.ones(count), np.ones(count)
         frames = self.frames
-        everywhere = torch.arange(len(self))
         groups = [(np.arange(count), everywhere)]
-        if count * len(self) * len(frames) > MAX_PAIRS:
-            groups = []
+        if count * len(everywhere) * len(frames) > MAX_PAIRS:
+            groups, labels = [], self.labels[everywhere.numpy()]
             for label in np.unique(images.labels):
-                own = torch.from_numpy(np.flatnonzero(self.labels == label))
+                own = everywhere[torch.from_numpy(labels == label)]
                 groups.append(
                     (np.flatnonzero(images.labels == label), own if len(own) > LEAST_REFERENCES else everywhere)
                 )
@@ -273,8 +294,8 @@ def _slices(count: int, size: int) -> Iterator[slice]:
 
 
 def reduced_vectors(images: Pixels) -> npt.NDArray[np.float32]:
-    """Return images as they are before they are registered, in rows: (N, 256) float32, where distances mean as much."""
-    return _working(images, COARSE_SIDE).flatten(1).numpy()
+    """Return images as small as thumbnails, in rows: (N, 64) float32, where distances tell as much."""
+    return F.adaptive_avg_pool2d(_working(images, COARSE_SIDE), THUMBNAIL_SIDE).flatten(1).numpy()
 
 
 def _working(images: Pixels, side: int) -> Tensor:

@@ -128,7 +128,7 @@ def copying_plants(
         share: of the samples that are copies of each part; never less than `FEWEST_COPIES`, since no test tells a few
             copies from chance.
     """
-    pool = real.unseen_train()
+    pool = real.unseen_train
     parts = [part for part in (real.subset, pool, real.test) if len(part)]
     checks = [check for check, part in zip(COPY_CHECKS, (real.subset, pool, real.test), strict=True) if len(part)]
     count = max(FEWEST_COPIES, round(share * len(honest)))
@@ -159,7 +159,7 @@ def wholesale_plants(honest: LabelledImages, real: RealData, *, rng: np.random.G
     if min(honest.shape[1:]) < SMALLEST_SIDE:
         return []
     plants = []
-    for check, part in zip(COPY_CHECKS, (real.subset, real.unseen_train(), real.test), strict=True):
+    for check, part in zip(COPY_CHECKS, (real.subset, real.unseen_train, real.test), strict=True):
         if len(part):
             stolen = part.take(rng.integers(0, len(part), len(honest)))
             samples = replace(stolen, images=_deformed(HALF_DEFORMATION)(stolen.images, rng))

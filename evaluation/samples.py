@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -70,8 +71,9 @@ class RealData:
     nearest_made: NearestMade | None = None
     leak_parts: LeakParts | None = None
 
+    @cached_property
     def unseen_train(self) -> LabelledImages:
-        """Return the train images outside the subset."""
+        """The train images outside the subset."""
         return self.train.take(np.flatnonzero(~np.isin(self.train.rows, self.subset.rows)))
 
 
@@ -135,7 +137,7 @@ def evaluate_samples(
             config=config.audit,
         ),
     )
-    outside = real.unseen_train()
+    outside = real.unseen_train
     return SampleEvaluation(
         num_synthetic=len(synthetic),
         num_images=len(samples),
@@ -170,15 +172,20 @@ def leak_parts(real: RealData, *, config: SamplesConfig, seed: int) -> LeakParts
     This is told by train images outside the subset (test images where there are none), and of copies of these
     themselves by test images.
     """
-    outside = real.unseen_train()
+    outside = real.unseen_train
     pool = outside if len(outside) >= ENOUGH_UNSEEN else outside.take(np.zeros(0, np.int64))
     unseen = subsample(pool if len(pool) else real.test, config.unseen_images, rng=numpy_stream(seed, "unseen"))
     tests = subsample(real.test, config.unseen_images, rng=numpy_stream(seed, "unseen test"))
     usual = subsample(pool, min(config.max_images, len(pool) // 2), rng=numpy_stream(seed, "usual"))
     return LeakParts(
         training=Part(among="training images", references=real.subset, unseen=unseen),
-        pool=Part(among="train images outside the subset", references=pool, unseen=tests),
-        test=Part(among="test images", references=real.test, unseen=unseen if len(pool) else real.subset),
+        pool=Part(among="train images outside the subset", references=pool, unseen=tests, split=real.train),
+        test=Part(
+            among="test images",
+            references=real.test,
+            unseen=unseen if len(pool) else real.subset,
+            split=real.test,
+        ),
         usual=usual,
         others=_without(pool, usual),
     )
@@ -220,7 +227,7 @@ def measure_memorisation(
         measured: the instrument's view of `samples`.
     """
     ratio = config.audit.copy_ratio
-    outside = real.unseen_train()
+    outside = real.unseen_train
     enough = len(outside) >= ENOUGH_UNSEEN
     pool, unseen_from = (outside, "train images outside the subset") if enough else (real.test, "test images")
     unseen = subsample(pool, config.max_images, rng=numpy_stream(seed, "unseen"))

@@ -12,8 +12,8 @@ from filelock import FileLock
 from data.base.device import Compute
 from data.base.errors import CorruptFileError
 from data.base.files import digest_file
-from evaluation.config import FeaturesConfig
 from evaluation import features
+from evaluation.config import FeaturesConfig
 from evaluation.features import feature_network, load_feature_network, lock_file
 
 CONFIG = FeaturesConfig(members=2, steps=30, batch_size=16, width=4)
