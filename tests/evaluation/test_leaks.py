@@ -6,7 +6,7 @@ import pytest
 from data.images import LabelledImages
 from data.sources.digits import load_sklearn_digits
 from evaluation.leaks import Part, leak_test, search_copies
-from evaluation.matching import Gallery
+from evaluation.matching import Gallery, split_gallery
 from evaluation.plants import ALTERATIONS, mixture_samples
 
 
@@ -42,6 +42,54 @@ def test_the_last_of_many_references_is_found_as_well_as_the_first(scene, count)
     rows = np.array([0, 1, count - 2, count - 1])
     found = Gallery(scene.take(np.arange(count))).match(scene.take(rows))
     assert found.nearest.tolist() == rows.tolist()
+
+
+@pytest.fixture(scope="module")
+def drawn(scene):
+    """The middles of the scene's images on a plain ground, as digits lie on theirs."""
+    images = np.zeros_like(scene.images)
+    images[:, :, 8:20, 8:20] = scene.images[:, :, 8:20, 8:20]
+    return replace(scene, images=images)
+
+
+def shifted(images, pixels):
+    return replace(images, images=np.roll(images.images, (pixels, -pixels), (2, 3)))
+
+
+def test_shifted_frames_are_for_images_without_a_plain_ground(scene, drawn):
+    few = np.arange(300)
+    assert len(Gallery(scene.take(few)).frames) == 16
+    assert len(Gallery(drawn.take(few)).frames) == 8
+
+
+def test_shifted_images_on_a_plain_ground_are_found(drawn):
+    rows = np.arange(100)
+    found = Gallery(drawn.take(np.arange(300))).match(shifted(drawn.take(rows), 3))
+    assert (found.nearest == rows).mean() > 0.95
+    assert np.median(found.ratio) < 0.1
+
+
+def test_only_references_that_count_are_found(scene):
+    gallery, others = Gallery(scene.take(np.arange(300))), np.arange(50, 300)
+    found = gallery.match(scene.take(np.arange(100)), among=others)
+    assert found.nearest.min() >= 50
+    assert found.nearest[50:].tolist() == list(range(50, 100))
+    assert np.median(found.ratio[:50]) > 0.4
+
+
+def test_a_part_of_a_split_is_searched_as_by_itself(scene):
+    split, samples = scene.take(np.arange(300)), scene.take(np.arange(40, 100))
+    part = {"among": "them", "references": split.take(np.arange(50, 300)), "unseen": scene.take(np.arange(300, 400))}
+    alone, within = (search_copies(Part(**part, split=each), samples) for each in (None, split))
+    assert (within.exact, within.num_references) == (50, 250)
+    assert within.share == alone.share == 50 / 60
+    assert within.alike_p_value == pytest.approx(alone.alike_p_value, rel=0.1)
+
+
+def test_the_gallery_of_a_split_is_made_once_for_equal_images(scene):
+    first, equal, other = (scene.take(np.arange(*ends)) for ends in ((0, 300), (0, 300), (1, 301)))
+    assert split_gallery(first) is split_gallery(equal)
+    assert split_gallery(other) is not split_gallery(equal)
 
 
 def test_an_unseen_image_is_about_as_far_from_its_best_match_as_from_others(scene):

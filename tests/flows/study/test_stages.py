@@ -2,15 +2,19 @@
 
 import errno
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from pydantic import BaseModel
 
 import flows.study.stages.arm
 import flows.study.stages.generator
+import flows.study.stages.samples
 import flows.study.stages.table as table
 from data.base.device import Compute
+from data.base.errors import AugmentError
 from data.images import LabelledImages, identities
 from data.parquet import read_published, read_subset
 from flows.study import running
@@ -48,6 +52,22 @@ def toy_kind(*reads: str) -> StageKind[Nothing]:
 
 def context_of(config: StudyConfig, directory: Path) -> CellContext:
     return running.context_of(study_cells(config, directory)[0], config, CPU)
+
+
+def test_a_stage_that_waits_for_the_instrument_says_so(
+    undisturbed: Path, tiny: StudyConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made_by_another(*_: object, on_wait: Callable[[], None], **__: object) -> NoReturn:
+        on_wait()
+        raise AugmentError("enough")
+
+    monkeypatch.setattr(flows.study.stages.samples, "feature_network", made_by_another)
+    shutil.copytree(undisturbed, tmp_path / "run")
+    (stage,) = (it for it in stages_of(context_of(tiny, tmp_path / "run")) if it.kind.name == "samples")
+    told: list[str] = []
+    with pytest.raises(AugmentError, match="enough"):
+        stage.run(lambda _, detail: told.append(detail))
+    assert told == ["waiting for another process, which trains the measuring instrument"]
 
 
 def test_a_new_stage_is_one_entry_of_the_table(
