@@ -18,6 +18,7 @@ from evaluation.config import SamplesConfig
 Features = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 ROUNDING = 1e-12  # of squared distances, over the squared lengths: what is nearer is equal
+AT_ONCE = 128  # rows of a matrix of distances, as fit into a processor's cache
 KID_GROUPS = 20
 FEWEST_GROUPS = 5  # without which there is no error to tell
 MANIFOLD_FIGURES = ("precision", "recall", "density", "coverage")
@@ -233,5 +234,9 @@ def squared_distances(first: Tensor, second: Tensor) -> Tensor:
     """Return the squared distances of rows (N, F) and (M, F) as (N, M) float64; of equal rows it is 0."""
     first, second = first.double(), second.double()
     lengths, others = first.square().sum(1)[:, None], second.square().sum(1)
-    distances = torch.addmm(others, first, second.T, alpha=-2).add_(lengths)
-    return distances.masked_fill_(distances <= ROUNDING * (lengths + others), 0)
+    distances = torch.empty(len(first), len(second), dtype=torch.float64)
+    for start in range(0, len(first), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        torch.addmm(others, first[part], second.T, alpha=-2, out=distances[part]).add_(lengths[part])
+        distances[part].masked_fill_(distances[part] <= ROUNDING * (lengths[part] + others), 0)
+    return distances
