@@ -22,7 +22,6 @@ WHITE = 255
 _STDERR = 2
 _ENCODING_BATCH = 256
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_HEADER = ">2I5B"  # width, height, bits a value, colour type, compression, filter, interlacing
 _GIT_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _DEEP_MODES = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
 _OTHER_BYTE = {"16B": "16L", "16L": "16B", "16N": "16B" if sys.byteorder == "little" else "16L"}
@@ -63,9 +62,6 @@ def decode_image(content: bytes, *, where: str, ground: int = WHITE) -> Picture:
         CorruptFileError: not an image of an accepted format, or damaged.
     """
     check_limit(len(content), MAX_ENCODED_BYTES, what=f"{where}: bytes of the image", advice="shrink the image")
-    pixels = _plain_png(content)
-    if pixels is not None:
-        return Picture(pixels)
     try:
         with _quiet(is_tiff=content[:2] in (b"II", b"MM")), _open(content) as image:
             check_limit(
@@ -83,35 +79,6 @@ def decode_image(content: bytes, *, where: str, ground: int = WHITE) -> Picture:
         raise CorruptFileError(f"{where}: {error}") from error
     except _DECODERS_RAISE as error:
         raise CorruptFileError(f"{where}: {_why_not(content)}") from error
-
-
-def _plain_png(content: bytes) -> npt.NDArray[np.uint8] | None:
-    """Return the pixels of a PNG such as `encode_pngs` makes; None of anything else, damaged or odd, and too large.
-
-    Of small images it takes a tenth of Pillow's time: only the three chunks of such a file, unfiltered, are looked at.
-    """
-    if len(content) < _PLAIN_DATA + _PLAIN_AFTER or not content.startswith(_PNG_SIGNATURE):
-        return None
-    width, height, depth, kind, *rest = struct.unpack_from(_PNG_HEADER, content, len(_PNG_SIGNATURE) + 8)
-    channels = {0: 1, 2: 3}.get(kind, 0)
-    if not channels or depth != 8 or any(rest) or not 0 < width * height <= MAX_IMAGE_PIXELS:
-        return None
-    size, compressed = height * (1 + width * channels), content[_PLAIN_DATA:-_PLAIN_AFTER]
-    data = _chunk(b"IDAT", compressed)
-    head = _PNG_SIGNATURE + _png_header(width, height, channels) + data[:8]  # lengths and checksums are compared, too
-    if not content.startswith(head) or not content.endswith(data[-4:] + _PNG_END):
-        return None
-    stream = zlib.decompressobj()
-    try:
-        lines = np.frombuffer(stream.decompress(compressed, size + 1), np.uint8)
-    except zlib.error:
-        return None
-    if len(lines) != size or not stream.eof:
-        return None
-    lines = lines.reshape(height, -1)
-    if lines[:, 0].any():
-        return None
-    return np.ascontiguousarray(lines[:, 1:].reshape(height, width, channels).transpose(2, 0, 1))
 
 
 _DECODERS_RAISE = (
@@ -240,12 +207,9 @@ def encode_pngs(images: npt.NDArray[np.uint8]) -> list[bytes]:
     Pillow writes the same pixels in three times the time: for small images its call overhead dominates.
     """
     _, channels, height, width = images.shape
-    head = _PNG_SIGNATURE + _png_header(width, height, channels)
-    return [head + _chunk(b"IDAT", zlib.compress(lines, 1)) + _PNG_END for lines in _scan_lines(images)]
-
-
-def _png_header(width: int, height: int, channels: int) -> bytes:
-    return _chunk(b"IHDR", struct.pack(_PNG_HEADER, width, height, 8, 0 if channels == 1 else 2, 0, 0, 0))
+    header = struct.pack(">2I5B", width, height, 8, 0 if channels == 1 else 2, 0, 0, 0)
+    head, tail = _PNG_SIGNATURE + _chunk(b"IHDR", header), _chunk(b"IEND", b"")
+    return [head + _chunk(b"IDAT", zlib.compress(lines, 1)) + tail for lines in _scan_lines(images)]
 
 
 def _scan_lines(images: npt.NDArray[np.uint8]) -> Iterator[memoryview]:
@@ -265,8 +229,3 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
         content,
         zlib.crc32(content, zlib.crc32(kind)).to_bytes(4, "big"),
     )
-
-
-_PNG_END = _chunk(b"IEND", b"")
-_PLAIN_DATA = len(_PNG_SIGNATURE) + len(_png_header(1, 1, 1)) + 8  # before an only chunk of data, its length and name
-_PLAIN_AFTER = 4 + len(_PNG_END)  # after it, with its checksum

@@ -36,40 +36,6 @@ def test_pillow_agrees_with_the_encoder():
         assert np.array_equal(np.asarray(image).transpose(2, 0, 1), images[0])
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_what_the_encoder_writes_is_read_without_pillow(channels, monkeypatch):
-    images = np.random.default_rng(0).integers(0, 256, (2, channels, 5, 6), dtype=np.uint8)
-    monkeypatch.setattr("data.decoding.Image.open", None)
-    assert np.array_equal(np.stack([pixels(content) for content in encode_pngs(images)]), images)
-
-
-@pytest.mark.parametrize("kind", ["L", "LA", "P", "RGB", "RGBA", "1", "I;16"])
-def test_any_other_png_is_read_as_pillow_has_it(kind, monkeypatch):
-    content = encoded(Image.fromarray(GRADIENT).convert("RGB").convert(kind.partition(";")[0]).convert(kind), "PNG")
-    found = decode_image(content, where="here")
-    monkeypatch.setattr("data.decoding._plain_png", lambda _: None)
-    expected = decode_image(content, where="here")
-    assert np.array_equal(found.pixels, expected.pixels)
-    assert (found.pixels.dtype, found.traits) == (expected.pixels.dtype, expected.traits)
-
-
-def test_a_png_of_our_form_with_a_wrong_checksum_is_left_to_pillow(monkeypatch):
-    content = bytearray(encode_pngs(np.zeros((1, 1, 8, 8), np.uint8))[0])
-    content[-13] ^= 1  # of the image data
-    monkeypatch.setattr("data.decoding.Image.open", None)
-    with pytest.raises(CorruptFileError, match="cannot be decoded"):
-        pixels(bytes(content))
-
-
-def test_a_filtered_png_is_left_to_pillow():
-    lines = bytes([1, 5, 1, 1, 1] * 2)  # each value is the difference to the one before
-    content = encode_pngs(np.zeros((1, 1, 2, 4), np.uint8))[0]
-    data = zlib.compress(lines)
-    chunk = struct.pack(">I", len(data)) + b"IDAT" + data + struct.pack(">I", zlib.crc32(b"IDAT" + data))
-    found = pixels(content[:33] + chunk + content[-12:])
-    assert found.tolist() == [[[5, 6, 7, 8], [5, 6, 7, 8]]]
-
-
 DEEP = np.random.default_rng(0).integers(0, 4096, (9, 7, 4)).astype(np.uint16)
 DEEP[..., 3] = 65535
 
