@@ -84,17 +84,24 @@ def random_ensemble(config: GanConfig, *, image_shape: tuple[int, int, int]) -> 
     return GeneratorEnsemble(members)
 
 
+def trained_generator(
+    subset: LabelledImages, *, config: GanConfig, seed: int, compute: Compute
+) -> tuple[GeneratorEnsemble, float]:
+    """Train a GAN on `subset` alone; return its generator, on the CPU, and the training's seconds."""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        train(subset, Path(folder), config=config, seed=seed, compute=compute, on_progress=lambda _: None)
+        generator, _ = load_generator(Path(folder) / "generator.safetensors")
+    return generator, time.monotonic() - started
+
+
 def trained_samples(
     subset: LabelledImages, *, config: GanConfig, images_per_class: int, seed: int, compute: Compute
 ) -> tuple[LabelledImages, float]:
     """Train a GAN on `subset` alone; return a class-balanced synthetic set, and the training's seconds."""
-    started = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        train(subset, Path(folder), config=config, seed=seed, compute=compute, on_progress=lambda _: None)
-        generator, class_names = load_generator(Path(folder) / "generator.safetensors")
-    seconds = time.monotonic() - started
+    generator, seconds = trained_generator(subset, config=config, seed=seed, compute=compute)
     samples = samples_of(
-        generator, images_per_class=images_per_class, class_names=class_names, seed=seed, compute=compute
+        generator, images_per_class=images_per_class, class_names=subset.class_names, seed=seed, compute=compute
     )
     return samples, seconds
 
