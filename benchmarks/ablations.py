@@ -13,6 +13,7 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from typing import Literal
 
 import numpy as np
 import torch
@@ -49,12 +50,13 @@ class GanRecipe:
     Attributes:
         changes: to `GanConfig`.
         from_gaussians: latent vectors are drawn from each class's Gaussian (`GaussianCodes`), not between two codes.
-        half_pca: PCA + mixture makes every second image.
+        pca: "half": PCA + mixture makes every second image, from the subset as ever; "of samples": it makes them all,
+            from the GAN's samples and the subset together.
     """
 
     changes: tuple[str, ...] = ()
     from_gaussians: bool = False
-    half_pca: bool = False
+    pca: Literal["none", "half", "of samples"] = "none"
 
 
 GANS: Mapping[str, GanRecipe] = {
@@ -64,8 +66,9 @@ GANS: Mapping[str, GanRecipe] = {
     "adversary without codes": GanRecipe(changes=("reconstruction_weight=0",)),
     "the GAN": GanRecipe(),
     "the GAN, latents from Gaussians": GanRecipe(from_gaussians=True),
-    "the GAN and PCA, half each": GanRecipe(half_pca=True),
-    "the GAN, latents from Gaussians, and PCA": GanRecipe(from_gaussians=True, half_pca=True),
+    "the GAN and PCA, half each": GanRecipe(pca="half"),
+    "the GAN, latents from Gaussians, and PCA": GanRecipe(from_gaussians=True, pca="half"),
+    "PCA of the GAN's samples": GanRecipe(pca="of samples"),
 }
 RECIPES = (*WITHOUT_GAN, SHARED_PCA, *GANS)
 
@@ -153,8 +156,8 @@ def figures_of(
     compute = resolve_compute(device="auto", precision="auto")
     for name, arm in WITHOUT_GAN.items():
         if name == REFERENCE or not only or name in only:
-            made = SYNTHETIC_PER_CLASS * subset.num_classes
-            yield name, draw.accuracy(draw.fitted(arm, config, num_synthetic=made))
+            count = SYNTHETIC_PER_CLASS * subset.num_classes
+            yield name, draw.accuracy(draw.fitted(arm, config, num_synthetic=count))
     if not only or SHARED_PCA in only:
         images, labels = shared_covariance(subset.images, subset.labels, SYNTHETIC_PER_CLASS, number)
         yield SHARED_PCA, draw.accuracy(draw.fitted(HEADLINE_ARM, config, synthetic=_labelled(images, labels, subset)))
@@ -178,9 +181,10 @@ def figures_of(
             seed=number,
             compute=compute,
         )
-        if recipe.half_pca:
-            made_by_pca = pca_mixture(subset.images, subset.labels, SYNTHETIC_PER_CLASS, number)
-            synthetic = half_each(synthetic, _labelled(*made_by_pca, subset))
+        if recipe.pca != "none":
+            seen = subset if recipe.pca == "half" else joined(subset, synthetic)
+            made = _labelled(*pca_mixture(seen.images, seen.labels, SYNTHETIC_PER_CLASS, number), subset)
+            synthetic = half_each(synthetic, made) if recipe.pca == "half" else made
         yield name, draw.accuracy(draw.fitted(HEADLINE_ARM, config, synthetic=synthetic))
 
 
