@@ -1,4 +1,4 @@
-"""What of the generator brings a gain: parts of the GAN left out, and cheap generators in its place.
+"""What of the generator brings a gain: parts of the GAN left out, cheap generators in its place, and both.
 
     python -m benchmarks.ablations --draws 20 --workers 8                     # minutes on a GPU, hours on a processor
     python -m benchmarks.ablations --dataset folder:my-images --policy natural --only PCA "the GAN"
