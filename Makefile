@@ -54,7 +54,7 @@ bench-quality: $(INSTALLED)  ## time until samples of all of MNIST train a good 
 	$(BIN)/python -m benchmarks.quality --split test
 
 bench-studies: $(INSTALLED)  ## the studies behind the figures: few labels, rare classes, images without labels (hours; continues where it stopped)
-	$(BIN)/python -m benchmarks.studies few-labels more-labels rare-classes unlabelled
+	$(BIN)/python -m benchmarks.studies few-labels more-labels cheap-generators rare-classes unlabelled
 
 bench-coverage: $(INSTALLED)  ## whether the intervals keep their promise, on simulated studies (20 minutes)
 	$(BIN)/python -m benchmarks.coverage rows
