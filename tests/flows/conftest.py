@@ -15,7 +15,7 @@ from moto.server import ThreadedMotoServer
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from data.config import DataConfig
-from evaluation.config import ClassifierConfig, FeaturesConfig, PolicyChoiceConfig, SamplesConfig
+from evaluation.config import ClassifierConfig, FeaturesConfig, SamplesConfig
 from evaluation.protocol import EvaluationConfig
 from flows.server import prefect_server
 from flows.study.config import ComputeConfig, StudyConfig, to_toml
@@ -76,7 +76,6 @@ def tiny() -> StudyConfig:
             arms=("real", "real+classical", "equal-compute", "real+classical+synthetic", "synthetic", "labels-x2"),
             classifier=ClassifierConfig(steps=20, width=4),
             equal_compute=2.0,
-            policy_choice=PolicyChoiceConfig(steps=5),
             samples=SamplesConfig(max_images=100, unseen_images=50, features=FeaturesConfig(steps=20, width=4)),
         ),
         compute=ComputeConfig(device="cpu", precision="float32", threads=1),
