@@ -123,7 +123,8 @@ class GaussianCodes(ImageCodes):
 
 
 def from_gaussians(generator: GeneratorEnsemble) -> GeneratorEnsemble:
-    """Return the ensemble with its members' latent vectors drawn from Gaussians; it is changed in place."""
+    """Return a copy of the ensemble whose members' latent vectors are drawn from Gaussians."""
+    generator = copy.deepcopy(generator)
     for member in generator.members:
         assert isinstance(member, ConditionalGenerator)
         if member.codes is not None:
@@ -175,7 +176,7 @@ def figures_of(
         generator, seconds = trained(recipe.changes)
         yield f"{name}: seconds", seconds
         synthetic = samples_of(
-            from_gaussians(copy.deepcopy(generator)) if recipe.from_gaussians else generator,
+            from_gaussians(generator) if recipe.from_gaussians else generator,
             images_per_class=SYNTHETIC_PER_CLASS,
             class_names=subset.class_names,
             seed=number,

@@ -12,7 +12,6 @@ between, the same call goes on.
 
 import argparse
 import statistics
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from pydantic import BaseModel
 from scipy import stats
 
 from benchmarks.pieces import read_lines, worked_through
-from benchmarks.protocol import Judge, held_out, overridden, samples_of
+from benchmarks.protocol import Judge, held_out, overridden, samples_of, trained_generator
 from data.base.device import Compute, DeviceChoice, resolve_compute
 from data.base.randomness import numpy_stream
 from data.config import DeformationConfig
@@ -33,11 +32,9 @@ from data.sources.registry import load_source
 from evaluation.config import ClassifierConfig, TrainingConfig
 from evaluation.membership import measure_membership
 from evaluation.memorisation import nearest, pixel_vectors
-from gan.checkpoint import GENERATOR_FILE, load_generator
 from gan.config import GanConfig
 from gan.inversion import nearest_made
 from gan.networks import ConditionalGenerator, GeneratorEnsemble
-from gan.training import train
 
 FIRST_DRAW = 12_000  # draws of other benchmarks are others
 SYNTHETIC_PER_CLASS = 500
@@ -136,10 +133,8 @@ def traded(trial: Trial) -> Traded:
 
 
 def _trained(subset: LabelledImages, recipe: Recipe, *, draw: int, compute: Compute) -> GeneratorEnsemble:
-    with tempfile.TemporaryDirectory() as folder:
-        config = overridden(GanConfig(), recipe.gan)
-        train(subset, Path(folder), config=config, seed=draw, compute=compute, on_progress=lambda _: None)
-        generator, _ = load_generator(Path(folder) / GENERATOR_FILE)
+    config = overridden(GanConfig(), recipe.gan)
+    generator, _ = trained_generator(subset, config=config, seed=draw, compute=compute)
     for member in generator.members:
         assert isinstance(member, ConditionalGenerator)
         if recipe.spread is not None:

@@ -31,7 +31,7 @@ from evaluation.metrics import accuracy
 from evaluation.predictions import Predictions, predictions_on
 from evaluation.training_set import TrainingSet
 from gan.architecture import initialise, new_generator
-from gan.checkpoint import load_generator
+from gan.checkpoint import GENERATOR_FILE, load_generator
 from gan.config import GanConfig
 from gan.networks import GeneratorEnsemble
 from gan.sampling import class_sequence, draw_images
@@ -91,7 +91,7 @@ def trained_generator(
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         train(subset, Path(folder), config=config, seed=seed, compute=compute, on_progress=lambda _: None)
-        generator, _ = load_generator(Path(folder) / "generator.safetensors")
+        generator, _ = load_generator(Path(folder) / GENERATOR_FILE)
     return generator, time.monotonic() - started
 
 

@@ -139,16 +139,12 @@ class Service:
 def _kind(process: psutil.Process) -> str:
     """Tell what a child process does, "" for a helper of Python's own and for one that has just ended."""
     command = " ".join(process.cmdline())
-    for sign, kind in {
-        "server start": "server",
-        FORK_SERVER: "fork server",
-        "resource_tracker": "",
-        "prefect": "run",
-    }.items():
+    if FORK_SERVER in command:
+        parent = process.parent()
+        return "worker" if parent is not None and FORK_SERVER in " ".join(parent.cmdline()) else "fork server"
+    for sign, kind in {"server start": "server", "resource_tracker": "", "prefect": "run"}.items():
         if sign in command:
-            parent = process.parent()
-            forked = kind == "fork server" and parent is not None and FORK_SERVER in " ".join(parent.cmdline())
-            return "worker" if forked else kind
+            return kind
     return ""
 
 

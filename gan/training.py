@@ -28,7 +28,7 @@ from data.images import LabelledImages
 from data.tensors import to_pixels, to_unit_range
 from gan.architecture import initialise, new_discriminator, new_generator
 from gan.batches import Batches
-from gan.checkpoint import load_checkpoint, save_checkpoint, save_generator
+from gan.checkpoint import GENERATOR_FILE, load_checkpoint, save_checkpoint, save_generator
 from gan.closeness import kernel_distance
 from gan.codes import CodeOptimizer
 from gan.config import GanConfig
@@ -238,7 +238,7 @@ def train(
         settle_batch_norm(snapshot, config=config, num_classes=subset.num_classes, seed=seed, compute=compute)
     write_json(directory / "history.json", [asdict(record) for record in state.history])
     save_generator(
-        directory / "generator.safetensors",
+        directory / GENERATOR_FILE,
         GeneratorEnsemble(state.snapshots),
         config=config,
         image_shape=subset.shape,

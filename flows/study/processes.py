@@ -11,12 +11,8 @@ import tempfile
 from collections.abc import Mapping
 from multiprocessing.context import BaseContext
 
-NEEDED = (  # by workers, where the process that starts them has it
-    "flows.study.running",
-    "flows.augmentation_study",
-    "distributed",
-    "torch._dynamo",  # PyTorch's optimisers import it when they are first used
-)
+WHERE_IMPORTED = ("flows.study.running", "flows.augmentation_study", "distributed")  # in the process that starts them
+AT_FIRST_USE = "torch._dynamo"  # PyTorch's optimisers import it
 LONGEST_FOLDER = 70  # characters: a socket below it has a path of 108 at most
 
 
@@ -30,7 +26,7 @@ def worker_context() -> BaseContext:
     if sys.platform != "linux" or len(tempfile.gettempdir()) > LONGEST_FOLDER:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([name for name in NEEDED if name in sys.modules or name.startswith("torch.")])
+    context.set_forkserver_preload([*(name for name in WHERE_IMPORTED if name in sys.modules), AT_FIRST_USE])
     return context
 
 
