@@ -26,7 +26,7 @@ from data.images import LabelledImages, joined
 from evaluation.arms import CONTROL_ARM, HEADLINE_ARM, HEADLINE_REFERENCE
 from evaluation.baselines import Labels, Pixels, pca_mixture
 from evaluation.config import TrainingConfig
-from gan.codes import ImageCodes
+from gan.codes import ImageCodes, Places
 from gan.config import GanConfig
 from gan.networks import ConditionalGenerator, GeneratorEnsemble
 
@@ -106,16 +106,17 @@ class GaussianCodes(ImageCodes):
     @classmethod
     def of(cls, codes: ImageCodes) -> "GaussianCodes":
         """Return the same codes, to be sampled so; classes without images are not provided for."""
-        made = cls(codes.labels, num_classes=len(codes.counts), latent_dim=codes.vectors.shape[1])
+        made = cls(codes.labels, num_classes=codes.num_classes, latent_dim=codes.vectors.shape[1])
         made.load_state_dict(codes.state_dict())
         return made
 
-    def between(self, noise: Tensor, labels: Tensor, *, spread: float) -> Tensor:  # noqa: ARG002
+    def between(self, noise: Tensor, labels: Tensor, *, places: Places) -> Tensor:  # noqa: ARG002
         """Map noise (B, latent_dim) from N(0, I) and labels (B,) int64 to latent vectors (B, latent_dim)."""
-        chosen = torch.nn.functional.one_hot(self.labels, len(self.counts)).to(self.vectors.dtype)  # (N, K)
-        means = chosen.T @ self.vectors / self.counts[:, None]  # (K, D)
+        chosen = torch.nn.functional.one_hot(self.labels, self.num_classes).to(self.vectors.dtype)  # (N, K)
+        counts = chosen.sum(0)
+        means = chosen.T @ self.vectors / counts[:, None]  # (K, D)
         deviations = self.vectors - means[self.labels]
-        own = torch.einsum("nk,nd,ne->kde", chosen, deviations, deviations) / self.counts[:, None, None]
+        own = torch.einsum("nk,nd,ne->kde", chosen, deviations, deviations) / counts[:, None, None]
         covariances = (1 - SHARED) * own + SHARED * deviations.T @ deviations / len(deviations)  # (K, D, D)
         variances, axes = torch.linalg.eigh(covariances.double())
         roots = (axes * variances.clamp(min=0).sqrt()[:, None, :]).to(noise.dtype)

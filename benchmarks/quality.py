@@ -61,8 +61,8 @@ def train_by_the_clock(
             if state.step % 20 == 0:
                 synchronise(compute)  # or the clock would run ahead of the device
             if state.step % KEEP_EVERY == 0:
-                kept[state.step] = copy.deepcopy(state.ema_generator)
-        kept[state.step] = copy.deepcopy(state.ema_generator)
+                kept[state.step] = training.averaged()
+        kept[state.step] = training.averaged()
         members = [copy.deepcopy(kept[step]) for step in spread_over_second_half(list(kept), number=config.snapshots)]
         for member in members:
             settle_batch_norm(member, config=config, num_classes=images.num_classes, seed=seed, compute=compute)
@@ -80,15 +80,11 @@ def spread_over_second_half(steps: Sequence[int], *, number: int) -> list[int]:
 
 
 def many_images_gan(*, architecture: str) -> GanConfig:
-    """Return the recipe for many images, twice as wide as that for few: at equal steps 96.57 % against 95.87 %."""
+    """Return the recipe for many images: the default one, in larger batches."""
     return GanConfig(
         architecture="residual" if architecture == "residual" else "dcgan",
         steps=ENDLESS,
-        batch_size=128,
-        generator_width=32,
-        discriminator_width=32,
-        learning_rate=5e-4,
-        discriminator_learning_rate=5e-4,
+        batch_size=64,
         ema_decay=0.995,
     )
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from data.base.errors import CorruptFileError
 from data.base.files import write_atomically
 from gan.architecture import new_generator
+from gan.codes import ImageCodes
 from gan.config import GanConfig
 from gan.networks import GeneratorEnsemble
 from gan.state import EpochRecord, TrainState
@@ -69,6 +70,8 @@ def _networks(state: TrainState) -> dict[str, torch.nn.Module]:
     }
     if state.code_optimizer is not None:
         networks["code_optimizer"] = state.code_optimizer
+    if state.encoder is not None:
+        networks["encoder"] = state.encoder
     return networks
 
 
@@ -116,7 +119,12 @@ def load_checkpoint(path: Path, state: TrainState, *, identity: str) -> bool:
             _restore_optimizer(optimizer, under(name))
         state.snapshots = [copy.deepcopy(state.ema_generator) for _ in range(int(str(facts["snapshots"])))]
         for place, snapshot in enumerate(state.snapshots):
-            snapshot.load_state_dict(under(f"snapshot{place}"))
+            kept = under(f"snapshot{place}")
+            if state.encoder is not None:
+                snapshot.codes = ImageCodes(
+                    kept["codes.labels"], num_classes=state.generator.num_classes, latent_dim=snapshot.latent_dim
+                )
+            snapshot.load_state_dict(kept)
         state.rng.set_state(tensors["rng"])
         state.step = int(str(facts["step"]))
         state.history = [EpochRecord(**record) for record in facts["history"]]  # type: ignore[attr-defined]

@@ -6,6 +6,8 @@ optimisation: Bojanowski et al. 2018, arXiv 1707.05776, section 2.2). Samples ar
 the middle of two codes of the same class, never from a code itself, so that they lie between the images.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -13,46 +15,72 @@ MOMENTUM, SQUARE_MOMENTUM = 0.5, 0.9
 TINY = 1e-12
 
 
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where between two codes samples are made.
+
+    Attributes:
+        reach: how far from their middle, at most: 0 is the middle, 1 as far as the codes.
+        spread: noise about that place, in sizes of the code there.
+    """
+
+    reach: float
+    spread: float
+
+
 class ImageCodes(nn.Module):
     """The codes of a subset's images, and latent vectors between them.
 
     Args:
-        labels: (N,) int64, of the subset.
+        labels: (N,) int64, of the images.
 
     Attributes:
-        vectors: (N, latent_dim) float32, in the order of the subset; latent noise at first (`gan.networks.initialise`).
+        vectors: (N, latent_dim) float32, in the order of the images; latent noise at first (`gan.networks.initialise`).
     """
 
     vectors: Tensor
     labels: Tensor
-    by_class: Tensor  # (N,) int64: positions in the subset, class after class
-    counts: Tensor  # (K,) int64: images of each class
 
     def __init__(self, labels: Tensor, *, num_classes: int, latent_dim: int) -> None:
         super().__init__()
         self.register_buffer("vectors", torch.zeros(len(labels), latent_dim))
         self.register_buffer("labels", labels.clone())
-        self.register_buffer("by_class", labels.argsort(stable=True), persistent=False)
-        self.register_buffer("counts", torch.bincount(labels, minlength=num_classes), persistent=False)
+        self.num_classes = num_classes
 
-    def between(self, noise: Tensor, labels: Tensor, *, spread: float) -> Tensor:
-        """Map noise (B, latent_dim) from N(0, I) and labels (B,) int64 to latent vectors (B, latent_dim).
+    def between(self, noise: Tensor, labels: Tensor, *, places: Places) -> Tensor:
+        """Map noise (B, latent_dim) from N(0, I) and labels (B,) int64 to latent vectors: see `latents_between`."""
+        return latents_between(self.vectors, self.labels, noise, labels, num_classes=self.num_classes, places=places)
 
-        Two different codes of the class are chosen by the noise itself, its first and last number, so that a sample
-        depends on nothing but its noise and label (two numbers in `latent_dim` are bound by the choice); the noise is
-        added to their middle, `spread` times as large as that. Classes of one image have that code alone, classes of
-        none the noise as it is.
-        """
-        counts, starts = self.counts[labels], (self.counts.cumsum(0) - self.counts)[labels]  # (B,), (B,)
-        even = torch.special.ndtr(noise[:, [0, -1]].double())  # (B, 2), from U(0, 1)
-        first = (even[:, 0] * counts).long()
-        step = 1 + (even[:, 1] * (counts - 1).clamp(min=0)).long()
-        second = (first + step) % counts.clamp(min=1)
-        last = len(self.by_class) - 1
-        one, other = (self.vectors[self.by_class[(starts + place).clamp(max=last)]] for place in (first, second))
-        middle = torch.where((counts > 1)[:, None], (one + other) / 2**0.5, one)
-        blended = (middle + spread * noise) / (1 + spread**2) ** 0.5  # as large as N(0, I), where codes are independent
-        return torch.where((counts > 0)[:, None], blended, noise)
+
+def latents_between(
+    codes: Tensor, classes: Tensor, noise: Tensor, labels: Tensor, *, num_classes: int, places: Places
+) -> Tensor:
+    """Map noise (B, latent_dim) from N(0, I) and labels (B,) int64 to latent vectors (B, latent_dim).
+
+    Two different codes of the class, and a place between them, are chosen by the noise itself, its first, last and
+    second number, so that a sample depends on nothing but its noise and label (these numbers of `latent_dim` are bound
+    by the choice); the noise is added there. Classes of one image have that code alone, classes of none the noise as
+    it is.
+
+    Args:
+        codes: (N, latent_dim), of images of the `classes` (N,) int64.
+    """
+    by_class = classes.argsort(stable=True)
+    counts = (classes[:, None] == torch.arange(num_classes, device=classes.device)).sum(0)  # (K,)
+    count, start = counts[labels], (counts.cumsum(0) - counts)[labels]  # (B,), (B,)
+    chosen = torch.stack([noise[:, 0], noise[:, -1], noise[:, min(1, noise.shape[1] - 1)]], dim=1)
+    even = torch.special.ndtr(chosen.double())  # (B, 3), from U(0, 1)
+    first = (even[:, 0] * count).long()
+    step = 1 + (even[:, 1] * (count - 1).clamp(min=0)).long()
+    second = (first + step) % count.clamp(min=1)
+    last = len(by_class) - 1
+    one, other = (codes[by_class[(start + place).clamp(max=last)]] for place in (first, second))
+    share = 0.5 + places.reach * (even[:, 2:].to(codes.dtype) - 0.5)  # (B, 1)
+    # As large as N(0, I), where codes are independent.
+    between = (share * one + (1 - share) * other) / (share.square() + (1 - share).square()).sqrt()
+    place = torch.where((count > 1)[:, None], between, one)
+    blended = (place + places.spread * noise) / (1 + places.spread**2) ** 0.5
+    return torch.where((count > 0)[:, None], blended, noise)
 
 
 class CodeOptimizer(nn.Module):

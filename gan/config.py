@@ -14,7 +14,12 @@ MAX_IMBALANCE = 10.0  # beyond, rare classes do better without codes: 1 was trie
 
 
 WeightOrAuto = Annotated[float, Field(ge=0)] | Literal["auto"]
-DIVERSITY_WEIGHT, RECONSTRUCTION_WEIGHT = 1.0, 3.0  # what "auto" stands for where images are few
+DIVERSITY_WEIGHT = 1.0  # what "auto" stands for where images are few
+RECONSTRUCTION_WEIGHT, SAMPLE_REACH, SAMPLE_SPREAD = 3.0, 0.0, 2.0  # the same, where each image has a code of its own
+ENCODED_RECONSTRUCTION_WEIGHT, ENCODED_ADVERSARIAL_WEIGHT = 5.0, 0.2  # the same, with an encoder
+ENCODED_SAMPLE_REACH, ENCODED_SAMPLE_SPREAD = 0.25, 0.5
+MANY_SAMPLE_REACH, MANY_SAMPLE_SPREAD = 0.5, 0.3  # where images are many, samples need less distance from each of them
+ENCODER_IMAGES = 1_000  # from here on it makes better codes than a vector of each image's own (benchmarks/TRIALS.md)
 MEASURED_SIDE = 32  # pixels, up to which both architectures were compared (benchmarks/TRIALS.md)
 GRADIENT_PENALTY = 0.5  # what "auto" stands for with the relativistic loss
 
@@ -45,8 +50,10 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
     r2_gamma: WeightOrAuto = Field(
         default="auto", description="gradient penalty on fake images (R2); auto: as r1_gamma"
     )
-    adversarial_weight: float = Field(
-        default=1.0, ge=0, description="of the adversarial loss in the generator's cost; 0 leaves codes and diversity"
+    adversarial_weight: WeightOrAuto = Field(
+        default="auto",
+        description="of the adversarial loss in the generator's cost; 0 leaves codes and diversity; "
+        f"auto: {ENCODED_ADVERSARIAL_WEIGHT:g} with an encoder, else 1",
     )
     diversity_weight: WeightOrAuto = Field(
         default="auto",
@@ -56,13 +63,27 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
     reconstruction_weight: WeightOrAuto = Field(
         default="auto",
         description="cost to the generator of training images that it cannot make from their codes; "
-        f"auto: {RECONSTRUCTION_WEIGHT:g}, and 0 from {MANY_IMAGES:,} images on or for uneven classes; 0 gives away "
-        "least of who was in training",
+        f"auto: {ENCODED_RECONSTRUCTION_WEIGHT:g} with an encoder, else {RECONSTRUCTION_WEIGHT:g}, and 0 for uneven "
+        "classes; 0 gives away least of who was in training",
     )
-    code_learning_rate: float = Field(default=0.05, gt=0, description="of the codes that it makes them from")
+    encoder: bool | Literal["auto"] = Field(
+        default="auto",
+        description="codes are what a network makes of images, not a vector of each image's own; "
+        f"auto: from {ENCODER_IMAGES:,} images on",
+    )
+    code_learning_rate: float = Field(default=0.05, gt=0, description="of codes that are vectors of their own")
     code_noise: float = Field(default=0.3, ge=0, description="added to codes in training, in standard deviations")
-    sample_spread: float = Field(
-        default=2.0, ge=0, description="noise about the middle of two codes from which a sample is made, to that middle"
+    sample_reach: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = Field(
+        default="auto",
+        description="where between two codes a sample is made: 0 in the middle, 1 anywhere up to the codes; "
+        f"auto: {ENCODED_SAMPLE_REACH:g} with an encoder, {MANY_SAMPLE_REACH:g} from {MANY_IMAGES:,} images on, "
+        f"else {SAMPLE_REACH:g}",
+    )
+    sample_spread: WeightOrAuto = Field(
+        default="auto",
+        description="noise about that place, in sizes of the code there; "
+        f"auto: {ENCODED_SAMPLE_SPREAD:g} with an encoder, {MANY_SAMPLE_SPREAD:g} from {MANY_IMAGES:,} images on, "
+        f"else {SAMPLE_SPREAD:g}",
     )
     ema_decay: float = Field(default=0.99, ge=0, lt=1)
 
@@ -107,8 +128,8 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
         """Return the configuration with "auto" decided for a subset of `num_images`; what was set stays as it is.
 
         Where images are many, undistorted ones teach more, there is no lost diversity to pay for, and every image is
-        seen too rarely to learn a code for it. Nor are there codes where classes differ much in size: samples
-        of rare classes were worse for them.
+        seen too rarely to learn a code of its own, so that an encoder makes them. There are no codes where classes
+        differ much in size: samples of rare classes were worse for them.
 
         Args:
             imbalance: images of the most frequent class over those of the rarest one that has any.
@@ -123,17 +144,37 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
         penalised = not self.compiled and self.r1_gamma != 0 and self.r2_gamma != 0
         loss = "relativistic" if architecture == "residual" and penalised else "non_saturating"
         penalty = GRADIENT_PENALTY if (loss if self.loss == "auto" else self.loss) == "relativistic" else 0.0
+        uneven = imbalance > MAX_IMBALANCE and self.encoder is not True
+        has_codes = self.reconstruction_weight != 0 and not (self.reconstruction_weight == "auto" and uneven)
+        encoder = (has_codes and num_images >= ENCODER_IMAGES) if self.encoder == "auto" else self.encoder
+        reach, spread = SAMPLE_REACH, SAMPLE_SPREAD
+        if encoder:
+            reach, spread = ENCODED_SAMPLE_REACH, ENCODED_SAMPLE_SPREAD
+            if many:
+                reach, spread = MANY_SAMPLE_REACH, MANY_SAMPLE_SPREAD
         decided: dict[str, object] = {
+            "encoder": encoder,
+            "adversarial_weight": ENCODED_ADVERSARIAL_WEIGHT if encoder else 1.0,
+            "sample_reach": reach,
+            "sample_spread": spread,
             "architecture": architecture,
             "loss": loss,
             "r1_gamma": penalty,
             "r2_gamma": penalty,
             "differentiable_augmentation": not many and (policy if self.policy == "auto" else self.policy) != "none",
             "policy": policy,
-            "diversity_weight": 0.0 if many else DIVERSITY_WEIGHT,
-            "reconstruction_weight": 0.0 if many or imbalance > MAX_IMBALANCE else RECONSTRUCTION_WEIGHT,
+            "diversity_weight": 0.0 if many or encoder else DIVERSITY_WEIGHT,
+            "reconstruction_weight": (ENCODED_RECONSTRUCTION_WEIGHT if encoder else RECONSTRUCTION_WEIGHT)
+            if has_codes
+            else 0.0,
         }
         return self.model_copy(update={name: value for name, value in decided.items() if getattr(self, name) == "auto"})
+
+    @model_validator(mode="after")
+    def _encoder_has_something_to_do(self) -> "GanConfig":
+        if self.encoder is True and self.reconstruction_weight == 0:
+            raise ValueError("an encoder makes codes to make images from again: set reconstruction_weight above 0")
+        return self
 
     @model_validator(mode="after")
     def _penalties_fit(self) -> "GanConfig":

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from data.base.device import Compute
 from data.policies import Views, differentiable_policy_of
+from gan.codes import latents_between
 from gan.config import GanConfig
 from gan.losses import LOSSES, AdversarialLoss, gradient_penalty, lost_diversity, reconstruction_error
 from gan.state import TrainState
@@ -74,8 +75,9 @@ def train_step(
     Args:
         images: (B, C, H, W) float32 in [-1, 1], real.
         labels: (B,) int64; the fake images carry the same labels.
-        rows: (B,) int64, the images' positions in the subset. Where the generator has codes, half of the fake images
-            are made from codes of real ones and must also look like them.
+        rows: (B,) int64, the images' positions in the subset. Where images have codes, half of the fake images are
+            made from codes of real ones and must also look like them; the others are made from noise or, where the
+            codes are an encoder's, as samples are.
         draws: from `draws_of_step`.
     """
     loss = loss_of(config)
@@ -91,6 +93,19 @@ def train_step(
     if codes is not None:
         coded = codes.vectors[rows[: len(images) // 2]].requires_grad_()
         latent = torch.cat([coded + config.code_noise * latent[: len(coded)], latent[len(coded) :]])
+    if state.encoder is not None:
+        with compute.autocast():
+            encoded = state.encoder(images)
+        coded = encoded[: len(images) // 2]
+        others = latents_between(
+            encoded.detach(),
+            labels,
+            latent[len(coded) :],
+            labels[len(coded) :],
+            num_classes=state.generator.num_classes,
+            places=state.generator.places,
+        )
+        latent = torch.cat([coded + config.code_noise * latent[: len(coded)], others])
     with compute.autocast():
         fake_images = state.generator(latent, labels).float()  # the same ones play in both updates
 
@@ -116,7 +131,7 @@ def train_step(
     with compute.autocast():
         fake_logits = state.discriminator(fake_seen, labels)
         real_logits = state.discriminator(real_seen, labels) if loss.needs_real_logits else fake_logits
-    generator_loss = config.adversarial_weight * loss.generator(real_logits.float(), fake_logits.float()).mean()
+    generator_loss = float(config.adversarial_weight) * loss.generator(real_logits.float(), fake_logits.float()).mean()
     diversity_weight, reconstruction_weight = float(config.diversity_weight), float(config.reconstruction_weight)
     if diversity_weight > 0:
         generator_loss = generator_loss + diversity_weight * lost_diversity(images, fake_images, labels)

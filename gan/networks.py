@@ -17,7 +17,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import is_parametrized
 
 from data.base.errors import UsageError
-from gan.codes import ImageCodes
+from gan.codes import ImageCodes, Places
 from gan.config import GanConfig
 
 Layer = TypeVar("Layer", bound=nn.Module)
@@ -50,7 +50,7 @@ class ConditionalGenerator(nn.Module):
 
     Args:
         image_shape: (C, H, W) to generate; H and W are multiples of 4.
-        labels: (N,) int64, of the subset: where the configuration asks for codes, each of its images has one.
+        labels: (N,) int64, of the images that have codes; None where none have.
 
     Raises:
         UsageError: an image shape that two doublings do not reach.
@@ -63,15 +63,21 @@ class ConditionalGenerator(nn.Module):
         check_image_shape(image_shape)
         self.image_shape = image_shape
         self.latent_dim = config.latent_dim
-        self.sample_spread = config.sample_spread
+        self.num_classes = num_classes
+        self.sample_reach, self.sample_spread = config.sample_reach, config.sample_spread
         self.codes: ImageCodes | None = None
-        if labels is not None and float(config.reconstruction_weight) > 0:
+        if labels is not None:
             self.codes = ImageCodes(labels, num_classes=num_classes, latent_dim=config.latent_dim)
         self.class_embedding = nn.Embedding(num_classes, config.latent_dim)
 
     def latent_of(self, noise: Tensor, labels: Tensor) -> Tensor:
         """Map noise (B, latent_dim) from N(0, I) to latent vectors of samples, as many: itself without codes."""
-        return noise if self.codes is None else self.codes.between(noise, labels, spread=self.sample_spread)
+        return noise if self.codes is None else self.codes.between(noise, labels, places=self.places)
+
+    @property
+    def places(self) -> Places:
+        """Where between two codes samples are made; with "auto" decided (`GanConfig.for_subset`)."""
+        return Places(reach=float(self.sample_reach), spread=float(self.sample_spread))
 
 
 class Generator(ConditionalGenerator):

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from gan.codes import CodeOptimizer
+from gan.encoder import Encoder
 from gan.networks import ConditionalGenerator
 
 
@@ -23,7 +24,10 @@ class EpochRecord:
 
 @dataclass(kw_only=True)
 class TrainState:
-    """Both players, the averaged generator, its snapshots, the optimisers, the random stream, the history."""
+    """Both players, the averaged generator, its snapshots, the optimisers, the random stream, the history.
+
+    The generator's optimiser trains the encoder too, where there is one.
+    """
 
     step: int
     generator: ConditionalGenerator
@@ -32,6 +36,7 @@ class TrainState:
     snapshots: list[ConditionalGenerator]
     generator_optimizer: torch.optim.Adam
     discriminator_optimizer: torch.optim.Adam
-    code_optimizer: CodeOptimizer | None  # where the generator has codes
+    code_optimizer: CodeOptimizer | None  # where codes are vectors of their own
+    encoder: Encoder | None  # where codes are what it makes of images
     rng: torch.Generator
     history: list[EpochRecord]

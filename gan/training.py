@@ -30,11 +30,12 @@ from gan.architecture import initialise, new_discriminator, new_generator
 from gan.batches import Batches
 from gan.checkpoint import GENERATOR_FILE, load_checkpoint, save_checkpoint, save_generator
 from gan.closeness import kernel_distance
-from gan.codes import CodeOptimizer
+from gan.codes import CodeOptimizer, ImageCodes
 from gan.config import GanConfig
+from gan.encoder import MOST_CODES, Encoder, codes_of, kept_rows
 from gan.game import StepDraws, StepMetrics, draws_of_step, train_step
 from gan.grid import write_grid
-from gan.networks import ConditionalGenerator, GeneratorEnsemble
+from gan.networks import ConditionalGenerator, GeneratorEnsemble, initialise_dcgan
 from gan.sampling import generate
 from gan.state import EpochRecord, TrainState
 
@@ -76,20 +77,25 @@ def new_state(subset: LabelledImages, *, config: GanConfig, seed: int, compute: 
         UsageError: the networks cannot make images of the subset's shape.
     """
     shape, num_classes = subset.shape, subset.num_classes
-    labels = torch.from_numpy(subset.labels)
+    with_codes = float(config.reconstruction_weight) > 0
+    labels = torch.from_numpy(subset.labels) if with_codes and not config.encoder else None
     generator = new_generator(config, image_shape=shape, num_classes=num_classes, labels=labels)
     discriminator = new_discriminator(config, image_shape=shape, num_classes=num_classes)
     rng = torch_stream(seed, "gan initialisation")
     initialise(generator, config=config, rng=rng)
     initialise(discriminator, config=config, rng=rng)
+    encoder = Encoder(config, image_shape=shape) if with_codes and config.encoder else None
     generator.to(compute.device).to(memory_format=torch.channels_last)
     discriminator.to(compute.device).to(memory_format=torch.channels_last)
+    if encoder is not None:
+        initialise_dcgan(encoder, config=config.model_copy(update={"initialisation": "default"}), rng=rng)
+        encoder.to(compute.device).to(memory_format=torch.channels_last)
     codes = generator.codes
     code_optimizer = None if codes is None else CodeOptimizer(codes, learning_rate=config.code_learning_rate)
 
-    def adam(network: nn.Module, learning_rate: float) -> torch.optim.Adam:
+    def adam(*networks: nn.Module | None, learning_rate: float) -> torch.optim.Adam:
         return torch.optim.Adam(
-            network.parameters(),
+            [parameter for network in networks if network is not None for parameter in network.parameters()],
             lr=learning_rate,
             betas=(config.adam_beta1, config.adam_beta2),
             fused=True,
@@ -101,9 +107,10 @@ def new_state(subset: LabelledImages, *, config: GanConfig, seed: int, compute: 
         generator=generator,
         discriminator=discriminator,
         ema_generator=copy.deepcopy(generator),
-        generator_optimizer=adam(generator, config.learning_rate),
-        discriminator_optimizer=adam(discriminator, config.discriminator_learning_rate),
+        generator_optimizer=adam(generator, encoder, learning_rate=config.learning_rate),
+        discriminator_optimizer=adam(discriminator, learning_rate=config.discriminator_learning_rate),
         code_optimizer=None if code_optimizer is None else code_optimizer.to(compute.device),
+        encoder=encoder,
         snapshots=[],
         rng=torch_stream(seed, "gan training"),
         history=[],
@@ -122,13 +129,16 @@ class Training:
 
     def __init__(self, subset: LabelledImages, *, config: GanConfig, seed: int, compute: Compute) -> None:
         self.config = config
+        self.compute = compute
         self._size = subset.shape[1:]
         self.state = state = new_state(subset, config=config, seed=seed, compute=compute)
         self.batches = Batches(
             subset.labels, batch_size=config.batch_size, seed=seed, class_balanced=config.class_balanced_batches
         )
-        images = to_unit_range(subset.images).to(compute.device).contiguous(memory_format=torch.channels_last)
-        labels = torch.from_numpy(subset.labels).to(compute.device)
+        self._images = to_unit_range(subset.images).to(compute.device).contiguous(memory_format=torch.channels_last)
+        self._labels = torch.from_numpy(subset.labels).to(compute.device)
+        self._kept_rows = torch.from_numpy(kept_rows(subset.labels, most=MOST_CODES, seed=seed)).to(compute.device)
+        images, labels = self._images, self._labels
         if config.compiled:
             for network in (state.generator, state.discriminator):
                 network.compile()
@@ -145,6 +155,16 @@ class Training:
         metrics = self._step(self.batches.of_step(self.state.step), draws.latent, *draws.views)
         self.state.step += 1
         return StepMetrics(metrics.discriminator_loss.clone(), metrics.generator_loss.clone())
+
+    def averaged(self) -> ConditionalGenerator:
+        """Return a copy of the averaged generator as it is now, with an encoder's codes where there is one."""
+        averaged = copy.deepcopy(self.state.ema_generator)
+        if self.state.encoder is not None:
+            labels = self._labels[self._kept_rows]
+            averaged.codes = ImageCodes(labels, num_classes=averaged.num_classes, latent_dim=averaged.latent_dim)
+            with self.compute.autocast():
+                averaged.codes.vectors = codes_of(self.state.encoder, self._images[self._kept_rows])
+        return averaged
 
 
 def training_operations(subset: LabelledImages, *, config: GanConfig) -> int:
@@ -202,12 +222,13 @@ def train(
     started, first_step = time.monotonic(), state.step
     unread: list[StepMetrics] = []
 
-    for module in (state.generator, state.discriminator):
-        module.train()
+    for module in (state.generator, state.discriminator, state.encoder):
+        if module is not None:
+            module.train()
     while state.step < config.steps:
         unread.append(training.step())
         if state.step in due_snapshots:
-            state.snapshots.append(copy.deepcopy(state.ema_generator))
+            state.snapshots.append(training.averaged())
         last = state.step == config.steps
         look = last or state.step % look_every == 0
         save = last or state.step % config.checkpoint_every == 0
@@ -229,7 +250,7 @@ def train(
         if look or save:
             check_weights(state, checkpoint=checkpoint)
         if look:
-            record = look_at_samples(state, subset, directory, config=config, seed=seed, compute=compute, losses=losses)
+            record = look_at_samples(training, subset, directory, seed=seed, losses=losses)
             state.history.append(record)
         if save:
             save_checkpoint(checkpoint, state, identity=identity)
@@ -292,7 +313,10 @@ def settle_batch_norm(
     batches: int = 16,
 ) -> None:
     """Re-estimate the averaged generator's batch statistics, which belong to other weights (Izmailov et al. 2018,
-    arXiv 1803.05407, section 3.2); leaves it in evaluation mode."""
+    arXiv 1803.05407, section 3.2); leaves it in evaluation mode.
+
+    From noise, as half of the images of its training are; with an encoder all are of codes, and so are these.
+    """
     rng = torch_stream(seed, "gan batch statistics")
     norms = [module for module in generator.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
@@ -303,6 +327,8 @@ def settle_batch_norm(
     for _ in range(batches):
         latent = torch.randn(config.batch_size, config.latent_dim, generator=rng).to(compute.device)
         labels = torch.randint(num_classes, (config.batch_size,), generator=rng).to(compute.device)
+        if config.encoder:
+            latent = generator.latent_of(latent, labels)
         with compute.autocast():
             generator(latent, labels)
     for norm, momentum in zip(norms, momenta, strict=True):
@@ -311,13 +337,11 @@ def settle_batch_norm(
 
 
 def look_at_samples(
-    state: TrainState,
+    training: Training,
     subset: LabelledImages,
     directory: Path,
     *,
-    config: GanConfig,
     seed: int,
-    compute: Compute,
     losses: Losses,
     columns: int = 8,
     max_classes: int = 10,
@@ -326,7 +350,9 @@ def look_at_samples(
 
     Always the same latents and the same real images, so that the grids make a film of the training.
     """
-    settle_batch_norm(state.ema_generator, config=config, num_classes=subset.num_classes, seed=seed, compute=compute)
+    state, config, compute = training.state, training.config, training.compute
+    averaged = training.averaged()
+    settle_batch_norm(averaged, config=config, num_classes=subset.num_classes, seed=seed, compute=compute)
     rng = torch_stream(seed, "gan grid")
     order = torch.randperm(len(subset), generator=rng).numpy()
     shown = []
@@ -337,7 +363,7 @@ def look_at_samples(
     measured = order[:CLOSENESS_SAMPLES]
     rows = np.concatenate([grid_rows, measured])
     noise = torch.randn(len(rows), config.latent_dim, generator=rng)
-    generator = GeneratorEnsemble([state.ema_generator])
+    generator = GeneratorEnsemble([averaged])
     fake = generate(generator, noise, torch.from_numpy(subset.labels[rows]), compute=compute)
     distance = kernel_distance(to_unit_range(subset.images[measured]), fake[len(grid_rows) :])
     name = f"epochs/step-{state.step:06d}.png"

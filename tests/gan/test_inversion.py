@@ -14,8 +14,8 @@ CPU = Compute(device="cpu", precision="float32")
 
 
 def ensemble(*, codes):
-    config = GanConfig(latent_dim=8, generator_width=4, reconstruction_weight=3 if codes else 0)
-    member = Generator(config, image_shape=(1, 8, 8), num_classes=2, labels=torch.arange(6) % 2)
+    config = GanConfig(latent_dim=8, generator_width=4)
+    member = Generator(config, image_shape=(1, 8, 8), num_classes=2, labels=torch.arange(6) % 2 if codes else None)
     initialise_dcgan(member, config=config, rng=torch.Generator().manual_seed(0))
     for norm in (member.norm1, member.norm2):
         norm.reset_running_stats()

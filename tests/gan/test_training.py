@@ -113,8 +113,9 @@ def test_the_global_random_state_is_neither_read_nor_needed(striped, tmp_path):
         changed(differentiable_augmentation=False, loss="minimax"),
         changed(class_balanced_batches=True),
         changed(architecture="residual", loss="relativistic", r1_gamma=0.5, r2_gamma=0.5),
+        changed(encoder=True, sample_reach=0.5, sample_spread=0),
     ],
-    ids=["default", "spectral hinge", "relativistic", "minimax", "class-balanced", "residual"],
+    ids=["default", "spectral hinge", "relativistic", "minimax", "class-balanced", "residual", "encoder"],
 )
 @pytest.mark.parametrize("stop_at", [8, 12])
 def test_resumed_training_ends_with_the_bytes_of_an_uninterrupted_one(striped, tmp_path, config, stop_at):
@@ -306,14 +307,11 @@ def test_every_record_has_its_picture_and_its_closeness(striped, tmp_path):
 
 
 def test_the_grid_shows_real_images_of_each_class_on_the_left(striped, tmp_path):
-    state = new_state(SUBSET, config=CONFIG, seed=0, compute=CPU)
     record = look_at_samples(
-        state,
+        Training(SUBSET, config=CONFIG, seed=0, compute=CPU),
         striped,
         tmp_path,
-        config=CONFIG,
         seed=0,
-        compute=CPU,
         losses=gan.training.Losses(discriminator=0, generator=0),
     )
     with Image.open(tmp_path / record.grid) as image:
@@ -331,11 +329,13 @@ def test_training_brings_the_samples_closer_to_real(striped, tmp_path):
     assert records[-1]["kernel_distance"] < 0.5 * records[0]["kernel_distance"]
 
 
-@pytest.mark.parametrize(("reconstruction_weight", "steps"), [(0.0, 150), (3.0, 250)])
-def test_samples_have_the_class_they_were_asked_for(striped, tmp_path, reconstruction_weight, steps):
+@pytest.mark.parametrize(
+    ("codes", "steps"), [({"reconstruction_weight": 0.0}, 150), ({"encoder": False}, 250), ({"encoder": True}, 250)]
+)
+def test_samples_have_the_class_they_were_asked_for(striped, tmp_path, codes, steps):
     # Without augmentation, which blurs stripes as fine as these; the discriminator then needs a slower pace.
     options = {"differentiable_augmentation": False, "diversity_weight": 0, "discriminator_learning_rate": 2e-4}
-    options |= {"reconstruction_weight": reconstruction_weight, "steps": steps}
+    options |= {**codes, "steps": steps}
     config = changed(batch_size=32, generator_width=8, ema_decay=0.9, snapshots=1, **options)
     run(striped, tmp_path, config)
     generator, _ = load_generator(tmp_path / "generator.safetensors")
@@ -404,15 +404,31 @@ def test_snapshots_lie_in_the_second_half_and_end_it(steps, snapshots):
 def test_many_images_are_seen_undistorted_and_few_are_not():
     few, many = GanConfig().for_subset(9_999), GanConfig().for_subset(10_000)
     assert few.differentiable_augmentation is True
-    assert few.diversity_weight == 1.0
     assert many.differentiable_augmentation is False
-    assert many.diversity_weight == 0
 
 
-def test_many_images_have_no_codes_and_few_have():
-    assert GanConfig().for_subset(9_999).reconstruction_weight == 3.0
-    assert GanConfig().for_subset(10_000).reconstruction_weight == 0
-    assert GanConfig().for_subset(9_999, imbalance=100).reconstruction_weight == 0
+def test_diversity_has_its_price_where_images_are_few_and_no_encoder_keeps_it():
+    assert GanConfig().for_subset(999).diversity_weight == 1
+    assert GanConfig().for_subset(1_000).diversity_weight == 0
+    assert GanConfig(encoder=False).for_subset(9_999).diversity_weight == 1
+    assert GanConfig(encoder=False).for_subset(10_000).diversity_weight == 0
+
+
+def test_few_images_have_codes_of_their_own_and_many_an_encoder():
+    few, many = GanConfig().for_subset(999), GanConfig().for_subset(1_000)
+    assert (few.encoder, few.reconstruction_weight, few.sample_reach, few.sample_spread) == (False, 3, 0, 2)
+    assert (many.encoder, many.reconstruction_weight, many.sample_reach, many.sample_spread) == (True, 5, 0.25, 0.5)
+    most = GanConfig().for_subset(10_000)
+    assert (most.encoder, most.sample_reach, most.sample_spread) == (True, 0.5, 0.3)
+    uneven = GanConfig().for_subset(1_000, imbalance=100)
+    assert (uneven.encoder, uneven.reconstruction_weight) == (False, 0)
+    assert GanConfig(encoder=True).for_subset(100, imbalance=100).reconstruction_weight == 5
+    assert GanConfig(reconstruction_weight=0).for_subset(1_000).encoder is False
+
+
+def test_an_encoder_without_reconstruction_is_refused():
+    with pytest.raises(ValidationError, match="set reconstruction_weight above 0"):
+        GanConfig(encoder=True, reconstruction_weight=0)
 
 
 def test_there_are_codes_where_classes_are_even_and_none_for_a_long_tail(striped, tmp_path):
@@ -432,6 +448,10 @@ def test_what_was_asked_for_stays_whatever_the_subset():
         differentiable_augmentation=True,
         diversity_weight=2,
         reconstruction_weight=1.5,
+        encoder=False,
+        adversarial_weight=0.5,
+        sample_reach=0.1,
+        sample_spread=0.2,
         policy="natural",
     )
     assert asked.for_subset(60_000, image_shape=(3, 64, 64)) == asked.for_subset(60, imbalance=100) == asked

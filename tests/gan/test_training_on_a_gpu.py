@@ -17,6 +17,7 @@ SMALL = GanConfig(batch_size=16, generator_width=8, discriminator_width=8, laten
 CONFIGS = {
     "few images": SMALL.for_subset(60),
     "many images": SMALL.for_subset(10**6),
+    "no codes": SMALL.model_copy(update={"reconstruction_weight": 0}).for_subset(60),
     "relativistic": SMALL.model_copy(
         update={"loss": "relativistic", "r1_gamma": 1.0, "r2_gamma": 1.0, "discriminator_norm": "none"}
     ).for_subset(60),
