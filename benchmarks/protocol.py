@@ -202,7 +202,7 @@ class Draw:
             num_synthetic: how many images those arms make that make their own.
             stream: names the random stream of the classifier.
         """
-        config = config.for_subset(len(self.subset), policy=self.policy)
+        config = config.for_subset(len(self.subset), policy=self.policy, unlabelled=self.unlabelled is not None)
         options = FitOptions(
             config=config.classifier,
             added_shares=config.added_shares,

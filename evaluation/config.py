@@ -14,6 +14,7 @@ ShareOrAuto = Annotated[float, Field(gt=0, lt=1)] | Literal["auto"]
 LEAST_LONGER = 2.0  # so that the arm tells in any case whether its reference was trained to its plateau
 CONVNET_RATE, OTHER_RATE = 8e-3, 1e-3  # peaks of the one-cycle schedule
 FEW_IMAGES, MOST_ADDED = 100, 0.5  # benchmarks/TRIALS.md, "Less of them the more real images there are"
+UNLABELLED_SHARES = (0.75, 0.5)  # where added images stand for many without labels (benchmarks/TRIALS.md)
 
 
 BUILT_IN = ("convnet", "resnet18", "logistic_regression", "knn")
@@ -219,14 +220,14 @@ class TrainingConfig(BaseModel, frozen=True, extra="forbid"):
     deformation: DeformationConfig = Field(default=DeformationConfig(), description="ranges of the policy digits")
     added_share: ShareOrAuto = Field(
         default="auto",
-        description=f"convnet: share of synthetic images in the first mixed batches; auto: half up to {FEW_IMAGES} "
-        "images, and half of that for each four times as many",
+        description=f"convnet: share of synthetic images in the first mixed batches; auto: half, or "
+        f"{UNLABELLED_SHARES[0]:g} with images without labels, up to {FEW_IMAGES} images, and half of that for each "
+        "four times as many",
     )
-    final_added_share: float = Field(
-        default=0.0,
-        ge=0,
-        lt=1,
-        description="and in the last ones, on a line in between: real ones have the last word",
+    final_added_share: Annotated[float, Field(ge=0, lt=1)] | Literal["auto"] = Field(
+        default="auto",
+        description="and in the last ones, on a line in between; auto: 0, so that real ones have the last word; "
+        f"with images without labels {UNLABELLED_SHARES[1]:g}, falling as the first ones do",
     )
     evened_out_share: float = Field(
         default=1.0, gt=0, le=1, description="evened-out: synthetic images fill classes up to this share of a class"
@@ -245,16 +246,22 @@ class TrainingConfig(BaseModel, frozen=True, extra="forbid"):
         """References of code of the user's own among the policies, which somebody must allow to be loaded."""
         return tuple(name for name in (self.policy, *self.policy_choice.candidates) if is_reference(name))
 
-    def for_subset(self, num_images: int, *, policy: str) -> Self:
+    def for_subset(self, num_images: int, *, policy: str, unlabelled: bool = False) -> Self:
         """Return the configuration with "auto" decided for a subset of `num_images`; what was set stays as it is.
 
         Each synthetic image takes a real image's turn, and the more real images there are, the more is lost by that.
+        With images without labels, those that are added tell of more than the labelled ones do.
 
         Args:
             policy: of classical augmentation, that the cell chose.
+            unlabelled: whether the study has images without labels.
         """
-        share = MOST_ADDED * min(1.0, math.sqrt(FEW_IMAGES / num_images))
-        decided = {"added_share": max(share, self.final_added_share), "policy": policy}
+        first, last = UNLABELLED_SHARES if unlabelled else (MOST_ADDED, 0.0)
+        fewer = min(1.0, math.sqrt(FEW_IMAGES / num_images))
+        first, last = first * fewer, last * fewer
+        if self.final_added_share != "auto":
+            last = self.final_added_share
+        decided = {"added_share": max(first, last), "final_added_share": last, "policy": policy}
         return self.model_copy(update={name: value for name, value in decided.items() if getattr(self, name) == "auto"})
 
     @property
@@ -264,4 +271,4 @@ class TrainingConfig(BaseModel, frozen=True, extra="forbid"):
         Raises:
             ValueError: it is still "auto".
         """
-        return float(self.added_share), self.final_added_share
+        return float(self.added_share), float(self.final_added_share)

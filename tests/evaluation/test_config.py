@@ -64,6 +64,13 @@ def test_fewer_synthetic_images_are_added_the_more_real_ones_there_are(num_image
     assert EvaluationConfig().for_subset(num_images, policy="none").added_shares == (pytest.approx(first), 0.0)
 
 
+@pytest.mark.parametrize(("num_images", "shares"), [(100, (0.75, 0.5)), (400, (0.375, 0.25))])
+def test_with_images_without_labels_more_of_what_is_added_stays_to_the_end(num_images, shares):
+    assert EvaluationConfig().for_subset(num_images, policy="none", unlabelled=True).added_shares == shares
+    asked = EvaluationConfig(added_share=0.3, final_added_share=0.1)
+    assert asked.for_subset(num_images, policy="none", unlabelled=True).added_shares == (0.3, 0.1)
+
+
 def test_a_share_that_is_asked_for_holds_for_any_number_of_images():
     assert EvaluationConfig(added_share=0.3).for_subset(10_000, policy="none").added_shares == (0.3, 0.0)
 

@@ -408,22 +408,22 @@ def test_many_images_are_seen_undistorted_and_few_are_not():
 
 
 def test_diversity_has_its_price_where_images_are_few_and_no_encoder_keeps_it():
-    assert GanConfig().for_subset(999).diversity_weight == 1
-    assert GanConfig().for_subset(1_000).diversity_weight == 0
+    assert GanConfig().for_subset(1_999).diversity_weight == 1
+    assert GanConfig().for_subset(2_000).diversity_weight == 0
     assert GanConfig(encoder=False).for_subset(9_999).diversity_weight == 1
     assert GanConfig(encoder=False).for_subset(10_000).diversity_weight == 0
 
 
 def test_few_images_have_codes_of_their_own_and_many_an_encoder():
-    few, many = GanConfig().for_subset(999), GanConfig().for_subset(1_000)
+    few, many = GanConfig().for_subset(1_999), GanConfig().for_subset(2_000)
     assert (few.encoder, few.reconstruction_weight, few.sample_reach, few.sample_spread) == (False, 3, 0, 2)
     assert (many.encoder, many.reconstruction_weight, many.sample_reach, many.sample_spread) == (True, 5, 0.25, 0.5)
     most = GanConfig().for_subset(10_000)
     assert (most.encoder, most.sample_reach, most.sample_spread) == (True, 0.5, 0.3)
-    uneven = GanConfig().for_subset(1_000, imbalance=100)
+    uneven = GanConfig().for_subset(2_000, imbalance=100)
     assert (uneven.encoder, uneven.reconstruction_weight) == (False, 0)
     assert GanConfig(encoder=True).for_subset(100, imbalance=100).reconstruction_weight == 5
-    assert GanConfig(reconstruction_weight=0).for_subset(1_000).encoder is False
+    assert GanConfig(reconstruction_weight=0).for_subset(2_000).encoder is False
 
 
 def test_an_encoder_without_reconstruction_is_refused():

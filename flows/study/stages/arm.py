@@ -17,15 +17,17 @@ from flows.study.job import Job
 
 
 class ArmSettings(BaseModel, frozen=True):
-    """An arm, how classifiers are trained, and how large the synthetic set is."""
+    """An arm, how classifiers are trained, how large the synthetic set is, whether there are images without labels."""
 
     arm: ArmName
     training: TrainingConfig
     synthetic_per_class: PositiveInt
+    unlabelled: bool
 
     def for_subset(self, num_images: int, *, policy: str) -> "ArmSettings":
         """Return the settings with "auto" decided for a subset of `num_images` and the policy that the cell chose."""
-        return self.model_copy(update={"training": self.training.for_subset(num_images, policy=policy)})
+        training = self.training.for_subset(num_images, policy=policy, unlabelled=self.unlabelled)
+        return self.model_copy(update={"training": training})
 
 
 def arm_variant(arm: ArmName, seed: int) -> str:

@@ -28,7 +28,9 @@ class LabellingSettings(BaseModel, frozen=True):
 
     def for_subset(self, num_images: int, *, policy: str) -> "LabellingSettings":
         """Return the settings with "auto" decided for a subset of `num_images` and the policy that the cell chose."""
-        return self.model_copy(update={"training": self.training.for_subset(num_images, policy=policy)})
+        return self.model_copy(
+            update={"training": self.training.for_subset(num_images, policy=policy, unlabelled=True)}
+        )
 
 
 def label_images(job: Job[LabellingSettings], *, subset: LabelledImages, unlabelled: UnlabelledImages | None) -> str:
