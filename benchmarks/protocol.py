@@ -75,6 +75,7 @@ def samples_of(
 
 def random_ensemble(config: GanConfig, *, image_shape: tuple[int, int, int]) -> GeneratorEnsemble:
     """Return an untrained generator of ten classes as a study on 1,000 images would have it, codes included."""
+    config = config.for_subset(1000, image_shape=image_shape)
     labels, rng = torch.arange(1000) % 10, torch.Generator().manual_seed(0)
     members = [
         new_generator(config, image_shape=image_shape, num_classes=10, labels=labels) for _ in range(config.snapshots)

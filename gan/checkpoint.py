@@ -23,7 +23,7 @@ from gan.config import GanConfig
 from gan.networks import GeneratorEnsemble
 from gan.state import EpochRecord, TrainState
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 GENERATOR_FILE = "generator.safetensors"
 
 

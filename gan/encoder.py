@@ -63,9 +63,9 @@ def codes_of(encoder: Encoder, images: Tensor) -> Tensor:
 def kept_rows(labels: npt.NDArray[np.int64], *, most: int, seed: int) -> npt.NDArray[np.int64]:
     """Choose the images whose codes a generator keeps: at most `most` positions, ascending, the classes alike many.
 
-    A class with fewer images than its part has all of them chosen.
+    A class with fewer images than its part has all of them chosen, and each at least one.
     """
     present = np.unique(labels)
-    rng, each = numpy_stream(seed, "gan codes"), most // max(1, len(present))
+    rng, each = numpy_stream(seed, "gan codes"), max(1, most // max(1, len(present)))
     chosen = [rng.permutation(np.flatnonzero(labels == label))[:each] for label in present]
     return np.sort(np.concatenate(chosen)) if chosen else np.empty(0, np.int64)

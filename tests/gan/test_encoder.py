@@ -39,7 +39,7 @@ def test_codes_of_many_images_depend_on_each_image_alone_and_leave_the_encoder_i
     assert network.training
 
 
-@pytest.mark.parametrize(("most", "expected"), [(100, [3, 20, 30]), (30, [3, 10, 10]), (3, [1, 1, 1])])
+@pytest.mark.parametrize(("most", "expected"), [(100, [3, 20, 30]), (30, [3, 10, 10]), (3, [1, 1, 1]), (1, [1, 1, 1])])
 def test_kept_codes_are_shared_out_evenly_by_class(most, expected):
     labels = np.repeat([0, 2, 5], [3, 20, 30])
     rows = kept_rows(labels, most=most, seed=0)
