@@ -26,7 +26,7 @@ from data.images import LabelledImages, joined
 from evaluation.arms import CONTROL_ARM, HEADLINE_ARM, HEADLINE_REFERENCE
 from evaluation.baselines import Labels, Pixels, pca_mixture
 from evaluation.config import TrainingConfig
-from gan.codes import ImageCodes, Places
+from gan.codes import ImageCodes, SamplePlaces
 from gan.config import GanConfig
 from gan.networks import ConditionalGenerator, GeneratorEnsemble
 
@@ -110,7 +110,7 @@ class GaussianCodes(ImageCodes):
         made.load_state_dict(codes.state_dict())
         return made
 
-    def between(self, noise: Tensor, labels: Tensor, *, places: Places) -> Tensor:  # noqa: ARG002
+    def between(self, noise: Tensor, labels: Tensor, *, places: SamplePlaces) -> Tensor:  # noqa: ARG002
         """Map noise (B, latent_dim) from N(0, I) and labels (B,) int64 to latent vectors (B, latent_dim)."""
         chosen = torch.nn.functional.one_hot(self.labels, self.num_classes).to(self.vectors.dtype)  # (N, K)
         counts = chosen.sum(0)

@@ -23,7 +23,7 @@ from data.policies import Policy
 from data.regimes import BalancedRegime, draw_subset
 from data.sources.registry import load_source
 from data.unlabelled import UnlabelledImages, drawn_for_cell, rest_of_pool
-from evaluation.arms import Material, training_set
+from evaluation.arms import ARMS, Material, training_set
 from evaluation.classifiers import fit_classifier
 from evaluation.config import ClassifierConfig, TrainingConfig
 from evaluation.fitting import Classifier, FitOptions
@@ -203,7 +203,8 @@ class Draw:
             num_synthetic: how many images those arms make that make their own.
             stream: names the random stream of the classifier.
         """
-        config = config.for_subset(len(self.subset), policy=self.policy, unlabelled=self.unlabelled is not None)
+        of_unlabelled = self.unlabelled is not None and ARMS[arm].learns_of_unlabelled
+        config = config.for_subset(len(self.subset), policy=self.policy, unlabelled=of_unlabelled)
         options = FitOptions(
             config=config.classifier,
             added_shares=config.added_shares,

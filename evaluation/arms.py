@@ -145,6 +145,11 @@ class Arm:
         """Whether it trains on synthetic images."""
         return self.role == "with generator"
 
+    @property
+    def learns_of_unlabelled(self) -> bool:
+        """Whether images without labels, or what a GAN made that learnt from them, are among its own."""
+        return self.needs_generator or self.needs_unlabelled
+
 
 def _subset(material: Material) -> LabelledImages:
     return material.subset
@@ -253,7 +258,7 @@ ARMS: dict[ArmName, Arm] = {
         equal_compute=True,
     ),
     HEADLINE_ARM: Arm(
-        description="the labelled images, and the GAN's at a share of each batch that fades over the training and is "
+        description="the labelled images, and the GAN's at a share of each batch that falls over the training and is "
         "the smaller the more labelled images there are, all augmented classically",
         reference=HEADLINE_REFERENCE,
         role="with generator",
@@ -311,7 +316,7 @@ ARMS: dict[ArmName, Arm] = {
     ),
     SELF_TRAINED_ARM: Arm(
         description="as real+classical, and the images without labels of which a classifier of the labelled ones is "
-        "sure, so labelled, at a share of each batch that fades over the training (self-training, Lee 2013)",
+        "sure, so labelled, at a share of each batch that falls over the training (self-training, Lee 2013)",
         reference=HEADLINE_REFERENCE,
         role="without generator",
         base=_subset,

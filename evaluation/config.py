@@ -259,6 +259,8 @@ class TrainingConfig(BaseModel, frozen=True, extra="forbid"):
         first, last = UNLABELLED_SHARES if unlabelled else (MOST_ADDED, 0.0)
         fewer = min(1.0, math.sqrt(FEW_IMAGES / num_images))
         first, last = first * fewer, last * fewer
+        if self.added_share != "auto":
+            last = min(last, self.added_share)
         if self.final_added_share != "auto":
             last = self.final_added_share
         decided = {"added_share": max(first, last), "final_added_share": last, "policy": policy}

@@ -1,9 +1,9 @@
-"""Codes: a latent vector for every training image, learnt together with the generator.
+"""Codes: a latent vector for each training image, learnt together with the generator or made by `gan.encoder`.
 
 A GAN with few images leaves most of what they show out of its samples. Here the generator must also be able to make
 each training image from that image's code, a free vector that is trained by the same gradient (generative latent
-optimisation: Bojanowski et al. 2018, arXiv 1707.05776, section 2.2). Samples are then made from latent vectors around
-the middle of two codes of the same class, never from a code itself, so that they lie between the images.
+optimisation: Bojanowski et al. 2018, arXiv 1707.05776, section 2.2). Samples are then made from latent vectors
+between two codes of the same class (`SamplePlaces`), so that they lie between the images.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ TINY = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
-class Places:
+class SamplePlaces:
     """Where between two codes samples are made.
 
     Attributes:
@@ -35,7 +35,7 @@ class ImageCodes(nn.Module):
         labels: (N,) int64, of the images.
 
     Attributes:
-        vectors: (N, latent_dim) float32, in the order of the images; latent noise at first (`gan.networks.initialise`).
+        vectors: (N, latent_dim) float32, in the order of the images; free vectors begin as noise (`gan.architecture`).
     """
 
     vectors: Tensor
@@ -47,14 +47,12 @@ class ImageCodes(nn.Module):
         self.register_buffer("labels", labels.clone())
         self.num_classes = num_classes
 
-    def between(self, noise: Tensor, labels: Tensor, *, places: Places) -> Tensor:
+    def between(self, noise: Tensor, labels: Tensor, *, places: SamplePlaces) -> Tensor:
         """Map noise (B, latent_dim) from N(0, I) and labels (B,) int64 to latent vectors: see `latents_between`."""
-        return latents_between(self.vectors, self.labels, noise, labels, num_classes=self.num_classes, places=places)
+        return latents_between(self.vectors, self.labels, noise, labels, places=places)
 
 
-def latents_between(
-    codes: Tensor, classes: Tensor, noise: Tensor, labels: Tensor, *, num_classes: int, places: Places
-) -> Tensor:
+def latents_between(codes: Tensor, classes: Tensor, noise: Tensor, labels: Tensor, *, places: SamplePlaces) -> Tensor:
     """Map noise (B, latent_dim) from N(0, I) and labels (B,) int64 to latent vectors (B, latent_dim).
 
     Two different codes of the class, and a place between them, are chosen by the noise itself, its first, last and
@@ -66,20 +64,20 @@ def latents_between(
         codes: (N, latent_dim), of images of the `classes` (N,) int64.
     """
     by_class = classes.argsort(stable=True)
-    counts = (classes[:, None] == torch.arange(num_classes, device=classes.device)).sum(0)  # (K,)
-    count, start = counts[labels], (counts.cumsum(0) - counts)[labels]  # (B,), (B,)
+    start = torch.searchsorted(classes[by_class], labels)  # (B,)
+    count = torch.searchsorted(classes[by_class], labels, right=True) - start  # (B,)
     chosen = torch.stack([noise[:, 0], noise[:, -1], noise[:, min(1, noise.shape[1] - 1)]], dim=1)
     even = torch.special.ndtr(chosen.double())  # (B, 3), from U(0, 1)
     first = (even[:, 0] * count).long()
     step = 1 + (even[:, 1] * (count - 1).clamp(min=0)).long()
     second = (first + step) % count.clamp(min=1)
     last = len(by_class) - 1
-    one, other = (codes[by_class[(start + place).clamp(max=last)]] for place in (first, second))
+    one, other = (codes[by_class[(start + rank).clamp(max=last)]] for rank in (first, second))
     share = 0.5 + places.reach * (even[:, 2:].to(codes.dtype) - 0.5)  # (B, 1)
     # As large as N(0, I), where codes are independent.
-    between = (share * one + (1 - share) * other) / (share.square() + (1 - share).square()).sqrt()
-    place = torch.where((count > 1)[:, None], between, one)
-    blended = (place + places.spread * noise) / (1 + places.spread**2) ** 0.5
+    blended = (share * one + (1 - share) * other) / (share.square() + (1 - share).square()).sqrt()
+    blended = torch.where((count > 1)[:, None], blended, one)
+    blended = (blended + places.spread * noise) / (1 + places.spread**2) ** 0.5
     return torch.where((count > 0)[:, None], blended, noise)
 
 

@@ -19,7 +19,7 @@ RECONSTRUCTION_WEIGHT, SAMPLE_REACH, SAMPLE_SPREAD = 3.0, 0.0, 2.0  # the same, 
 ENCODED_RECONSTRUCTION_WEIGHT, ENCODED_ADVERSARIAL_WEIGHT = 5.0, 0.2  # the same, with an encoder
 ENCODED_SAMPLE_REACH, ENCODED_SAMPLE_SPREAD = 0.25, 0.5
 MANY_SAMPLE_REACH, MANY_SAMPLE_SPREAD = 0.5, 0.3  # where images are many, samples need less distance from each of them
-ENCODER_IMAGES = 2_000  # fewer give more away by it than their samples gain (benchmarks/TRIALS.md)
+ENCODER_IMAGES = 2_000  # 1,000 give more away by it than samples gain, 5,000 do not (benchmarks/TRIALS.md)
 MEASURED_SIDE = 32  # pixels, up to which both architectures were compared (benchmarks/TRIALS.md)
 GRADIENT_PENALTY = 0.5  # what "auto" stands for with the relativistic loss
 
@@ -58,13 +58,13 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
     diversity_weight: WeightOrAuto = Field(
         default="auto",
         description="cost to the generator of samples of a class that differ less than real ones do; "
-        f"auto: {DIVERSITY_WEIGHT:g}, and 0 from {MANY_IMAGES:,} images on",
+        f"auto: {DIVERSITY_WEIGHT:g}, and 0 with an encoder or from {MANY_IMAGES:,} images on",
     )
     reconstruction_weight: WeightOrAuto = Field(
         default="auto",
         description="cost to the generator of training images that it cannot make from their codes; "
         f"auto: {ENCODED_RECONSTRUCTION_WEIGHT:g} with an encoder, else {RECONSTRUCTION_WEIGHT:g}, and 0 for uneven "
-        "classes; 0 gives away least of who was in training",
+        f"classes or from {MANY_IMAGES:,} images on; 0 gives away least of who was in training",
     )
     encoder: bool | Literal["auto"] = Field(
         default="auto",
@@ -76,14 +76,14 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
     sample_reach: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = Field(
         default="auto",
         description="where between two codes a sample is made: 0 in the middle, 1 anywhere up to the codes; "
-        f"auto: {ENCODED_SAMPLE_REACH:g} with an encoder, {MANY_SAMPLE_REACH:g} from {MANY_IMAGES:,} images on, "
-        f"else {SAMPLE_REACH:g}",
+        f"auto: {ENCODED_SAMPLE_REACH:g} with an encoder, {MANY_SAMPLE_REACH:g} where it has {MANY_IMAGES:,} images or "
+        f"more, else {SAMPLE_REACH:g}",
     )
     sample_spread: WeightOrAuto = Field(
         default="auto",
         description="noise about that place, in sizes of the code there; "
-        f"auto: {ENCODED_SAMPLE_SPREAD:g} with an encoder, {MANY_SAMPLE_SPREAD:g} from {MANY_IMAGES:,} images on, "
-        f"else {SAMPLE_SPREAD:g}",
+        f"auto: {ENCODED_SAMPLE_SPREAD:g} with an encoder, {MANY_SAMPLE_SPREAD:g} where it has {MANY_IMAGES:,} images "
+        f"or more, else {SAMPLE_SPREAD:g}",
     )
     ema_decay: float = Field(default=0.99, ge=0, lt=1)
 
@@ -127,9 +127,9 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
     ) -> "GanConfig":
         """Return the configuration with "auto" decided for a subset of `num_images`; what was set stays as it is.
 
-        Where images are many, undistorted ones teach more, there is no lost diversity to pay for, and every image is
-        seen too rarely to learn a code of its own, so that an encoder makes them. There are no codes where classes
-        differ much in size: samples of rare classes were worse for them.
+        From 2,000 images on each is seen too rarely to learn a code of its own, so that an encoder makes them, and with
+        it there is no lost diversity to pay for. From 10,000 on undistorted images teach more. There are no codes where
+        classes differ much in size: samples of rare classes were worse for them.
 
         Args:
             imbalance: images of the most frequent class over those of the rarest one that has any.
@@ -144,12 +144,14 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
         penalised = not self.compiled and self.r1_gamma != 0 and self.r2_gamma != 0
         loss = "relativistic" if architecture == "residual" and penalised else "non_saturating"
         penalty = GRADIENT_PENALTY if (loss if self.loss == "auto" else self.loss) == "relativistic" else 0.0
-        uneven = imbalance > MAX_IMBALANCE and self.encoder is not True
-        has_codes = self.reconstruction_weight != 0 and not (self.reconstruction_weight == "auto" and uneven)
-        encoder = (has_codes and num_images >= ENCODER_IMAGES) if self.encoder == "auto" else self.encoder
-        reach, spread = SAMPLE_REACH, SAMPLE_SPREAD
+        encoder = self.encoder
+        if encoder == "auto":
+            uneven = imbalance > MAX_IMBALANCE and self.reconstruction_weight == "auto"
+            encoder = num_images >= ENCODER_IMAGES and self.reconstruction_weight != 0 and not uneven
+        without_codes = not encoder and (many or imbalance > MAX_IMBALANCE)
+        weight, reach, spread = 0.0 if without_codes else RECONSTRUCTION_WEIGHT, SAMPLE_REACH, SAMPLE_SPREAD
         if encoder:
-            reach, spread = ENCODED_SAMPLE_REACH, ENCODED_SAMPLE_SPREAD
+            weight, reach, spread = ENCODED_RECONSTRUCTION_WEIGHT, ENCODED_SAMPLE_REACH, ENCODED_SAMPLE_SPREAD
             if many:
                 reach, spread = MANY_SAMPLE_REACH, MANY_SAMPLE_SPREAD
         decided: dict[str, object] = {
@@ -164,9 +166,7 @@ class GanConfig(BaseModel, frozen=True, extra="forbid"):
             "differentiable_augmentation": not many and (policy if self.policy == "auto" else self.policy) != "none",
             "policy": policy,
             "diversity_weight": 0.0 if many or encoder else DIVERSITY_WEIGHT,
-            "reconstruction_weight": (ENCODED_RECONSTRUCTION_WEIGHT if encoder else RECONSTRUCTION_WEIGHT)
-            if has_codes
-            else 0.0,
+            "reconstruction_weight": weight,
         }
         return self.model_copy(update={name: value for name, value in decided.items() if getattr(self, name) == "auto"})
 

@@ -4,7 +4,10 @@ Each image is seen too rarely then for a free vector (`gan.codes`) to become its
 generator, by the same costs: its code of an image must make that image again (VAE-GAN: Larsen et al. 2016, arXiv
 1512.09300, without the prior), and what the generator makes between the codes of two images of a class must pass the
 discriminator, as in ACAI (Berthelot et al. 2018, arXiv 1807.07543, section 3). Samples are made there, from the codes
-of images that the trained encoder sees once more.
+of images that the trained encoder sees once more; the generator is averaged over the last steps, the encoder is not.
+
+While it is trained, the two images are of one batch: of a class that is there alone, its own code and noise stand in.
+With batches of 32 that is rare for 10 classes and usual for 100, where larger batches are worth their time.
 """
 
 import numpy as np
@@ -61,9 +64,9 @@ def codes_of(encoder: Encoder, images: Tensor) -> Tensor:
 
 
 def kept_rows(labels: npt.NDArray[np.int64], *, most: int, seed: int) -> npt.NDArray[np.int64]:
-    """Choose the images whose codes a generator keeps: at most `most` positions, ascending, the classes alike many.
+    """Choose the images whose codes a generator keeps: positions, ascending, of each class its part of `most` at most.
 
-    A class with fewer images than its part has all of them chosen, and each at least one.
+    Each class has the same part, of one image at least; what small classes leave of it is not shared out.
     """
     present = np.unique(labels)
     rng, each = numpy_stream(seed, "gan codes"), max(1, most // max(1, len(present)))

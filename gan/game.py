@@ -102,7 +102,6 @@ def train_step(
             labels,
             latent[len(coded) :],
             labels[len(coded) :],
-            num_classes=state.generator.num_classes,
             places=state.generator.places,
         )
         latent = torch.cat([coded + config.code_noise * latent[: len(coded)], others])

@@ -1,8 +1,9 @@
 """How near a generator can be brought to given images: what its file alone tells about who was in training.
 
 The white-box attack of GAN-Leaks (Chen et al. 2020, arXiv 1909.03935): an image that was in training is made again more
-closely than one that was not. Where the file holds codes, each is a training image's own, and decoding
-them is the attack. Where it holds none, latent vectors are moved until their image is as near as they come. (LOGAN,
+closely than one that was not. Where the file holds codes, each is a training image's own, and decoding them is the
+attack; an encoder's are kept of at most 10,000 images (`gan.encoder.MOST_CODES`), and the others are attacked by
+the same codes. Where it holds none, latent vectors are moved until their image is as near as they come. (LOGAN,
 Hayes et al. 2019, arXiv 1705.07663, asks the discriminator instead; the file does not hold it.)
 """
 

@@ -17,7 +17,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import is_parametrized
 
 from data.base.errors import UsageError
-from gan.codes import ImageCodes, Places
+from gan.codes import ImageCodes, SamplePlaces
 from gan.config import GanConfig
 
 Layer = TypeVar("Layer", bound=nn.Module)
@@ -75,9 +75,9 @@ class ConditionalGenerator(nn.Module):
         return noise if self.codes is None else self.codes.between(noise, labels, places=self.places)
 
     @property
-    def places(self) -> Places:
+    def places(self) -> SamplePlaces:
         """Where between two codes samples are made; with "auto" decided (`GanConfig.for_subset`)."""
-        return Places(reach=float(self.sample_reach), spread=float(self.sample_spread))
+        return SamplePlaces(reach=float(self.sample_reach), spread=float(self.sample_spread))
 
 
 class Generator(ConditionalGenerator):

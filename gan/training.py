@@ -290,7 +290,7 @@ def check_weights(state: TrainState, *, checkpoint: Path) -> None:
     Raises:
         NonFiniteLossError: a weight is NaN or infinite.
     """
-    networks = (("discriminator", state.discriminator), ("generator", state.generator), ("generator", state.encoder))
+    networks = (("discriminator", state.discriminator), ("generator", state.generator), ("encoder", state.encoder))
     for player, network in networks:
         if network is not None and not all(bool(parameter.isfinite().all()) for parameter in network.parameters()):
             raise _diverged(f"{player} loss left weights that are not finite at step {state.step}", checkpoint)

@@ -7,7 +7,7 @@ import torch
 from benchmarks.ablations import REFERENCE, GaussianCodes, half_each, shared_covariance, table_of
 from benchmarks.protocol import by_draw
 from data.images import LabelledImages
-from gan.codes import ImageCodes, Places
+from gan.codes import ImageCodes, SamplePlaces
 
 
 def test_gains_are_paired_with_the_reference_of_the_same_draw():
@@ -56,7 +56,7 @@ def test_latent_vectors_from_gaussians_have_the_mean_of_their_class_and_half_of_
     codes.vectors.copy_(torch.tensor([[-2.0, 5.0], [2.0, 5.0], [0.0, 4.0], [0.0, 6.0]]))
     noise = torch.randn(4000, 2, generator=torch.Generator().manual_seed(0))
     latent = GaussianCodes.of(codes).between(
-        noise, torch.zeros(4000, dtype=torch.int64), places=Places(reach=0, spread=2.0)
+        noise, torch.zeros(4000, dtype=torch.int64), places=SamplePlaces(reach=0, spread=2.0)
     )
     assert latent.mean(0).tolist() == pytest.approx([0, 5], abs=0.1)
     assert latent.var(0).tolist() == pytest.approx([0.5 * 4 + 0.5 * 2, 0.5 * 0.5], rel=0.1)

@@ -69,6 +69,8 @@ def test_with_images_without_labels_more_of_what_is_added_stays_to_the_end(num_i
     assert EvaluationConfig().for_subset(num_images, policy="none", unlabelled=True).added_shares == shares
     asked = EvaluationConfig(added_share=0.3, final_added_share=0.1)
     assert asked.for_subset(num_images, policy="none", unlabelled=True).added_shares == (0.3, 0.1)
+    asked = EvaluationConfig(added_share=0.2)
+    assert asked.for_subset(num_images, policy="none", unlabelled=True).added_shares == (0.2, 0.2)
 
 
 def test_a_share_that_is_asked_for_holds_for_any_number_of_images():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gan.codes import CodeOptimizer, ImageCodes, Places
+from gan.codes import CodeOptimizer, ImageCodes, SamplePlaces
 
 LABELS = torch.tensor([2, 0, 2, 0, 0, 2, 2, 1])  # three of class 0, one of 1, four of 2, none of 3
 SPREAD = 0.5
@@ -22,7 +22,7 @@ def noise(count: int, latent_dim: int = 16) -> torch.Tensor:
 def pairs_used(made: ImageCodes, label: int, count: int = 400) -> list[tuple[int, ...]]:
     """Return for each latent vector the positions of the two codes that it lies between, found by their middle."""
     draws = noise(count)
-    latent = made.between(draws, torch.full((count,), label), places=Places(reach=0, spread=SPREAD))
+    latent = made.between(draws, torch.full((count,), label), places=SamplePlaces(reach=0, spread=SPREAD))
     middles = latent * (1 + SPREAD**2) ** 0.5 - SPREAD * draws
     number = len(made.vectors)
     pairs = [(one, other) for one in range(number) for other in range(one, number)]
@@ -50,14 +50,14 @@ def test_a_class_of_one_image_has_its_code_alone():
 
 def test_a_class_without_images_has_the_noise_as_it_is():
     draws = noise(5)
-    assert torch.equal(codes().between(draws, torch.full((5,), 3), places=Places(reach=0, spread=SPREAD)), draws)
+    assert torch.equal(codes().between(draws, torch.full((5,), 3), places=SamplePlaces(reach=0, spread=SPREAD)), draws)
 
 
 def test_a_latent_vector_depends_on_its_own_noise_and_label_only():
     draws, labels = noise(9), torch.arange(9) % 4
-    together = codes().between(draws, labels, places=Places(reach=0, spread=2.0))
+    together = codes().between(draws, labels, places=SamplePlaces(reach=0, spread=2.0))
     alone = torch.cat(
-        [codes().between(draws[[row]], labels[[row]], places=Places(reach=0, spread=2.0)) for row in range(9)]
+        [codes().between(draws[[row]], labels[[row]], places=SamplePlaces(reach=0, spread=2.0)) for row in range(9)]
     )
     assert torch.equal(together, alone)
 
@@ -66,7 +66,9 @@ def test_latent_vectors_are_as_large_as_noise_whatever_the_spread():
     many = ImageCodes(torch.zeros(500, dtype=torch.int64), num_classes=1, latent_dim=16)
     many.vectors.copy_(noise(500))
     for spread in (0.0, 1.0, 3.0):
-        latent = many.between(noise(2000), torch.zeros(2000, dtype=torch.int64), places=Places(reach=0, spread=spread))
+        latent = many.between(
+            noise(2000), torch.zeros(2000, dtype=torch.int64), places=SamplePlaces(reach=0, spread=spread)
+        )
         assert float(latent.std()) == pytest.approx(1, abs=0.05)
 
 
@@ -74,7 +76,7 @@ def test_a_reach_of_one_goes_evenly_from_code_to_code_and_smaller_ones_stay_abou
     pair = ImageCodes(torch.zeros(2, dtype=torch.int64), num_classes=1, latent_dim=2)
     pair.vectors.copy_(torch.eye(2))
     for reach in (0.0, 0.5, 1.0):
-        places = Places(reach=reach, spread=0)
+        places = SamplePlaces(reach=reach, spread=0)
         latent = pair.between(noise(2000, 2), torch.zeros(2000, dtype=torch.int64), places=places)
         share = latent[:, 0] / latent.sum(1)
         assert float((share - 0.5).abs().max()) == pytest.approx(reach / 2, abs=0.01)
@@ -82,7 +84,7 @@ def test_a_reach_of_one_goes_evenly_from_code_to_code_and_smaller_ones_stay_abou
 
 
 def test_one_latent_number_is_enough():
-    assert codes(1).between(noise(6, 1), torch.arange(6) % 4, places=Places(reach=0, spread=1.0)).isfinite().all()
+    assert codes(1).between(noise(6, 1), torch.arange(6) % 4, places=SamplePlaces(reach=0, spread=1.0)).isfinite().all()
 
 
 def test_only_the_codes_of_the_batch_move():

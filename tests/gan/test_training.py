@@ -424,6 +424,8 @@ def test_few_images_have_codes_of_their_own_and_many_an_encoder():
     assert (uneven.encoder, uneven.reconstruction_weight) == (False, 0)
     assert GanConfig(encoder=True).for_subset(100, imbalance=100).reconstruction_weight == 5
     assert GanConfig(reconstruction_weight=0).for_subset(2_000).encoder is False
+    assert GanConfig(encoder=False).for_subset(9_999).reconstruction_weight == 3
+    assert GanConfig(encoder=False).for_subset(10_000).reconstruction_weight == 0
 
 
 def test_an_encoder_without_reconstruction_is_refused():

@@ -17,7 +17,11 @@ from flows.study.job import Job
 
 
 class ArmSettings(BaseModel, frozen=True):
-    """An arm, how classifiers are trained, how large the synthetic set is, whether there are images without labels."""
+    """An arm, how classifiers are trained, how large the synthetic set is.
+
+    Attributes:
+        unlabelled: whether what the arm adds comes of images without labels.
+    """
 
     arm: ArmName
     training: TrainingConfig

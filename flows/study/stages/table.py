@@ -297,7 +297,7 @@ STAGES: tuple[StageKind[Any], ...] = (
             arm=arm_of(variant)[0],
             training=config.evaluation.training(),
             synthetic_per_class=config.sampling.images_per_class,
-            unlabelled=bool(config.data.unlabelled),
+            unlabelled=bool(config.data.unlabelled) and ARMS[arm_of(variant)[0]].learns_of_unlabelled,
         ),
         resolve=lambda settings, given: settings.for_subset(
             len(given["subset"]), policy=given["policy"].policy if "policy" in given else "auto"
