@@ -95,10 +95,15 @@ def shared_server(folder: Path, *, home: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def prefect_api(made_home: Path, shared_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def prefect_api(
+    made_home: Path, shared_folder: Path, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[str]:
     """The URL of a server that flows in this process and in child processes use; so do other tests at the same time."""
     home = Path(shutil.copytree(made_home, tmp_path_factory.mktemp("prefect") / "home"))
-    with shared_server(shared_folder, home=home) as url, configured(home=home, url=url):
+    using = ExitStack()
+    pytestconfig.add_cleanup(using.close)  # waits for others, and so not in the time of the last test
+    url = using.enter_context(shared_server(shared_folder, home=home))
+    with configured(home=home, url=url):
         yield url
 
 
