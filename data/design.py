@@ -132,9 +132,13 @@ class OneDataSet:
         return text + self.without_labels
 
     def fold_numbers(self, repeat: int) -> npt.NDArray[np.int64]:
-        """Return the fold of each image in one repeat, (N,) int64 in [0, K)."""
-        seed = child_seed(self.seed, "folds", repeat)
-        return stratified_folds(self.images.labels, folds=self.folds, groups=self._groups, seed=seed)
+        """Return the fold of each image in one repeat, (N,) int64 in [0, K). Computed once: every stage asks."""
+        if repeat not in self._numbers:
+            seed = child_seed(self.seed, "folds", repeat)
+            numbers = stratified_folds(self.images.labels, folds=self.folds, groups=self._groups, seed=seed)
+            numbers.flags.writeable = False
+            self._numbers[repeat] = numbers
+        return self._numbers[repeat]
 
     def split(self, replicate: int) -> ReplicateSplit:
         """Return the images of the other folds, and those of the replicate's own."""
@@ -146,6 +150,10 @@ class OneDataSet:
             test=joined.take(np.flatnonzero(tested)),
             beside=self.beside,
         )
+
+    @cached_property
+    def _numbers(self) -> dict[int, npt.NDArray[np.int64]]:
+        return {}
 
     @cached_property
     def _groups(self) -> npt.NDArray[np.int64] | None:

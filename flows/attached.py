@@ -11,11 +11,15 @@ import signal
 import sys
 import threading
 import time
+from importlib import import_module
+
+from data.base.imports import imported_for_good
 
 STDIN = 0
 SERVED_BY = "AUGMENT_SERVED_BY"  # environment variable: number of the process of `augment serve`
 LOOK_SECONDS = 1.0
 SHUTDOWN_SECONDS = 5.0  # to end in order; then at once
+LARGE = {"prefect": "prefect.server.api.server"}  # what a module imports later
 
 
 def end_with_parent() -> None:
@@ -58,4 +62,6 @@ def end_in_order() -> None:
 if __name__ == "__main__":
     threading.Thread(target=end_with_parent, daemon=True, name="end-with-parent").start()
     del sys.argv[0]
+    with imported_for_good():
+        import_module(LARGE.get(sys.argv[0], sys.argv[0]))
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

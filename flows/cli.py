@@ -3,6 +3,7 @@
 `COMMANDS` is the table of them, with the line that `augment --help` shows: reading it imports no torch and no Prefect.
 """
 
+import atexit
 import os
 import sys
 import threading
@@ -17,6 +18,7 @@ from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
 from data.base.errors import AugmentError
+from data.base.imports import imported_for_good
 
 EXIT_SECONDS = 15.0  # for what is told to Prefect's server last
 QUESTION = "Does GAN augmentation help on my data, by how much, and can I trust the answer?"
@@ -33,7 +35,9 @@ class Subcommand:
     def load(self) -> Any:
         """Import the function and make the command of it."""
         app = typer.Typer(pretty_exceptions_enable=False)
-        app.command(name=self.name)(getattr(import_module(f"flows.commands.{self.module}"), self.name))
+        with imported_for_good():
+            module = import_module(f"flows.commands.{self.module}")
+        app.command(name=self.name)(getattr(module, self.name))
         return typer.main.get_command(app)
 
 
@@ -101,6 +105,30 @@ def main() -> None:
         raise
 
 
+class Ending:
+    """How this process ends: without the second that Python takes to clear away PyTorch's and Prefect's modules."""
+
+    def __init__(self) -> None:
+        self.code: int | None = None
+        atexit.register(self._end)  # what is registered first is called last
+
+    def _end(self) -> None:
+        if self.code is not None:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(self.code)
+
+
+def program() -> None:
+    """Run the command line in a process of its own: what `augment` starts."""
+    ending = Ending()
+    try:
+        main()
+    except SystemExit as end:
+        ending.code = end.code if isinstance(end.code, int) else None
+        raise
+
+
 def end_in_time(code: int) -> None:
     """Let this process end within seconds of its last line, even where a library's thread or queue waits for ever."""
 
@@ -121,4 +149,4 @@ def exit_at_once_without_server(error: AugmentError) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    program()

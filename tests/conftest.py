@@ -1,5 +1,6 @@
 """What every room's tests share: how tests are spread over processes, tiny labelled images, where real MNIST lies."""
 
+import gc
 import os
 import sys
 import tempfile
@@ -10,6 +11,8 @@ from pathlib import Path
 # this small lose by a second thread, and nothing of a user's cache is read or written.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="augment-cache-")
+
+gc.disable()  # until all tests are imported
 
 import hypothesis
 import numpy as np
@@ -55,6 +58,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(item.config.rootpath))))
     slow_files = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (item.get_closest_marker("long") is None, item.path not in slow_files))
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage from now on, though not among all that was imported: it stays, and there is much of it."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    """Let libraries find at the exit what they want to see cleared away."""
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

@@ -7,12 +7,15 @@ import pytest
 
 PATIENCE_SECONDS = 900.0  # a slow machine with much else to do needs a part; below the limit of pyproject.toml
 POLL_SECONDS = 0.2
+LONGEST_POLL_SECONDS = 2.0
+LONG_SHARE = 0.05  # of the time that was waited already: who waits for long need not look often
 
 
 def wait_until(happened: Callable[[], object], *, told: Callable[[], str] = str) -> None:
     """Return as soon as `happened` gives something true; fail with what `told` gives where it never does."""
-    give_up = time.monotonic() + PATIENCE_SECONDS
+    began = time.monotonic()
     while not happened():
-        if time.monotonic() > give_up:
+        waited = time.monotonic() - began
+        if waited > PATIENCE_SECONDS:
             pytest.fail(f"nothing happened for {PATIENCE_SECONDS:.0f} s\n{told()}")
-        time.sleep(POLL_SECONDS)
+        time.sleep(max(POLL_SECONDS, min(LONG_SHARE * waited, LONGEST_POLL_SECONDS)))

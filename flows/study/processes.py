@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from multiprocessing.context import BaseContext
 
 WHERE_IMPORTED = ("flows.study.running", "flows.augmentation_study", "distributed")  # in the process that starts them
+FIRST = "flows.study.fork_server"
 AT_FIRST_USE = "torch._dynamo"  # PyTorch's optimisers import it
 LONGEST_FOLDER = 70  # characters: a socket below it has a path of 108 at most
 
@@ -26,7 +27,7 @@ def worker_context() -> BaseContext:
     if sys.platform != "linux" or len(tempfile.gettempdir()) > LONGEST_FOLDER:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*(name for name in WHERE_IMPORTED if name in sys.modules), AT_FIRST_USE])
+    context.set_forkserver_preload([FIRST, *(name for name in WHERE_IMPORTED if name in sys.modules), AT_FIRST_USE])
     return context
 
 

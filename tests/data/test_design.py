@@ -14,6 +14,7 @@ from data.design import (
     design_of,
     has_fresh_draws,
     resolve_images_per_class,
+    stratified_folds,
 )
 from data.images import LabelledImages, identities
 from data.regimes import regime_of
@@ -81,6 +82,20 @@ def test_repeats_divide_differently_and_the_same_seed_the_same():
     design = of("all", source())
     assert list(design.fold_numbers(0)) != list(design.fold_numbers(1))
     assert list(design.fold_numbers(1)) == list(of("all", source()).fold_numbers(1))
+
+
+def test_folds_of_a_repeat_are_drawn_once(monkeypatch):
+    drawn = []
+
+    def draw(*arguments, **options):
+        drawn.append(options["seed"])
+        return stratified_folds(*arguments, **options)
+
+    monkeypatch.setattr("data.design.stratified_folds", draw)
+    design = of("all", source(), folds=3)
+    for replicate in [*range(6), *range(6)]:
+        design.split(replicate)
+    assert len(drawn) == len(set(drawn)) == 2
 
 
 def test_groups_never_cross_a_fold():

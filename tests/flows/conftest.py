@@ -5,13 +5,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import fsspec
 import httpx
 import pytest
 from filelock import FileLock
-from moto.server import ThreadedMotoServer
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from data.config import DataConfig
@@ -45,21 +45,66 @@ def prefect_home(made_home: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made_home, tmp_path / "prefect"))
 
 
-@pytest.fixture(scope="session")
-def prefect_api(made_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a server with a database of its own; flows in this process and in child processes use it."""
-    home = str(shutil.copytree(made_home, tmp_path_factory.mktemp("prefect") / "home"))
-    before = {name: os.environ.get(name) for name in ("PREFECT_HOME", "PREFECT_API_URL")}
-    os.environ["PREFECT_HOME"] = home
-    with prefect_server(host="127.0.0.1", port=0) as url:
-        os.environ["PREFECT_API_URL"] = url
+@contextmanager
+def configured(*, home: Path, url: str) -> Iterator[None]:
+    """Let flows in this process and in child processes use a server."""
+    names = {"PREFECT_HOME": str(home), "PREFECT_API_URL": url}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in names.items():
+            patch.setenv(name, value)
         with temporary_settings({PREFECT_API_URL: url, PREFECT_HOME: home}):
-            yield url
-    for name, value in before.items():
-        if value is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = value
+            yield
+
+
+@contextmanager
+def server_in(home: Path) -> Iterator[str]:
+    """Run a server whose database lies in `home`; yield its URL."""
+    with ExitStack() as running:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PREFECT_HOME", str(home))
+            url = running.enter_context(prefect_server(host="127.0.0.1", port=0))
+        yield url
+
+
+@contextmanager
+def shared_server(folder: Path, *, home: Path) -> Iterator[str]:
+    """Yield the URL of a server that all test processes share: the first one runs it until the others need it no more.
+
+    A server of each process would take a minute's processor time more, and most of that while it waits.
+    """
+    told, users = folder / "server.url", folder / "users"
+    users.mkdir(exist_ok=True)
+    coming = FileLock(folder / "server.lock")
+
+    def wait_for_others() -> None:
+        with coming:
+            told.unlink()
+        for user in users.iterdir():
+            FileLock(user).acquire().lock.release()  # free once that process is through, however it ended
+
+    with ExitStack() as using:
+        with coming:
+            if told.exists():
+                url = told.read_text()
+                using.enter_context(FileLock(users / str(os.getpid())))
+            else:
+                url = using.enter_context(server_in(home))
+                told.write_text(url)
+                using.callback(wait_for_others)
+        yield url
+
+
+@pytest.fixture(scope="session")
+def prefect_api(
+    made_home: Path, shared_folder: Path, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[str]:
+    """The URL of a server that flows in this process and in child processes use; so do other tests at the same time."""
+    home = Path(shutil.copytree(made_home, tmp_path_factory.mktemp("prefect") / "home"))
+    using = ExitStack()
+    pytestconfig.add_cleanup(using.close)  # waits for others, and so not in the time of the last test
+    url = using.enter_context(shared_server(shared_folder, home=home))
+    with configured(home=home, url=url):
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -112,6 +157,8 @@ def expected(prefect_api: str, undisturbed: Path) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
     """The URL of an empty bucket on an S3 server on loopback; credentials are in the environment only."""
+    from moto.server import ThreadedMotoServer  # takes most of a second
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()

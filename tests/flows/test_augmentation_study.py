@@ -3,10 +3,12 @@
 import json
 import shutil
 from pathlib import Path
+from uuid import UUID
 
 import pandas as pd
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
 from data.parquet import read_published, read_subset
 from data.sources.registry import load_source
@@ -19,11 +21,17 @@ from tests.flows.reports import figures
 
 
 @pytest.fixture(scope="module")
-def finished(prefect_api: str, tiny: StudyConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny study, run by Prefect."""
+def ran(prefect_api: str, tiny: StudyConfig, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, UUID]:
+    """The tiny study, run by Prefect, and the number of its flow run."""
     directory = tmp_path_factory.mktemp("study") / "run"
-    augmentation_study(tiny, directory)
-    return directory
+    state = augmentation_study(tiny, directory, return_state=True)
+    assert state.is_completed(), state.message
+    return directory, state.state_details.flow_run_id
+
+
+@pytest.fixture(scope="module")
+def finished(ran: tuple[Path, UUID]) -> Path:
+    return ran[0]
 
 
 def test_report_has_every_arm_of_every_regime(finished: Path, tiny: StudyConfig) -> None:
@@ -100,10 +108,11 @@ def test_damaged_stage_is_made_again(
     assert cell.subset_file.stat().st_mtime_ns == untouched
 
 
-def test_prefect_knows_every_stage(finished: Path, tiny: StudyConfig) -> None:
+def test_prefect_knows_every_stage(ran: tuple[Path, UUID], tiny: StudyConfig) -> None:
+    own = FlowRunFilter(id=FlowRunFilterId(any_=[ran[1]]))
     with get_client(sync_client=True) as client:
-        names = {run.name for run in client.read_task_runs()}
-        artifacts = {artifact.key: artifact.type for artifact in client.read_artifacts()}
+        names = {run.name for run in client.read_task_runs(flow_run_filter=own)}
+        artifacts = {artifact.key: artifact.type for artifact in client.read_artifacts(flow_run_filter=own)}
     for stage in ("subset", "generator", "synthetic", *tiny.evaluation.arms):
         assert f"{stage} balanced-10/1" in names
     assert artifacts["generator-balanced-10-0"] == "progress"

@@ -1,6 +1,8 @@
 """The command line: what a person sees, and the one line and exit code that bad input gets."""
 
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -66,6 +68,32 @@ def test_usage_errors_are_one_line_and_exit_2(
     assert message in error
     assert len(error.strip().splitlines()) == 1
     assert "Traceback" not in error
+
+
+ENDS = """
+import atexit, sys
+from flows import cli
+
+class Module:
+    def __del__(self):
+        print("cleared away")
+
+def main():
+    atexit.register(print, "told last")
+    sys.modules["large"] = Module()
+    print("last line")
+    raise SystemExit(3)
+
+cli.main = main
+cli.program()
+"""
+
+
+def test_program_ends_with_its_code_once_all_is_told_and_clears_no_modules_away() -> None:
+    ended = subprocess.run([sys.executable, "-c", ENDS], capture_output=True, text=True, check=False)
+    assert ended.returncode == 3
+    assert ended.stdout.splitlines() == ["last line", "told last"]
+    assert ended.stderr == ""
 
 
 @pytest.mark.parametrize("command", ["run", "serve"])

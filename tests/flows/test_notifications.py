@@ -4,6 +4,7 @@ import email.policy
 import json
 import os
 import re
+import shutil
 import socketserver
 import subprocess
 import sys
@@ -24,7 +25,17 @@ from prefect.events.worker import EventsWorker
 from prefect.states import Running
 
 from flows.metrics import GAUGES
+from tests.flows.conftest import configured, server_in
 from tests.waiting import wait_until
+
+
+@pytest.fixture(scope="module")
+def prefect_api(made_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server of these tests alone: automations act on whatever happens there."""
+    home = Path(shutil.copytree(made_home, tmp_path_factory.mktemp("prefect") / "home"))
+    with server_in(home) as url, configured(home=home, url=url):
+        yield url
+
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations" / "notifications.md").read_text(encoding="utf-8")
 

@@ -12,12 +12,12 @@ from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
-from uuid import UUID
 
 import httpx
 import psutil
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName, FlowFilter, FlowFilterName
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
@@ -36,6 +36,26 @@ class Command(Protocol):
     def command(self, *arguments: str | Path) -> list[str]: ...
 
 
+def deployed(name: str) -> bool:
+    with suppress(ObjectNotFound), get_client(sync_client=True) as client:
+        return bool(client.read_deployment_by_name(name))
+    return False
+
+
+def runs_of(name: str) -> list[FlowRun]:
+    """Return the runs of a deployment; others' may be on the server."""
+    flow, deployment = name.split("/")
+    with get_client(sync_client=True) as client:
+        return client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=[flow])),
+            deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[deployment])),
+        )
+
+
+def states_of(name: str) -> Counter[StateType | None]:
+    return Counter(run.state_type for run in runs_of(name))
+
+
 @pytest.mark.long
 def test_cron_schedule_fires_and_the_run_finishes(
     augment: Command, tiny: StudyConfig, tmp_path: Path, prefect_api: str
@@ -48,11 +68,8 @@ def test_cron_schedule_fires_and_the_run_finishes(
     )
 
     def finished_by_schedule() -> bool:
-        with get_client(sync_client=True) as client:
-            return any(
-                run.auto_scheduled and run.state is not None and run.state.is_completed()
-                for run in client.read_flow_runs()
-            )
+        runs = runs_of("scheduled_study/every-minute")
+        return any(run.auto_scheduled and run.state_type == StateType.COMPLETED for run in runs)
 
     output = tmp_path / "serve.log"
     with child_process(command, environment=os.environ, output=output):
@@ -199,31 +216,21 @@ def test_of_the_runs_that_came_due_while_the_machine_slept_one_is_run(
     augment: Command, tiny: StudyConfig, tmp_path: Path, prefect_api: str
 ) -> None:
     config, output, runs = tmp_path / "study.toml", tmp_path / "serve.log", str(tmp_path / "runs")
+    name = "scheduled_study/slept"
     study = tiny.model_copy(update={"replicates": 1})
     config.write_text(to_toml(study))
 
-    def served() -> UUID | None:
-        with suppress(ObjectNotFound), get_client(sync_client=True) as client:
-            return client.read_deployment_by_name("scheduled_study/slept").id
-        return None
-
-    def of_deployment() -> Counter[StateType | None]:
-        with get_client(sync_client=True) as client:
-            return Counter(run.state_type for run in client.read_flow_runs() if run.deployment_id == served())
-
     command = augment.command("serve", config, "--name", "slept", "--runs-directory", runs)
     with child_process(command, environment=os.environ, output=output) as process:
-        wait_until(served, told=output.read_text)
+        wait_until(lambda: deployed(name), told=output.read_text)
         process.send_signal(signal.SIGSTOP)
         with get_client(sync_client=True) as client:
             for hours in (4, 3, 2, 1):
                 due: State = Scheduled(scheduled_time=datetime.now(UTC) - timedelta(hours=hours))
-                deployment = served()
-                assert deployment is not None
-                client.create_flow_run_from_deployment(deployment, state=due)
+                client.create_flow_run_from_deployment(client.read_deployment_by_name(name).id, state=due)
         process.send_signal(signal.SIGCONT)
-        wait_until(lambda: of_deployment().keys() <= TERMINAL_STATES, told=output.read_text)
-    assert of_deployment() == {StateType.COMPLETED: 1, StateType.CANCELLED: 3}
+        wait_until(lambda: states_of(name).keys() <= TERMINAL_STATES, told=output.read_text)
+    assert states_of(name) == {StateType.COMPLETED: 1, StateType.CANCELLED: 3}
     assert len(list(Path(runs).glob("*/report.json"))) == 1
 
 

@@ -113,7 +113,13 @@ def test_last_error_of_a_log_has_no_password_and_is_the_cause(tmp_path, monkeypa
     )
 
 
-STARTED = "from flows.server import prefect_server\nwith prefect_server(host='127.0.0.1', port=0) as url: print(url)"
+STARTED = """
+from data.base.imports import imported_for_good
+with imported_for_good():
+    from flows.server import prefect_server
+with prefect_server(host="127.0.0.1", port=0) as url:
+    print(url)
+"""
 
 
 @pytest.mark.long

@@ -1,5 +1,6 @@
 """The history of a directory of runs."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,20 @@ from flows.commands.history import history
 from tests.evaluation.fabricated import fabricate_run
 
 
-@pytest.fixture
-def runs(tmp_path: Path) -> Path:
-    """Two finished runs, an unfinished and a broken one, and a directory that is no run."""
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two finished runs."""
+    folder = tmp_path_factory.mktemp("finished")
     for name, day, more in (("b-second", 2, (-6, -5, -7)), ("a-first", 1, (6, 7, 8))):
-        fabricate_run(tmp_path / name, more_right={10: more}).write_page()
-        write_json(tmp_path / name / "environment.json", {"created": f"2026-11-0{day}T10:00:00+00:00"})
+        fabricate_run(folder / name, more_right={10: more}).write_page()
+        write_json(folder / name / "environment.json", {"created": f"2026-11-0{day}T10:00:00+00:00"})
+    return folder
+
+
+@pytest.fixture
+def runs(finished: Path, tmp_path: Path) -> Path:
+    """The two finished runs, an unfinished and a broken one, and a directory that is no run."""
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     (tmp_path / "unfinished").mkdir()
     (tmp_path / "unfinished" / "config.toml").write_text("seed = 0\n")
     (tmp_path / "broken").mkdir()

@@ -1,6 +1,8 @@
 """Old runs go, but never one that another is held against, that is unfinished, or that somebody works in."""
 
 import json
+import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,14 +18,24 @@ from tests.evaluation.fabricated import fabricate_run
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
 
-def add_run(runs: Path, name: str, *, days_old: int, base: str | None = None, worse: bool = False) -> Path:
-    run = runs / name
-    fabricate_run(run, more_right={10: (1, 2, 3)}).write_page()
-    created = (NOW - timedelta(days=days_old)).isoformat()
-    (run / "config.toml").write_text("")
-    (run / "environment.json").write_text(json.dumps({"created": created}))
-    (run / "judgement.json").write_text(json.dumps({"base": base, "regressions": ["worse"] if worse else []}))
-    return run
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    fabricate_run(folder, more_right={10: (1, 2, 3)}).write_page()
+    return folder
+
+
+@pytest.fixture
+def add_run(finished: Path) -> Callable[..., Path]:
+    def add(runs: Path, name: str, *, days_old: int, base: str | None = None, worse: bool = False) -> Path:
+        run = Path(shutil.copytree(finished, runs / name))
+        created = (NOW - timedelta(days=days_old)).isoformat()
+        (run / "config.toml").write_text("")
+        (run / "environment.json").write_text(json.dumps({"created": created}))
+        (run / "judgement.json").write_text(json.dumps({"base": base, "regressions": ["worse"] if worse else []}))
+        return run
+
+    return add
 
 
 def kept(runs: Path, *, keep: int = 1, days: int = 90) -> dict[str, str]:
@@ -31,7 +43,7 @@ def kept(runs: Path, *, keep: int = 1, days: int = 90) -> dict[str, str]:
     return {fate.name: fate.kept for fate in found}
 
 
-def test_old_runs_go_and_the_newest_stay(tmp_path: Path) -> None:
+def test_old_runs_go_and_the_newest_stay(add_run: Callable[..., Path], tmp_path: Path) -> None:
     for place, days in enumerate((200, 150, 100, 10)):
         add_run(tmp_path, f"run{place}", days_old=days)
     assert [name for name, why in kept(tmp_path, keep=2).items() if not why] == ["run0", "run1"]
@@ -39,7 +51,7 @@ def test_old_runs_go_and_the_newest_stay(tmp_path: Path) -> None:
     assert not [name for name, why in kept(tmp_path, days=300).items() if not why]
 
 
-def test_base_of_a_run_that_stays_and_the_last_good_run_stay(tmp_path: Path) -> None:
+def test_base_of_a_run_that_stays_and_the_last_good_run_stay(add_run: Callable[..., Path], tmp_path: Path) -> None:
     add_run(tmp_path, "base", days_old=300)
     add_run(tmp_path, "old", days_old=250)
     add_run(tmp_path, "good", days_old=200)
@@ -51,7 +63,7 @@ def test_base_of_a_run_that_stays_and_the_last_good_run_stay(tmp_path: Path) -> 
     assert [name for name, why in found.items() if not why] == ["old", "bad"]
 
 
-def test_unfinished_and_unreadable_runs_stay(tmp_path: Path) -> None:
+def test_unfinished_and_unreadable_runs_stay(add_run: Callable[..., Path], tmp_path: Path) -> None:
     (add_run(tmp_path, "unfinished", days_old=300) / "report.json").unlink()
     (add_run(tmp_path, "broken", days_old=300) / "report.json").write_text("{")
     add_run(tmp_path, "newest", days_old=200)
@@ -60,7 +72,9 @@ def test_unfinished_and_unreadable_runs_stay(tmp_path: Path) -> None:
     assert found["broken"].startswith("cannot be read")
 
 
-def test_nothing_is_removed_unless_it_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_removed_unless_it_is_asked_for(
+    add_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for place, days in enumerate((2000, 1500, 1000)):
         add_run(tmp_path, f"run{place}", days_old=days)
     prune(str(tmp_path), keep=1, older_than="90d", delete=False)

@@ -32,6 +32,11 @@ def test_worker_starts_without_threads_of_others() -> None:
     assert answer("__import__('threading').active_count()") == 1
 
 
+@LINUX
+def test_worker_looks_for_garbage_but_not_in_what_it_shares_with_others() -> None:
+    assert answer("__import__('gc').isenabled() and __import__('gc').get_freeze_count() > 100_000") is True
+
+
 def test_worker_knows_the_environment_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = "__import__('os').environ.get('SAID_TO_WORKERS')"
     for said in ("first", "then"):

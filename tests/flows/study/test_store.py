@@ -322,17 +322,15 @@ def test_of_two_that_replace_a_dead_owner_one_is_refused(bucket: str, monkeypatc
         pass
 
 
-def told_to_the_server(url: str) -> Iterator[str]:
-    """Yield what the server holds of the newest study: its run with parameters, task runs, log lines, artifacts."""
+def told_to_the_server(url: str, *, location: str) -> Iterator[str]:
+    """Yield what the server holds of the study at a place: its run with parameters, task runs, log lines, artifacts."""
 
     def ask(kind: str, query: dict[str, object]) -> httpx.Response:
         return httpx.post(f"{url}/{kind}/filter", json=query, timeout=PATIENCE_SECONDS).raise_for_status()
 
-    newest = ask(
-        "flow_runs", {"sort": "START_TIME_DESC", "limit": 1, "flows": {"name": {"any_": ["augmentation_study"]}}}
-    )
-    (run,) = newest.json()
-    yield newest.text
+    newest = ask("flow_runs", {"sort": "START_TIME_DESC", "flows": {"name": {"any_": ["augmentation_study"]}}}).json()
+    (run,) = (each for each in newest if each["parameters"]["run_directory"] == location)  # others' are there too
+    yield json.dumps(run)
     for kind, query in {
         "task_runs": {"flow_runs": {"id": {"any_": [run["id"]]}}},
         "logs": {"logs": {"flow_run_id": {"any_": [run["id"]]}}},
@@ -374,7 +372,7 @@ def test_dask_workers_that_share_only_a_store_give_the_same_report(
     assert "| DEBUG   | botocore" in finished.stdout
     assert "balanced-10/1" in finished.stdout  # what the workers print too
     assert secret not in finished.stdout
-    told = "".join(told_to_the_server(prefect_api))
+    told = "".join(told_to_the_server(prefect_api, location=location))
     assert "balanced-10/1 arm synthetic: accuracy" in told
     assert secret not in told
     store = RunStore(location)
