@@ -230,7 +230,7 @@ def test_of_the_runs_that_came_due_while_the_machine_slept_one_is_run(
                 client.create_flow_run_from_deployment(client.read_deployment_by_name(name).id, state=due)
         process.send_signal(signal.SIGCONT)
         wait_until(lambda: states_of(name).keys() <= TERMINAL_STATES, told=output.read_text)
-    assert states_of(name) == {StateType.COMPLETED: 1, StateType.CANCELLED: 3}
+        assert states_of(name) == {StateType.COMPLETED: 1, StateType.CANCELLED: 3}  # its end may cancel the first
     assert len(list(Path(runs).glob("*/report.json"))) == 1
 
 
