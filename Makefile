@@ -10,7 +10,7 @@ WORKERS := 3
 SIDE_BY_SIDE := --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test all-tests quick check advisories docs notebook format lock clean bench bench-throughput bench-quality bench-studies bench-coverage bench-export bench-scale bench-cost bench-gpu bench-audit soak
+.PHONY: help install run test all-tests quick check advisories docs notebook format lock clean bench bench-throughput bench-quality bench-studies bench-coverage bench-export bench-scale bench-cost bench-gpu bench-audit bench-privacy soak
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -53,8 +53,9 @@ bench-throughput: $(INSTALLED)  ## training images per second against a plain fl
 bench-quality: $(INSTALLED)  ## time until samples of all of MNIST train a good classifier
 	$(BIN)/python -m benchmarks.quality --split test
 
-bench-studies: $(INSTALLED)  ## the studies behind the figures: few labels, rare classes, images without labels (hours; continues where it stopped)
-	$(BIN)/python -m benchmarks.studies few-labels more-labels cheap-generators rare-classes unlabelled
+bench-studies: $(INSTALLED)  ## the studies behind the figures: few labels, rare classes, images without labels, and with AUGMENT_REAL other data (hours; continues where it stopped)
+	$(BIN)/python -m benchmarks.studies few-labels more-labels cheap-generators rare-classes unlabelled \
+		$(if $(AUGMENT_REAL),x-rays photographs unlabelled-x-rays)
 
 bench-coverage: $(INSTALLED)  ## whether the intervals keep their promise, on simulated studies (20 minutes)
 	$(BIN)/python -m benchmarks.coverage rows
