@@ -106,13 +106,13 @@ class GaussianCodes(ImageCodes):
     @classmethod
     def of(cls, codes: ImageCodes) -> "GaussianCodes":
         """Return the same codes, to be sampled so; classes without images are not provided for."""
-        made = cls(codes.labels, num_classes=codes.num_classes, latent_dim=codes.vectors.shape[1])
+        made = cls(codes.labels, latent_dim=codes.vectors.shape[1])
         made.load_state_dict(codes.state_dict())
         return made
 
     def between(self, noise: Tensor, labels: Tensor, *, places: SamplePlaces) -> Tensor:  # noqa: ARG002
         """Map noise (B, latent_dim) from N(0, I) and labels (B,) int64 to latent vectors (B, latent_dim)."""
-        chosen = torch.nn.functional.one_hot(self.labels, self.num_classes).to(self.vectors.dtype)  # (N, K)
+        chosen = torch.nn.functional.one_hot(self.labels).to(self.vectors.dtype)  # (N, K)
         counts = chosen.sum(0)
         means = chosen.T @ self.vectors / counts[:, None]  # (K, D)
         deviations = self.vectors - means[self.labels]

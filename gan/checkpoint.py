@@ -121,9 +121,7 @@ def load_checkpoint(path: Path, state: TrainState, *, identity: str) -> bool:
         for place, snapshot in enumerate(state.snapshots):
             kept = under(f"snapshot{place}")
             if state.encoder is not None:
-                codes = ImageCodes(
-                    kept["codes.labels"], num_classes=state.generator.num_classes, latent_dim=snapshot.latent_dim
-                )
+                codes = ImageCodes(kept["codes.labels"], latent_dim=snapshot.latent_dim)
                 snapshot.codes = codes.to(snapshot.class_embedding.weight.device)
             snapshot.load_state_dict(kept)
         state.rng.set_state(tensors["rng"])

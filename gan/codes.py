@@ -41,11 +41,10 @@ class ImageCodes(nn.Module):
     vectors: Tensor
     labels: Tensor
 
-    def __init__(self, labels: Tensor, *, num_classes: int, latent_dim: int) -> None:
+    def __init__(self, labels: Tensor, *, latent_dim: int) -> None:
         super().__init__()
         self.register_buffer("vectors", torch.zeros(len(labels), latent_dim))
         self.register_buffer("labels", labels.clone())
-        self.num_classes = num_classes
 
     def between(self, noise: Tensor, labels: Tensor, *, places: SamplePlaces) -> Tensor:
         """Map noise (B, latent_dim) from N(0, I) and labels (B,) int64 to latent vectors: see `latents_between`."""

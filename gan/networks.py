@@ -63,11 +63,10 @@ class ConditionalGenerator(nn.Module):
         check_image_shape(image_shape)
         self.image_shape = image_shape
         self.latent_dim = config.latent_dim
-        self.num_classes = num_classes
         self.sample_reach, self.sample_spread = config.sample_reach, config.sample_spread
         self.codes: ImageCodes | None = None
         if labels is not None:
-            self.codes = ImageCodes(labels, num_classes=num_classes, latent_dim=config.latent_dim)
+            self.codes = ImageCodes(labels, latent_dim=config.latent_dim)
         self.class_embedding = nn.Embedding(num_classes, config.latent_dim)
 
     def latent_of(self, noise: Tensor, labels: Tensor) -> Tensor:

@@ -161,7 +161,7 @@ class Training:
         averaged = copy.deepcopy(self.state.ema_generator)
         if self.state.encoder is not None:
             labels = self._labels[self._kept_rows]
-            averaged.codes = ImageCodes(labels, num_classes=averaged.num_classes, latent_dim=averaged.latent_dim)
+            averaged.codes = ImageCodes(labels, latent_dim=averaged.latent_dim)
             with self.compute.autocast():
                 averaged.codes.vectors = codes_of(self.state.encoder, self._images[self._kept_rows])
         return averaged

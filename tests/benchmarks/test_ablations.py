@@ -52,7 +52,7 @@ def test_a_shared_covariance_carries_over_what_varies_in_the_other_class():
 
 
 def test_latent_vectors_from_gaussians_have_the_mean_of_their_class_and_half_of_the_others_covariance():
-    codes = ImageCodes(torch.tensor([0, 0, 1, 1]), num_classes=2, latent_dim=2)
+    codes = ImageCodes(torch.tensor([0, 0, 1, 1]), latent_dim=2)
     codes.vectors.copy_(torch.tensor([[-2.0, 5.0], [2.0, 5.0], [0.0, 4.0], [0.0, 6.0]]))
     noise = torch.randn(4000, 2, generator=torch.Generator().manual_seed(0))
     latent = GaussianCodes.of(codes).between(

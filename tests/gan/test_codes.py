@@ -10,7 +10,7 @@ SPREAD = 0.5
 
 
 def codes(latent_dim: int = 16) -> ImageCodes:
-    made = ImageCodes(LABELS, num_classes=4, latent_dim=latent_dim)
+    made = ImageCodes(LABELS, latent_dim=latent_dim)
     made.vectors.copy_(torch.randn(made.vectors.shape, generator=torch.Generator().manual_seed(1)))
     return made
 
@@ -63,7 +63,7 @@ def test_a_latent_vector_depends_on_its_own_noise_and_label_only():
 
 
 def test_latent_vectors_are_as_large_as_noise_whatever_the_spread():
-    many = ImageCodes(torch.zeros(500, dtype=torch.int64), num_classes=1, latent_dim=16)
+    many = ImageCodes(torch.zeros(500, dtype=torch.int64), latent_dim=16)
     many.vectors.copy_(noise(500))
     for spread in (0.0, 1.0, 3.0):
         latent = many.between(
@@ -73,7 +73,7 @@ def test_latent_vectors_are_as_large_as_noise_whatever_the_spread():
 
 
 def test_a_reach_of_one_goes_evenly_from_code_to_code_and_smaller_ones_stay_about_the_middle():
-    pair = ImageCodes(torch.zeros(2, dtype=torch.int64), num_classes=1, latent_dim=2)
+    pair = ImageCodes(torch.zeros(2, dtype=torch.int64), latent_dim=2)
     pair.vectors.copy_(torch.eye(2))
     for reach in (0.0, 0.5, 1.0):
         places = SamplePlaces(reach=reach, spread=0)
