@@ -3,13 +3,20 @@
 The network labels a weak view of an image; where it is sure, it must give that label to a strong view, too (equation
 4). Both are views of the cell's policy of classical augmentation, with less and more of its ranges; strong ones also
 lack a square (Cutout: DeVries & Taylor 2017, arXiv 1708.04552). So whatever augmentation a study chooses, this has it.
+
+Batch normalisation is what a network answers by, too, and classes are seldom as frequent among images without labels as
+among labelled ones. A batch of theirs, normalised by itself, looks as if they were: of three quarters of a class, the
+network calls a quarter something else, and learns it. Hence labels are given as in prediction, by the statistics kept,
+and only labelled images are kept in them; the strong views have theirs for themselves (benchmarks/TRIALS.md).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from data.base.device import Compute
 from data.config import DeformationConfig, ToneConfig
@@ -63,6 +70,29 @@ class UnlabelledBatches:
         """Return equation 4's loss, weighted, a scalar: of the strong views' logits (U, num_classes)."""
         losses = F.cross_entropy(logits, labels, reduction="none")  # (U,)
         return self._config.weight * (losses * believed).mean()
+
+
+@contextmanager
+def as_in_prediction(network: nn.Module) -> Iterator[None]:
+    """Let a network in training answer as it will when it is trained: by the statistics it keeps, without dropout."""
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train()
+
+
+@contextmanager
+def statistics_apart(network: nn.Module) -> Iterator[None]:
+    """Let a network's batch normalisation go by the batch alone, and keep nothing of it."""
+    keeping = [module for module in network.modules() if getattr(module, "track_running_stats", False)]
+    for module in keeping:
+        module.track_running_stats = False  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for module in keeping:
+            module.track_running_stats = True  # type: ignore[assignment]
 
 
 def operations_factor(config: ConsistencyConfig) -> float:

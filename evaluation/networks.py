@@ -22,7 +22,7 @@ from data.policies import Policy
 from data.tensors import to_unit_range
 from evaluation.batches import batch_rows
 from evaluation.config import ClassifierConfig
-from evaluation.consistency import NUM_DRAWN, UnlabelledBatches
+from evaluation.consistency import NUM_DRAWN, UnlabelledBatches, as_in_prediction, statistics_apart
 from evaluation.fitting import ClassifierProgress, FitOptions, Probabilities
 from evaluation.named_classifiers import NamedNetwork, in_one_line
 from evaluation.training_set import TrainingSet
@@ -237,16 +237,17 @@ def train_network(trainee: Trainee, training: TrainingSet, options: FitOptions) 
             changes, *drawn = drawn  # type: ignore[assignment]
             batch = policy.apply(batch, changes)
         if unlabelled is not None:
-            weakly, strongly = unlabelled.views(*drawn[:NUM_DRAWN])
-            with torch.no_grad():
-                own_labels, believed = unlabelled.targets(answers(weakly))
-            batch, drawn = torch.cat([batch, strongly]), drawn[NUM_DRAWN:]
-        logits = answers(batch, *drawn)
+            of_unlabelled, drawn = drawn[:NUM_DRAWN], drawn[NUM_DRAWN:]
+            drawn, of_strong = drawn[: len(drawn) // 2], drawn[len(drawn) // 2 :]
         loss = classification_loss(
-            logits[: len(rows)], labels[rows], label_smoothing=config.label_smoothing, class_weights=class_weights
+            answers(batch, *drawn), labels[rows], label_smoothing=config.label_smoothing, class_weights=class_weights
         )
         if unlabelled is not None:
-            loss = loss + unlabelled.loss(logits[len(rows) :], own_labels, believed)
+            weakly, strongly = unlabelled.views(*of_unlabelled)
+            with torch.no_grad(), as_in_prediction(network):
+                own_labels, believed = unlabelled.targets(answers(weakly))
+            with statistics_apart(network):
+                loss = loss + unlabelled.loss(answers(strongly, *of_strong), own_labels, believed)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
@@ -264,9 +265,10 @@ def train_network(trainee: Trainee, training: TrainingSet, options: FitOptions) 
     started = time.monotonic()
     network.train()
     for step, (rows, changes) in enumerate(with_changes(rows_of_batches, pixels, policy=policy, rng=rng), start=1):
+        drawn = trainee.draw(len(rows))
         if unlabelled is not None:
             changes += unlabelled.draw(unlabelled_rng)
-        drawn = trainee.draw(len(rows) + (0 if unlabelled is None else unlabelled.size))
+            drawn += trainee.draw(unlabelled.size)
         with trainee.around():
             loss = recorded(rows, *changes, *drawn)
             optimizer.step()
