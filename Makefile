@@ -55,7 +55,7 @@ bench-quality: $(INSTALLED)  ## time until samples of all of MNIST train a good 
 
 bench-studies: $(INSTALLED)  ## the studies behind the figures: few labels, rare classes, images without labels, and with AUGMENT_REAL other data (hours; continues where it stopped)
 	$(BIN)/python -m benchmarks.studies few-labels more-labels cheap-generators rare-classes unlabelled \
-		$(if $(AUGMENT_REAL),x-rays photographs unlabelled-x-rays)
+		$(if $(AUGMENT_REAL),x-rays photographs unlabelled-x-rays rare-classes-photographs rare-classes-x-rays)
 
 bench-coverage: $(INSTALLED)  ## whether the intervals keep their promise, on simulated studies (20 minutes)
 	$(BIN)/python -m benchmarks.coverage rows

@@ -18,10 +18,15 @@ def policy_candidates(images: LabelledImages) -> tuple[str, ...]:
 def usual_policy(images: LabelledImages) -> str:
     """Return the policy that images get where inner validation cannot tell.
 
-    That is `digits` for grey images of objects on an even ground, such as glyphs, and `none`, the simplest, for others.
+    That is `digits` for grey images of objects on an even ground, such as glyphs, `natural` for colour images without
+    such a ground, as photographs are, and `none`, the simplest, for others. Photographs gain by it from ten images per
+    class on, long before inner validation on so few can tell (benchmarks/TRIALS.md).
     """
-    if images.shape[0] > 1 or not len(images):
+    if not len(images):
         return "none"
+    colour = images.shape[0] > 1
     flat = images.images.reshape(len(images), -1)
     ground = max(float(np.median((flat <= BLACK).mean(1))), float(np.median((flat >= 255 - BLACK).mean(1))))
-    return "digits" if ground >= EVEN_GROUND else "none"
+    if ground >= EVEN_GROUND:
+        return "none" if colour else "digits"
+    return "natural" if colour else "none"
