@@ -227,13 +227,6 @@ def kept_running(server: PrefectServer) -> Iterator[None]:
         watching.join()
 
 
-@contextmanager
-def prefect_server(*, host: str, port: int, settings: Mapping[str, str] | None = None) -> Iterator[str]:
-    """As `running_server`; yield the URL of the server's API."""
-    with running_server(host=host, port=port, settings=settings) as server:
-        yield server.url
-
-
 def check_server(url: str) -> None:
     """Make sure that the server that is configured answers.
 

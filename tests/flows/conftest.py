@@ -17,7 +17,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from data.config import DataConfig
 from evaluation.config import ClassifierConfig, FeaturesConfig, SamplesConfig
 from evaluation.protocol import EvaluationConfig
-from flows.server import prefect_server
+from flows.server import running_server
 from flows.study.config import ComputeConfig, StudyConfig, to_toml
 from flows.study.running import run_study
 from gan.config import GanConfig, SamplingConfig
@@ -33,7 +33,7 @@ def made_home(shared_folder: Path) -> Path:
         if not home.exists():
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("PREFECT_HOME", str(shared_folder / "making"))
-                with prefect_server(host="127.0.0.1", port=0):
+                with running_server(host="127.0.0.1", port=0):
                     pass
             (shared_folder / "making").rename(home)
     return home
@@ -62,7 +62,7 @@ def server_in(home: Path) -> Iterator[str]:
     with ExitStack() as running:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PREFECT_HOME", str(home))
-            url = running.enter_context(prefect_server(host="127.0.0.1", port=0))
+            url = running.enter_context(running_server(host="127.0.0.1", port=0)).url
         yield url
 
 

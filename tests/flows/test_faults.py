@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.server import prefect_server
+from flows.server import running_server
 from flows.study.config import StudyConfig
 from flows.study.stages.table import stage_weights
 from tests.flows.interrupting import FIRST_GRID, Interruption
@@ -169,10 +169,10 @@ def test_killed_study_leaves_no_process_behind(augment, tiny_toml: Path, prefect
 def test_study_whose_server_goes_away(augment, tiny_toml: Path, tmp_path: Path, expected: dict[str, object]) -> None:
     run = tmp_path / "run"
     waiting = Interruption(folder=tmp_path / "interruption", before=("stages/subset.json",), kill=False)
-    with prefect_server(host="127.0.0.1", port=0) as url:
+    with running_server(host="127.0.0.1", port=0) as server:
         process = subprocess.Popen(
             augment.command("run", tiny_toml, "--run-dir", run),
-            env=os.environ | {"PREFECT_API_URL": url, "PREFECT_CLIENT_MAX_RETRIES": "2"} | waiting.environment(),
+            env=os.environ | {"PREFECT_API_URL": server.url, "PREFECT_CLIENT_MAX_RETRIES": "2"} | waiting.environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from data.base.errors import AugmentError
-from flows.server import prefect_server
+from flows.server import running_server
 from flows.study.config import StudyConfig, to_toml
 from flows.study.run_directory import study_cells
 from tests.flows.test_serve import free_port
@@ -69,7 +69,7 @@ def test_wrong_password_is_said(database: int, tmp_path: Path, monkeypatch: pyte
     use(database, word="wrong-word", home=tmp_path, monkeypatch=monkeypatch)
     with (
         pytest.raises(AugmentError, match="password authentication failed") as caught,
-        prefect_server(host="127.0.0.1", port=0),
+        running_server(host="127.0.0.1", port=0),
     ):
         pass
     assert "correct the password in PREFECT_API_DATABASE_CONNECTION_URL" in str(caught.value)
@@ -83,13 +83,13 @@ def test_study_with_four_workers_is_kept_in_postgresql(
     config = tiny.model_copy(update={"replicates": 4})
     (tmp_path / "study.toml").write_text(to_toml(config))
     workers = ["--runner", "processes", "--workers", "4"]
-    with prefect_server(host="127.0.0.1", port=0) as api:
+    with running_server(host="127.0.0.1", port=0) as server:
         ran = augment(
             "run", tmp_path / "study.toml", "--run-dir", tmp_path / "run", *workers,
-            environment={"PREFECT_API_URL": api},
+            environment={"PREFECT_API_URL": server.url},
         )  # fmt: skip
         assert ran.returncode == 0, ran.stderr
         cells = {"task_runs": {"name": {"like_": "cell "}, "state": {"type": {"any_": ["COMPLETED"]}}}}
-        told = httpx.post(f"{api}/task_runs/filter", json=cells).json()
+        told = httpx.post(f"{server.url}/task_runs/filter", json=cells).json()
     assert len({run["name"] for run in told}) == len(study_cells(config, tmp_path / "run")) >= 4
     assert not list(tmp_path.glob("*.db"))

@@ -29,7 +29,7 @@ from data.base.errors import AugmentError, CorruptFileError, UsageError
 from flows.commands import serve
 from flows.metrics import served_metrics
 from flows.pages import served_pages
-from flows.server import prefect_server
+from flows.server import running_server
 from flows.serving import ServedStudy, Timetable, deployments
 from flows.study.config import RunnerConfig, StudyConfig
 from flows.study.run_directory import load_run_config, study_cells
@@ -109,13 +109,13 @@ def test_server_with_a_password_answers_nobody_without_it(tmp_path: Path, monkey
     word = "augment:right-word"
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
     monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", word)
-    with prefect_server(host="127.0.0.1", port=0) as url:
-        asked = f"{url}/flows/filter"
+    with running_server(host="127.0.0.1", port=0) as server:
+        asked = f"{server.url}/flows/filter"
         wrong = {"Authorization": "Basic " + base64.b64encode(b"augment:wrong-word").decode()}
         assert httpx.post(asked, json={}).status_code == httpx.codes.UNAUTHORIZED
         assert httpx.post(asked, json={}, headers=wrong).status_code == httpx.codes.UNAUTHORIZED
         with (
-            temporary_settings({PREFECT_API_URL: url, PREFECT_API_AUTH_STRING: word}),
+            temporary_settings({PREFECT_API_URL: server.url, PREFECT_API_AUTH_STRING: word}),
             get_client(sync_client=True) as client,
         ):
             assert client.read_flows() == []
