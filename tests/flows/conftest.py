@@ -14,6 +14,7 @@ import pytest
 from filelock import FileLock
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
+from data.base.files import write_json
 from data.config import DataConfig
 from evaluation.config import ClassifierConfig, FeaturesConfig, SamplesConfig
 from evaluation.protocol import EvaluationConfig
@@ -24,18 +25,41 @@ from gan.config import GanConfig, SamplingConfig
 from tests.flows.reports import figures
 from tests.waiting import PATIENCE_SECONDS
 
+STARTS_FILE = "starts.json"
+STARTED = """
+from data.base.imports import imported_for_good
+with imported_for_good():
+    from flows.server import running_server
+with running_server(host="127.0.0.1", port=0):
+    pass
+"""
+
 
 @pytest.fixture(scope="session")
 def made_home(shared_folder: Path) -> Path:
-    """A Prefect home that a server has had before: its database has its tables, which take longer than a start."""
-    home = shared_folder / "prefect"
+    """A Prefect home that servers have had before: its database has its tables, which take longer than a start.
+
+    Two of them were the first on a fresh machine, beside each other. A file tells what each had to complain of.
+    """
+    home, making = shared_folder / "prefect", shared_folder / "fresh" / "home"
     with FileLock(shared_folder / "prefect.lock"):
         if not home.exists():
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setenv("PREFECT_HOME", str(shared_folder / "making"))
-                with running_server(host="127.0.0.1", port=0):
-                    pass
-            (shared_folder / "making").rename(home)
+            processes = [
+                subprocess.Popen(
+                    [sys.executable, "-c", STARTED],
+                    env=os.environ | {"PREFECT_HOME": str(making)},
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+                for _ in range(2)
+            ]
+            told = [process.communicate(timeout=PATIENCE_SECONDS)[1] for process in processes]
+            failed = [
+                f"{process.returncode}: {text}" if process.returncode else ""
+                for process, text in zip(processes, told, strict=True)
+            ]
+            write_json(making / STARTS_FILE, failed)
+            making.rename(home)
     return home
 
 

@@ -141,14 +141,16 @@ def test_two_processes_do_not_share_a_run(
 
 
 @pytest.mark.long
-def test_run_needs_no_server_and_prints_gains_and_report(augment: Run, tiny_toml: Path, tmp_path: Path) -> None:
-    """The main job as on a fresh machine: embedded server, a database of its own."""
+def test_run_needs_no_server_and_prints_gains_and_report(
+    augment: Run, tiny_toml: Path, tmp_path: Path, prefect_home: Path
+) -> None:
+    """The main job: an embedded server, a database of its own."""
     finished = augment(
         "run",
         tiny_toml,
         "--run-dir",
         tmp_path / "run",
-        environment={"PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_API_URL": ""},
+        environment={"PREFECT_HOME": str(prefect_home), "PREFECT_API_URL": ""},
     )
     assert finished.returncode == 0, finished.stderr
     assert "real+classical+synthetic" in finished.stdout

@@ -153,9 +153,9 @@ def test_files_of_a_run_cannot_make_verification_or_report_read_outside(
 
 
 @pytest.mark.slow
-def test_servers_bind_to_loopback_unless_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_servers_bind_to_loopback_unless_told(monkeypatch: pytest.MonkeyPatch, prefect_home: Path) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    monkeypatch.setenv("PREFECT_HOME", str(prefect_home))
     assert inspect.signature(serve).parameters["host"].default == "127.0.0.1"
     mine = psutil.Process().children(recursive=True)
     with temporary_settings(restore_defaults={PREFECT_API_URL}), study_server():

@@ -11,15 +11,16 @@ import pytest
 from prefect.settings import PREFECT_API_URL
 
 from data.base.errors import AugmentError
+from data.base.files import read_json
 from flows.server import (
     STUDY_SETTINGS,
     answers,
     api_url_everywhere,
     kept_running,
     last_error,
-    prefect_server,
     running_server,
 )
+from tests.flows.conftest import STARTS_FILE
 from tests.waiting import PATIENCE_SECONDS, wait_until
 
 URL = "http://127.0.0.1:4321/api"
@@ -54,7 +55,7 @@ def test_taken_port_is_named_in_either_kind_of_address(host):
     with taken:
         port = taken.getsockname()[1]
         refused = pytest.raises(AugmentError, match=f"cannot listen on {host}:{port} .*choose another --port")
-        with refused, prefect_server(host=host, port=port):
+        with refused, running_server(host=host, port=port):
             pass
 
 
@@ -86,7 +87,7 @@ def damaged_database(home: Path) -> None:
 def test_server_that_does_not_come_up_says_why_in_one_line(spoil, reason, tmp_path, monkeypatch):
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
     spoil(tmp_path)
-    with pytest.raises(AugmentError, match=reason) as caught, prefect_server(host="127.0.0.1", port=0):
+    with pytest.raises(AugmentError, match=reason) as caught, running_server(host="127.0.0.1", port=0):
         pass
     assert len(str(caught.value).splitlines()) == 1
     assert "exit code" in str(caught.value)
@@ -95,7 +96,7 @@ def test_server_that_does_not_come_up_says_why_in_one_line(spoil, reason, tmp_pa
 def test_unwritable_home_is_named(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "file" / "home"))
-    with pytest.raises(AugmentError, match="set PREFECT_HOME to a folder"), prefect_server(host="127.0.0.1", port=0):
+    with pytest.raises(AugmentError, match="set PREFECT_HOME to a folder"), running_server(host="127.0.0.1", port=0):
         pass
 
 
@@ -113,27 +114,13 @@ def test_last_error_of_a_log_has_no_password_and_is_the_cause(tmp_path, monkeypa
     )
 
 
-STARTED = """
-from data.base.imports import imported_for_good
-with imported_for_good():
-    from flows.server import prefect_server
-with prefect_server(host="127.0.0.1", port=0) as url:
-    print(url)
-"""
+def test_servers_that_start_beside_each_other_on_a_fresh_machine_all_come_up(made_home):
+    assert read_json(made_home / STARTS_FILE) == ["", ""]
 
 
 @pytest.mark.long
-def test_servers_that_start_beside_each_other_on_a_fresh_machine_all_come_up(tmp_path):
-    environment = os.environ | {"PREFECT_HOME": str(tmp_path / "fresh" / "home")}
-    command = [sys.executable, "-c", STARTED]
-    processes = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    ended = [process.communicate(timeout=PATIENCE_SECONDS)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], ended
-
-
-@pytest.mark.long
-def test_server_of_a_study_that_is_killed_is_started_again(tmp_path, monkeypatch):
-    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+def test_server_of_a_study_that_is_killed_is_started_again(prefect_home, monkeypatch):
+    monkeypatch.setenv("PREFECT_HOME", str(prefect_home))
     with running_server(host="127.0.0.1", port=0, settings=STUDY_SETTINGS) as server, kept_running(server):
         killed = server._process
         killed.kill()

@@ -105,9 +105,9 @@ def test_server_listens_on_loopback_or_warns(prefect_api: str, monkeypatch: pyte
 
 
 @point("It has a password where you give it one")
-def test_server_with_a_password_answers_nobody_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_with_a_password_answers_nobody_without_it(prefect_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     word = "augment:right-word"
-    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    monkeypatch.setenv("PREFECT_HOME", str(prefect_home))
     monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", word)
     with running_server(host="127.0.0.1", port=0) as server:
         asked = f"{server.url}/flows/filter"
