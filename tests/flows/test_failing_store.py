@@ -1,6 +1,5 @@
 """A store that is full, refuses, or is away, under real processes: they end with one line, and go on when asked."""
 
-import multiprocessing
 import runpy
 import socket
 import threading
@@ -13,6 +12,7 @@ import pytest
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
+from flows.study.processes import worker_context
 from tests.flows.reports import figures
 from tests.waiting import PATIENCE_SECONDS
 
@@ -92,8 +92,7 @@ def files(store: Store) -> Any:
 def ran(store: Store, prefect_api: str, tmp_path: Path) -> Callable[..., tuple[int | None, str]]:
     """Run `augment run` in a process of its own, forked from one that has imported everything; how it ended."""
     (tmp_path / "study.py").write_text(STUDY)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["flows.augmentation_study", "flows.commands.run"])
+    context = worker_context()  # of the product itself: a process has one fork server, and later tests use it, too
     environment = {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{store.port}",
         "AWS_ACCESS_KEY_ID": "mmKeyOfTheFailingStore",

@@ -1,6 +1,5 @@
 """A study meets what can go wrong: killed at any moment, a full disk, a server that goes away."""
 
-import multiprocessing
 import os
 import random
 import runpy
@@ -14,6 +13,7 @@ import pytest
 
 from flows.server import running_server
 from flows.study.config import StudyConfig
+from flows.study.processes import worker_context
 from flows.study.stages.table import stage_weights
 from tests.flows.interrupting import FIRST_GRID, Interruption
 from tests.flows.reports import figures
@@ -60,8 +60,7 @@ def study_in_a_process(tiny: StudyConfig, tmp_path_factory: pytest.TempPathFacto
     """
     script = tmp_path_factory.mktemp("script") / "study.py"
     script.write_text(STUDY)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["flows.study.running"])
+    context = worker_context()  # of the product itself: a process has one fork server, and later tests use it, too
 
     def start(run: Path, *, kill_at_write: int = 0, after_stages: int = 0, max_file_bytes: int = 0) -> int | None:
         limits = {"KILL_AT_WRITE": kill_at_write, "AFTER_STAGES": after_stages, "MAX_FILE_BYTES": max_file_bytes}
