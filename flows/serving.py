@@ -21,7 +21,7 @@ from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
-from prefect.deployments.runner import RunnerDeployment
+from prefect.deployments.runner import DeploymentApplyError, RunnerDeployment
 from prefect.exceptions import ObjectNotFound
 from prefect.runner import Runner
 from prefect.server.schemas import schedules as server_schedules
@@ -353,10 +353,12 @@ async def _register_and_run(runner: Runner, served: Sequence[RunnerDeployment], 
             try:
                 registered[await runner.aadd_deployment(deployment)] = deployment.full_name
                 break
-            except httpx.HTTPError as error:
-                if isinstance(error, httpx.HTTPStatusError) and not error.response.is_server_error:
+            except (httpx.HTTPError, DeploymentApplyError) as error:
+                cause = error.__cause__ if isinstance(error, DeploymentApplyError) else error
+                refused = isinstance(cause, httpx.HTTPStatusError) and not cause.response.is_server_error
+                if refused or not isinstance(cause, httpx.HTTPError):
                     raise
-                tell(f"the Prefect server does not answer ({_reason(error)}); asking it again in {pause:.0f} s")
+                tell(f"the Prefect server does not answer ({_reason(cause)}); asking it again in {pause:.0f} s")
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
     tasks = [asyncio.create_task(runner.start()), asyncio.create_task(_notice_deletion(registered))]
@@ -403,7 +405,7 @@ def _untold_cancellation(loop: asyncio.AbstractEventLoop, context: dict[str, Any
 def _ended(error: BaseException | None) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    if error is None or isinstance(error, SERVER_ERRORS):
+    if error is None or isinstance(error, (DeploymentApplyError, *SERVER_ERRORS)):
         return AugmentError(f"Prefect's runner ended ({error or 'without a reason'}); start augment serve again")
     return error
 

@@ -14,7 +14,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentScheduleUpdate, DeploymentUpdate
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
-from prefect.deployments.runner import RunnerDeployment
+from prefect.deployments.runner import DeploymentApplyError, RunnerDeployment
 from prefect.runner import Runner
 
 from data.base.errors import AugmentError, UsageError
@@ -22,6 +22,7 @@ from flows.serving import (
     PatientRunner,
     ServedStudy,
     Timetable,
+    _ended,
     _notice_deletion,
     _register_and_run,
     checked_timetable,
@@ -142,9 +143,12 @@ class Registering:
         self.started = True
 
 
-def refusal(status: int) -> httpx.HTTPStatusError:
+def refusal(status: int) -> DeploymentApplyError:
+    """What Prefect makes of an answer of this status."""
     answer = httpx.Response(status, request=httpx.Request("POST", "http://here/api"))
-    return httpx.HTTPStatusError(f"status {status}", request=answer.request, response=answer)
+    error = DeploymentApplyError(f"Error while applying deployment: status {status}")
+    error.__cause__ = httpx.HTTPStatusError(f"status {status}", request=answer.request, response=answer)
+    return error
 
 
 def register(runner: Registering, study: StudyConfig, told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,9 +170,12 @@ def test_server_that_fails_when_serving_begins_is_asked_again(
 
 def test_server_that_refuses_a_deployment_ends_serving(tiny: StudyConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     runner = Registering(refusal(422))
-    with pytest.raises(httpx.HTTPStatusError):
+    with pytest.raises(DeploymentApplyError) as refused:
         register(runner, tiny, [], monkeypatch)
     assert not runner.started
+    assert str(_ended(refused.value)) == (
+        "Prefect's runner ended (Error while applying deployment: status 422); start augment serve again"
+    )
 
 
 def test_deployment_that_somebody_deletes_ends_serving_with_a_line(
