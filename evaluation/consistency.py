@@ -25,6 +25,10 @@ from data.tensors import to_unit_range
 from evaluation.config import ClassifierConfig, ConsistencyConfig
 from evaluation.training_set import TrainingSet
 
+NORMALISATIONS = (
+    nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm,
+    nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d,
+)  # fmt: skip
 NUM_DRAWN = 4  # tensors that `UnlabelledBatches.draw` returns
 
 
@@ -74,25 +78,42 @@ class UnlabelledBatches:
 
 @contextmanager
 def as_in_prediction(network: nn.Module) -> Iterator[None]:
-    """Let a network in training answer as it will when it is trained: by the statistics it keeps, without dropout."""
-    network.eval()
+    """Let a network in training answer as it will when it is trained: by the statistics it keeps, without dropout.
+
+    Its modules' modes are set and set back, and `train` and `eval`, which may be its own, are not called.
+    """
+    modes = [(module, module.training) for module in network.modules()]
+    for module, _ in modes:
+        module.training = False
     try:
         yield
     finally:
-        network.train()
+        for module, training in modes:
+            module.training = training
 
 
 @contextmanager
 def statistics_apart(network: nn.Module) -> Iterator[None]:
-    """Let a network's batch normalisation go by the batch alone, and keep nothing of it."""
-    keeping = [module for module in network.modules() if getattr(module, "track_running_stats", False)]
+    """Let what normalises by kept statistics go by the batch alone where it is in training, and keep nothing of it.
+
+    What is frozen stays as it is, and so do layers of somebody else's that keep statistics by code of their own.
+    """
+    keeping = [
+        module
+        for module in network.modules()
+        if isinstance(module, NORMALISATIONS)
+        and module.training
+        and module.track_running_stats
+        and not isinstance(module, torch.jit.ScriptModule)
+    ]
+    kept = [(module, module.running_mean, module.running_var) for module in keeping]
     for module in keeping:
-        module.track_running_stats = False  # type: ignore[assignment]
+        module.track_running_stats, module.running_mean, module.running_var = False, None, None
     try:
         yield
     finally:
-        for module in keeping:
-            module.track_running_stats = True  # type: ignore[assignment]
+        for module, mean, variance in kept:
+            module.track_running_stats, module.running_mean, module.running_var = True, mean, variance
 
 
 def operations_factor(config: ConsistencyConfig) -> float:

@@ -7,7 +7,7 @@ import pytest
 
 from data.base.device import Compute
 from data.images import LabelledImages
-from data.policy_candidates import usual_policy
+from data.policy_candidates import GREY_CANDIDATES, policy_candidates, usual_policy
 from evaluation.config import ClassifierConfig, PolicyChoiceConfig, TrainingConfig
 from evaluation.policy import PolicyChoice, policy_use
 from evaluation.policy_choice import Trial, choose_policy
@@ -45,11 +45,14 @@ def fake(monkeypatch, right):
     monkeypatch.setattr(Trial, "recognised", lambda self, policy, number: np.asarray(right(policy, number), float))
 
 
-@pytest.mark.parametrize("channels", [1, 3])  # of colour images the usual policy is the wrong one
-def test_a_policy_that_changes_what_a_label_means_is_not_chosen(channels):
-    images = sided()
-    images = replace(images, images=np.repeat(images.images, channels, axis=1))
-    choice = choose(images, config("natural", "none"))
+def coloured(images):
+    colours = np.array([1.0, 0.8, 0.6]).reshape(3, 1, 1)
+    return replace(images, images=(images.images * colours).astype(np.uint8))
+
+
+@pytest.mark.parametrize(("images", "candidates"), [(sided(), ("natural", "none")), (coloured(sided()), ())])
+def test_a_policy_that_changes_what_a_label_means_is_not_chosen(images, candidates):
+    choice = choose(images, config(*candidates))
     scores = {score.policy: score.accuracy for score in choice.candidates}
     assert choice.policy == "none"
     assert scores["none"] > 0.9 > 0.75 > scores["natural"]
@@ -61,15 +64,34 @@ def test_a_policy_that_the_configuration_names_is_tried_on_nothing(monkeypatch):
     assert choice == PolicyChoice(policy="medical", reason="set in the configuration")
 
 
+def on_a_ground(ground, *, channels=1, grey=False):
+    """Ten images of 12x12, the upper half of which has this value."""
+    images = np.random.default_rng(0).integers(60, 140, (10, channels, 12, 12), dtype=np.uint8)
+    images[:, :, :6] = ground
+    if grey:
+        images[:] = images[:, :1]
+    return LabelledImages(images=images, labels=np.zeros(10, np.int64), rows=np.arange(10), class_names=("a",))
+
+
 @pytest.mark.parametrize(
-    ("channels", "background", "usual"),
+    ("channels", "ground", "usual"),
     [(1, 0, "digits"), (1, 255, "digits"), (1, 90, "none"), (3, 0, "none"), (3, 255, "none"), (3, 90, "natural")],
 )
-def test_the_usual_policy_is_that_of_glyphs_on_an_even_ground_and_of_photographs(channels, background, usual):
-    images = np.random.default_rng(0).integers(80, 120, (10, channels, 12, 12), dtype=np.uint8)
-    images[:, :, :6] = background
-    labelled = LabelledImages(images=images, labels=np.zeros(10, np.int64), rows=np.arange(10), class_names=("a",))
-    assert usual_policy(labelled) == usual
+def test_the_usual_policy_is_that_of_glyphs_on_an_even_ground_and_of_photographs(channels, ground, usual):
+    assert usual_policy(on_a_ground(ground, channels=channels)) == usual
+
+
+def test_a_dark_channel_is_no_even_ground():
+    images = on_a_ground(90, channels=3)
+    images.images[:, 0] = 0
+    assert usual_policy(images) == "natural"
+
+
+def test_grey_images_that_one_of_colour_made_rgb_are_grey():
+    images = on_a_ground(90, channels=3, grey=True)
+    images.images[0, 0] = 255 - images.images[0, 0]
+    assert usual_policy(images) == "none"
+    assert policy_candidates(images) == GREY_CANDIDATES
 
 
 @pytest.mark.parametrize(("better_in", "chosen"), [(1, "none"), (30, "medical")])

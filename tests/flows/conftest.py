@@ -44,20 +44,27 @@ def made_home(shared_folder: Path) -> Path:
     home, making = shared_folder / "prefect", shared_folder / "fresh" / "home"
     with FileLock(shared_folder / "prefect.lock"):
         if not home.exists():
-            processes = [
-                subprocess.Popen(
-                    [sys.executable, "-c", STARTED],
-                    env=os.environ | {"PREFECT_HOME": str(making)},
-                    stderr=subprocess.PIPE,
-                    text=True,
-                )
-                for _ in range(2)
-            ]
-            told = [process.communicate(timeout=PATIENCE_SECONDS)[1] for process in processes]
+            shutil.rmtree(making, ignore_errors=True)
+            with ExitStack() as started:
+                processes = [
+                    started.enter_context(
+                        subprocess.Popen(
+                            [sys.executable, "-c", STARTED],
+                            env=os.environ | {"PREFECT_HOME": str(making)},
+                            stderr=subprocess.PIPE,
+                            text=True,
+                        )
+                    )
+                    for _ in range(2)
+                ]
+                for process in processes:
+                    started.callback(process.kill)
+                told = [process.communicate(timeout=PATIENCE_SECONDS)[1] for process in processes]
             failed = [
                 f"{process.returncode}: {text}" if process.returncode else ""
                 for process, text in zip(processes, told, strict=True)
             ]
+            assert not all(failed), failed
             write_json(making / STARTS_FILE, failed)
             making.rename(home)
     return home

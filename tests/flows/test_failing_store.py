@@ -1,5 +1,6 @@
 """A store that is full, refuses, or is away, under real processes: they end with one line, and go on when asked."""
 
+import os
 import runpy
 import socket
 import threading
@@ -21,8 +22,9 @@ LOCATION = "s3://failing/run"
 CUTS = 2  # connections that a store that is away for a moment cuts off; a task is tried three times
 
 STUDY = """
-import contextlib, os, sys
-os.environ.update(ENVIRONMENT)
+import contextlib, sys
+from flows.study.processes import take_environment
+take_environment(ENVIRONMENT)
 import flows.study.retrying
 from flows import cli
 from flows.augmentation_study import STAGE_TASKS
@@ -90,10 +92,10 @@ def files(store: Store) -> Any:
 
 @pytest.fixture
 def ran(store: Store, prefect_api: str, tmp_path: Path) -> Callable[..., tuple[int | None, str]]:
-    """Run `augment run` in a process of its own, forked from one that has imported everything; how it ended."""
+    """Run `augment run` in a process of its own, forked from one that has imported most of it; how it ended."""
     (tmp_path / "study.py").write_text(STUDY)
     context = worker_context()  # of the product itself: a process has one fork server, and later tests use it, too
-    environment = {
+    environment = os.environ | {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{store.port}",
         "AWS_ACCESS_KEY_ID": "mmKeyOfTheFailingStore",
         "AWS_SECRET_ACCESS_KEY": SECRET,
@@ -105,7 +107,11 @@ def ran(store: Store, prefect_api: str, tmp_path: Path) -> Callable[..., tuple[i
 
     def run(*arguments: str | Path) -> tuple[int | None, str]:
         out = tmp_path / "out"
-        names = {"ENVIRONMENT": environment, "ARGUMENTS": [str(argument) for argument in arguments], "OUT": str(out)}
+        names = {
+            "ENVIRONMENT": dict(environment),
+            "ARGUMENTS": [str(argument) for argument in arguments],
+            "OUT": str(out),
+        }
         process = context.Process(target=runpy.run_path, args=(str(tmp_path / "study.py"), names))
         process.start()
         process.join(PATIENCE_SECONDS)

@@ -53,7 +53,7 @@ except Exception as error:
 
 @pytest.fixture(scope="module")
 def study_in_a_process(tiny: StudyConfig, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., int | None]:
-    """Run a study without Prefect in a process that is forked from one that has imported everything; its exit code.
+    """Run a study without Prefect in a process that is forked from one that has imported most of it; its exit code.
 
     It can kill itself (SIGKILL) right before the n-th time that it changes its files after so many finished stages.
     What a run is after a kill depends on what it has written, and so this is every moment that there is.
