@@ -33,7 +33,7 @@ from flows.augmentation_study import SEQUENTIAL, augmentation_study
 from flows.metrics import publish_figures
 from flows.one_line import log_errors_in_one_line
 from flows.pages import page_link
-from flows.progress import SERVER_ERRORS, artifact_key
+from flows.progress import NO_ANSWER, artifact_key
 from flows.study.config import RunnerConfig, StudyConfig
 from flows.study.designs import resolve_study, study_source
 from flows.study.reporting import REPORT_HTML, REPORT_JSON
@@ -216,7 +216,7 @@ def judge_run(run: RunStore, runs: RunStore, *, config: StudyConfig, on_regressi
         resource=_resource(run),
         payload={"verdict": report.verdict, "sentence": report.sentence, **outcome},
     )
-    with suppress(*SERVER_ERRORS):  # for watching
+    with suppress(*NO_ANSWER):  # for watching
         publish_figures(report, name=run.name, regressions=judgement.regressions)
     if judgement.not_compared:
         _leave_note("Not compared", [*(f"- {reason}" for reason in judgement.not_compared), "", comparison], run=run)
@@ -231,7 +231,7 @@ def judge_run(run: RunStore, runs: RunStore, *, config: StudyConfig, on_regressi
 
 def _leave_note(title: str, lines: Sequence[str], *, run: RunStore) -> None:
     """Leave what came out as a page in Prefect's user interface, where its server can be reached."""
-    with suppress(*SERVER_ERRORS):
+    with suppress(*NO_ANSWER):
         create_markdown_artifact("\n".join([f"# {title}", "", *lines, ""]), key=artifact_key(f"{title} {run.name}"))
 
 

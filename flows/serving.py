@@ -33,7 +33,7 @@ from data.base.errors import AugmentError, UsageError
 from data.base.files import digest_json
 from flows.attached import SERVED_BY
 from flows.one_line import log_errors_in_one_line
-from flows.progress import SERVER_ERRORS
+from flows.progress import NO_ANSWER, SERVER_ERRORS
 from flows.schedule import OnRegression, augmentation_comparison, augmentation_export, scheduled_study
 from flows.server import PrefectServer
 from flows.study.config import RunnerConfig, StudyConfig
@@ -290,7 +290,7 @@ class PatientRunner(Runner):
             nonlocal pause
             try:
                 await poll(task_group)
-            except SERVER_ERRORS as error:
+            except NO_ANSWER as error:
                 self._tell(f"the Prefect server does not answer ({_reason(error)}); asking it again in {pause:.0f} s")
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
@@ -389,7 +389,7 @@ async def _notice_deletion(registered: Mapping[UUID, str]) -> None:
                 raise AugmentError(
                     f"the server has no deployment {name} any more; start augment serve again to serve it"
                 ) from error
-            except SERVER_ERRORS:
+            except NO_ANSWER:
                 break  # the runner tells of it
 
 
