@@ -28,7 +28,15 @@ from evaluation.arms import HEADLINE_ARM
 from evaluation.reporting.film import file_uri
 from evaluation.reporting.report import StudyReport
 from flows.pages import page_link
-from flows.progress import SERVER_ERRORS, PrefectProgress, PrefectStudyListener, RemoteProgress, artifact_key
+from flows.progress import (
+    NO_ANSWER,
+    SERVER_ERRORS,
+    PrefectProgress,
+    PrefectStudyListener,
+    RemoteProgress,
+    ServerAwayError,
+    artifact_key,
+)
 from flows.runners import run_tasks
 from flows.study.cells import CellPlace, OpenCell
 from flows.study.config import RunnerConfig, StudyConfig
@@ -143,13 +151,19 @@ def run_cell_task(
         source: digest of the train split that the study began with.
         unlimited: tags that Prefect need not ask about (see `flows.tag_limits`).
         allowed: code of the user's own that may be loaded.
+
+    Raises:
+        ServerAwayError: Prefect's server could not be asked for a place among limited tasks, or told that it is free.
     """
     accept(allowed)
     remember_tag_limits(unlimited)
     check_source(study_source(config.data), source)
     listener = OutcomeListener()
-    with listening(listener):
-        run_cell(place, config, compute, run=run_stage_in_task)
+    try:
+        with listening(listener):
+            run_cell(place, config, compute, run=run_stage_in_task)
+    except SERVER_ERRORS as error:
+        raise ServerAwayError(" ".join(str(error).split()) or type(error).__name__) from error
     return listener.outcomes
 
 
@@ -210,7 +224,7 @@ def publish(report: StudyReport, store: RunStore, first_cell: Cell) -> None:
         for regime in report.regimes
         for arm in regime.arms
     ]
-    with suppress(*SERVER_ERRORS):
+    with suppress(*NO_ANSWER):
         create_table_artifact(rows, key=f"table-{key}", description=f"Gains; the headline is {HEADLINE_ARM}")
         place = store.child(REPORT_HTML).location
         create_markdown_artifact(

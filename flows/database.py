@@ -7,6 +7,7 @@ own folders are another matter (`flows.study.retention`).
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import count
 
@@ -83,11 +84,10 @@ def forget(runs: Sequence[FlowRun]) -> None:
             of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
             while artifacts := client.read_artifacts(artifact_filter=of_run, limit=PAGE):
                 for artifact in artifacts:
-                    client.delete_artifact(artifact.id)
-            try:
+                    with suppress(ObjectNotFound):  # somebody else, or Prefect's own service, was faster
+                        client.delete_artifact(artifact.id)
+            with suppress(ObjectNotFound):
                 client.delete_flow_run(run.id)
-            except ObjectNotFound:  # somebody else, or Prefect's own service, was faster
-                continue
         give_up = time.monotonic() + LOG_SECONDS
         for place in range(0, len(runs), PAGE):
             of_runs = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id for run in runs[place : place + PAGE]]))

@@ -31,7 +31,7 @@ from prometheus_client.registry import Collector
 from data.base.errors import AugmentError
 from evaluation.reporting.report import StudyReport
 from evaluation.verdicts import Verdict
-from flows.progress import SERVER_ERRORS
+from flows.progress import NO_ANSWER
 from flows.server import reachable_host
 
 FIGURES_KEY = "gains-of-scheduled-studies"
@@ -81,7 +81,7 @@ class ServedMetrics(Collector):
             for name, (text, labels) in GAUGES.items()
         }
         up = 0
-        with suppress(*SERVER_ERRORS), temporary_settings(self._settings), get_client(sync_client=True) as client:
+        with suppress(*NO_ANSWER), temporary_settings(self._settings), get_client(sync_client=True) as client:
             for name in self._deployments:
                 with suppress(ObjectNotFound):
                     _add(families, name, client.read_deployment_by_name(name), client)

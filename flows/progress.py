@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from json import JSONDecodeError
 from uuid import UUID
 
 import httpx
@@ -15,6 +16,7 @@ from prefect.client.schemas.sorting import ArtifactSort
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.context import SettingsContext, get_settings_context
 from prefect.exceptions import PrefectException
+from pydantic import ValidationError
 
 from flows.study.config import StudyConfig
 from flows.study.stages.table import stage_weights
@@ -24,6 +26,7 @@ PREFECT_INTERVAL_SECONDS = 3.0
 REMOTE_INTERVAL_SECONDS = 2.0
 REMOTE_ARTIFACTS = 100  # of those changed last; more stages than these do not change within a second
 SERVER_ERRORS = (httpx.HTTPError, PrefectException, ConcurrencySlotAcquisitionError)  # what an unreachable server gives
+NO_ANSWER = (*SERVER_ERRORS, JSONDecodeError, ValidationError)  # for what only shows: nor is a proxy's page an answer
 AWAY_SECONDS = 60.0  # without a request for progress once one has failed
 PROGRESS_RETRIES = 1  # of requests that only show progress: a study does not wait long for a server that is gone
 
@@ -34,7 +37,7 @@ def artifact_key(name: str) -> str:
 
 
 class ServerAwayError(PrefectException):
-    """The server did not answer a moment ago, and is not asked again yet."""
+    """The server does not answer. Unlike what httpx makes of a refusal, this can be sent from process to process."""
 
 
 _away_until = 0.0  # by this process's clock
@@ -58,7 +61,7 @@ def few_retries() -> Iterator[None]:
     with SettingsContext(profile=context.profile, settings=context.settings.model_copy(update={"client": hasty})):
         try:
             yield
-        except SERVER_ERRORS:
+        except NO_ANSWER:
             _away_until = time.monotonic() + AWAY_SECONDS
             raise
 
@@ -72,7 +75,7 @@ class PrefectProgress:
     def __init__(self, name: str, *, description: str) -> None:
         self._artifact: object = None
         self._next = time.monotonic() + PREFECT_INTERVAL_SECONDS
-        with suppress(*SERVER_ERRORS), few_retries():
+        with suppress(*NO_ANSWER), few_retries():
             self._artifact = create_progress_artifact(progress=0.0, key=artifact_key(name), description=description)
 
     def update(self, share: float, detail: str) -> None:
@@ -89,7 +92,7 @@ class PrefectProgress:
             try:
                 with few_retries():
                     update_progress_artifact(self._artifact, progress=100 * share, description=detail)
-            except SERVER_ERRORS:
+            except NO_ANSWER:
                 self._artifact = None
         self._next = time.monotonic() + PREFECT_INTERVAL_SECONDS
 
@@ -140,7 +143,7 @@ class RemoteProgress:
         """Ask the server how far the stages are, at most every few seconds."""
         if time.monotonic() < self._next:
             return
-        with suppress(*SERVER_ERRORS), few_retries():
+        with suppress(*NO_ANSWER), few_retries():
             for artifact in self._read():
                 found = self._stages.get(artifact.key or "")
                 if found is not None and found[:2] not in self._told:

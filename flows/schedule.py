@@ -15,6 +15,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
+from prefect.concurrency import _leases
 from prefect.events import emit_event
 from pydantic import BaseModel
 
@@ -32,7 +33,7 @@ from flows.augmentation_study import SEQUENTIAL, augmentation_study
 from flows.metrics import publish_figures
 from flows.one_line import log_errors_in_one_line
 from flows.pages import page_link
-from flows.progress import SERVER_ERRORS, artifact_key
+from flows.progress import NO_ANSWER, artifact_key
 from flows.study.config import RunnerConfig, StudyConfig
 from flows.study.designs import resolve_study, study_source
 from flows.study.reporting import REPORT_HTML, REPORT_JSON
@@ -99,8 +100,7 @@ def scheduled_study(
         RegressionError: an accuracy, the gain or a fidelity figure is worse beyond its interval, unless
             `on_regression` is "warn".
     """
-    if end_with_serve():
-        log_errors_in_one_line()
+    run_unattended()
     runs = store_of(runs_directory)
     source = patiently(lambda: study_source(config.data))
     config = resolve_study(config, source)
@@ -121,6 +121,7 @@ def augmentation_comparison(
         RegressionError: an accuracy, the gain or a fidelity figure is worse beyond its interval, unless
             `on_regression` is "warn".
     """
+    run_unattended()
     runs = store_of(runs_directory)
     config = resolve_study(config, patiently(lambda: study_source(config.data)))
     newest_first = (runs.child(name) for name in reversed(_names(runs, config)))
@@ -138,14 +139,29 @@ def augmentation_export(generator: Path | str, output: Path, num_images: int = 1
     Args:
         generator: path or fsspec URL of a cell's `generator` folder.
     """
-    if end_with_serve():
-        log_errors_in_one_line()
+    run_unattended()
     request = ExportRequest(num_images=num_images, seed=seed)
     compute = resolve_compute(device="auto", precision="auto")
     with store_of(generator).fetched(GENERATOR_FILE, SAMPLES_FILE, PROVENANCE_FILE) as directory:
         export_dataset(directory, output, request, compute=compute, on_progress=lambda _: None)
     get_run_logger().info("%s images in %s", f"{num_images:,}", output)
     return output
+
+
+def run_unattended() -> None:
+    """Let this run end with `augment serve`, log errors in one line, and outlive the lease of its place at the server.
+
+    Prefect ends a run whose place among those allowed at a time cannot be held any more: the server was away for
+    minutes, or the machine slept. This one goes on; another that comes due meanwhile finds the run's folder in use.
+    """
+    if end_with_serve():
+        log_errors_in_one_line()
+    _leases._handle_lease_renewal_failure = _tell_of_lost_lease  # type: ignore[assignment]
+
+
+def _tell_of_lost_lease(error: BaseException, *_: object) -> None:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    get_run_logger().warning("Prefect's server holds the place of this run no longer (%s); the run goes on", reason)
 
 
 def unfinished_run(runs: RunStore, config: StudyConfig, source: Source) -> str | None:
@@ -200,20 +216,23 @@ def judge_run(run: RunStore, runs: RunStore, *, config: StudyConfig, on_regressi
         resource=_resource(run),
         payload={"verdict": report.verdict, "sentence": report.sentence, **outcome},
     )
-    with suppress(*SERVER_ERRORS):  # for watching
+    with suppress(*NO_ANSWER):  # for watching
         publish_figures(report, name=run.name, regressions=judgement.regressions)
     if judgement.not_compared:
-        reasons = "\n".join(f"- {reason}" for reason in judgement.not_compared)
-        create_markdown_artifact(
-            f"# Not compared\n\n{reasons}\n\n{comparison}\n", key=artifact_key(f"not compared {run.name}")
-        )
+        _leave_note("Not compared", [*(f"- {reason}" for reason in judgement.not_compared), "", comparison], run=run)
     if not judgement.regressions:
         return
     text = "; ".join(judgement.regressions)
     emit_event(REGRESSED_EVENT, resource=_resource(run), payload=outcome)
-    create_markdown_artifact(f"# Regression\n\n{text}\n\n{comparison}\n", key=artifact_key(f"regression {run.name}"))
+    _leave_note("Regression", [text, "", comparison], run=run)
     if on_regression == "fail":
         raise RegressionError(text)
+
+
+def _leave_note(title: str, lines: Sequence[str], *, run: RunStore) -> None:
+    """Leave what came out as a page in Prefect's user interface, where its server can be reached."""
+    with suppress(*NO_ANSWER):
+        create_markdown_artifact("\n".join([f"# {title}", "", *lines, ""]), key=artifact_key(f"{title} {run.name}"))
 
 
 def _unjudged(names: Sequence[str], runs: RunStore) -> list[int]:

@@ -30,7 +30,7 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.context import refresh_global_settings_context
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED, temporary_settings
 from prefect.states import Crashed
 
 from data.base.errors import AugmentError
@@ -228,22 +228,28 @@ def kept_running(server: PrefectServer) -> Iterator[None]:
 
 
 def check_server(url: str) -> None:
-    """Make sure that the server that is configured answers.
+    """Make sure that the server that is configured answers, and is one that this version of Prefect can talk to.
 
     Raises:
-        AugmentError: it does not.
+        AugmentError: it does not, or is not.
     """
     reason: BaseException | None = None
     for _ in range(CHECKS):  # a server at work on a slow machine may take longer than one answer may
         try:
             with get_client(sync_client=True) as client:
                 reason = client.api_healthcheck()
+                if reason is None:
+                    client.raise_for_api_version_mismatch()
         except SERVER_ERRORS as error:
             reason = error
+        except (RuntimeError, ValueError) as error:  # around what the server answered, or of two versions
+            reason = error.__cause__ or error
         if reason is None or isinstance(reason, httpx.ConnectError):
             break
     if reason is not None:
         what = " ".join(str(reason).split()) or type(reason).__name__
+        if isinstance(reason, ValueError):  # a page, such as that of the user interface, instead of a version
+            what = "what is there is not its API, whose address ends in /api"
         raise AugmentError(
             f"no Prefect server answers at {redact(url)} ({redact(what[:ERROR_CHARACTERS])}); start it, or leave out "
             "PREFECT_API_URL (unset it, or choose another Prefect profile) to have one started here"
@@ -354,8 +360,11 @@ def api_url_everywhere(url: str) -> Iterator[None]:
 
     `temporary_settings` alone reaches the block's own context: the thread that passes on what worker processes tell
     would ask for a server, find none, and start one of its own.
+
+    No process asks for the server's version at its first contact, as `check_server` does: where the server is busy or
+    away at that moment, Prefect would end the process's work by a `RuntimeError`, though it may not need the server.
     """
-    changes = {"PREFECT_API_URL": url}
+    changes = {"PREFECT_API_URL": url, "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false"}
     if is_loopback(urlsplit(url).hostname or ""):
         for name in ("no_proxy", "NO_PROXY"):  # a proxy for the outside must not stand before a server on this machine
             exempt = [host for host in os.environ.get(name, "").split(",") if host]
@@ -364,7 +373,7 @@ def api_url_everywhere(url: str) -> Iterator[None]:
     os.environ.update(changes)
     refresh_global_settings_context()
     try:
-        with temporary_settings({PREFECT_API_URL: url}):
+        with temporary_settings({PREFECT_API_URL: url, PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False}):
             yield
     finally:
         for name, value in before.items():

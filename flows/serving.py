@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from json import JSONDecodeError
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -21,7 +22,7 @@ from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
-from prefect.deployments.runner import DeploymentApplyError, RunnerDeployment
+from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectNotFound
 from prefect.runner import Runner
 from prefect.server.schemas import schedules as server_schedules
@@ -32,7 +33,7 @@ from data.base.errors import AugmentError, UsageError
 from data.base.files import digest_json
 from flows.attached import SERVED_BY
 from flows.one_line import log_errors_in_one_line
-from flows.progress import SERVER_ERRORS
+from flows.progress import NO_ANSWER, SERVER_ERRORS
 from flows.schedule import OnRegression, augmentation_comparison, augmentation_export, scheduled_study
 from flows.server import PrefectServer
 from flows.study.config import RunnerConfig, StudyConfig
@@ -44,6 +45,7 @@ STEADY_SECONDS = 60.0  # a server that lived so long is started again at once
 LOOK_SECONDS = 30.0  # between looks whether the deployments are still on the server
 STOP_SECONDS = 40.0  # for runs under way to end when serving ends
 SHOWN_RUNS = 3
+LATER = (httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS)  # refusals of a server that is only busy
 
 Tell = Callable[[str], None]
 
@@ -288,7 +290,7 @@ class PatientRunner(Runner):
             nonlocal pause
             try:
                 await poll(task_group)
-            except SERVER_ERRORS as error:
+            except NO_ANSWER as error:
                 self._tell(f"the Prefect server does not answer ({_reason(error)}); asking it again in {pause:.0f} s")
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
@@ -353,12 +355,11 @@ async def _register_and_run(runner: Runner, served: Sequence[RunnerDeployment], 
             try:
                 registered[await runner.aadd_deployment(deployment)] = deployment.full_name
                 break
-            except (httpx.HTTPError, DeploymentApplyError) as error:
-                cause = error.__cause__ if isinstance(error, DeploymentApplyError) else error
-                refused = isinstance(cause, httpx.HTTPStatusError) and not cause.response.is_server_error
-                if refused or not isinstance(cause, httpx.HTTPError):
+            except Exception as error:
+                answer = _server_error(error)
+                if answer is None or _refuses(answer):
                     raise
-                tell(f"the Prefect server does not answer ({_reason(cause)}); asking it again in {pause:.0f} s")
+                tell(f"the Prefect server does not answer ({_reason(answer)}); asking it again in {pause:.0f} s")
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
     tasks = [asyncio.create_task(runner.start()), asyncio.create_task(_notice_deletion(registered))]
@@ -388,11 +389,29 @@ async def _notice_deletion(registered: Mapping[UUID, str]) -> None:
                 raise AugmentError(
                     f"the server has no deployment {name} any more; start augment serve again to serve it"
                 ) from error
-            except SERVER_ERRORS:
+            except NO_ANSWER:
                 break  # the runner tells of it
 
 
-def _reason(error: Exception) -> str:
+def _server_error(error: BaseException | None) -> httpx.HTTPError | None:
+    """Return the HTTP error that Prefect met before it raised `error`, whatever it made of it; None without one.
+
+    It raises DeploymentApplyError from it, or fails to read the page by which a proxy says that the server is busy.
+    """
+    while error is not None and not isinstance(error, httpx.HTTPError):
+        unread = isinstance(error, (JSONDecodeError, StopIteration))  # as JSON is read, and found to be none
+        error = error.__context__ if unread else error.__cause__
+    return error
+
+
+def _refuses(error: httpx.HTTPError) -> bool:
+    """Tell whether the server said no, as opposed to "later"."""
+    if not isinstance(error, httpx.HTTPStatusError):
+        return False
+    return error.response.is_client_error and error.response.status_code not in LATER
+
+
+def _reason(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -405,9 +424,13 @@ def _untold_cancellation(loop: asyncio.AbstractEventLoop, context: dict[str, Any
 def _ended(error: BaseException | None) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    if error is None or isinstance(error, (DeploymentApplyError, *SERVER_ERRORS)):
-        return AugmentError(f"Prefect's runner ended ({error or 'without a reason'}); start augment serve again")
-    return error
+    if isinstance(error, AugmentError):
+        return error
+    told = _server_error(error) or error
+    if told is None or isinstance(told, (RuntimeError, *SERVER_ERRORS)):  # the runner's own errors are RuntimeErrors
+        reason = "without a reason" if told is None else _reason(told)
+        return AugmentError(f"Prefect's runner ended ({reason}); start augment serve again")
+    return told
 
 
 async def _start_again(server: PrefectServer, tell: Tell) -> None:

@@ -12,7 +12,7 @@ from cachetools import TTLCache
 from prefect.client.orchestration import get_client
 from prefect.concurrency import services
 
-from flows.progress import SERVER_ERRORS
+from flows.progress import NO_ANSWER
 
 STUDY_TAGS = ("cell", "subset", "policy", "labelling", "generator", "synthetic", "samples", "arm", "report")
 REMEMBER_SECONDS = 600.0  # a limit that is set during a study counts after this time at the latest
@@ -21,7 +21,7 @@ MOST_LIMITS = 200  # that the server lists at once
 
 def unlimited_tags() -> list[str]:
     """Ask the server once, by reading, which of the study's tags nobody has limited; none where it does not answer."""
-    with suppress(*SERVER_ERRORS), get_client(sync_client=True) as client:
+    with suppress(*NO_ANSWER), get_client(sync_client=True) as client:
         limited = {limit.name for limit in client.read_global_concurrency_limits(limit=MOST_LIMITS)}
         if len(limited) < MOST_LIMITS:
             return [tag for tag in STUDY_TAGS if f"tag:{tag}" not in limited]

@@ -238,8 +238,9 @@ def run_study(
         console.print(f"interrupted; continue with: {escape(resume_command(run_directory, study))}", highlight=False)
         raise typer.Exit(130) from None
     except SERVER_ERRORS as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise AugmentError(
-            f"Prefect's server went away ({type(error).__name__}); what is finished is kept, "
+            f"Prefect's server went away ({reason}); what is finished is kept, "
             f"continue with: {resume_command(run_directory, study)}"
         ) from error
     store = store_of(run_directory)

@@ -1,19 +1,24 @@
 """Prefect's database forgets old flow runs of this project, whole, and nothing else."""
 
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import UUID
+from types import SimpleNamespace
+from typing import cast
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
+from prefect.exceptions import ObjectNotFound
 from prefect.logging.handlers import APILogWorker
 
 from flows.commands.prune import prune
-from flows.database import old_flow_runs
+from flows.database import forget, old_flow_runs
 
 LATER = datetime.now(UTC) + timedelta(days=100)
 
@@ -102,3 +107,22 @@ def test_runs_that_have_not_ended_stay(runs: list[UUID], prefect_api: str) -> No
     going = {run.id for run in old_flow_runs(keep=0, older_than=timedelta(days=90), now=LATER)}
     assert waiting.id not in going
     assert set(runs[:3]) <= going
+
+
+def test_what_somebody_else_removes_meanwhile_does_not_end_pruning(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[UUID] = []
+
+    def gone(number: UUID) -> None:
+        asked.append(number)
+        raise ObjectNotFound(http_exc=Exception("404"))
+
+    artifacts = [[SimpleNamespace(id=uuid4())], []]
+    client = SimpleNamespace(
+        read_artifacts=lambda **options: artifacts.pop(0),
+        read_logs=lambda *arguments, **options: [],
+        delete_artifact=gone,
+        delete_flow_run=gone,
+    )
+    monkeypatch.setattr("flows.database.get_client", lambda **options: nullcontext(client))
+    forget([cast(FlowRun, SimpleNamespace(id=uuid4()))])
+    assert len(asked) == 2

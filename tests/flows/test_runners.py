@@ -1,6 +1,7 @@
 """Every runner gives the same report; a lost worker costs time, not the study."""
 
 import os
+import pickle
 import shutil
 import socket
 import sys
@@ -12,14 +13,20 @@ from multiprocessing import forkserver
 from pathlib import Path
 from types import SimpleNamespace
 
+import httpx
 import pytest
 
+from data.base.device import Compute
 from data.base.errors import AugmentError, UsageError
+from data.base.plugins import allowance
 from flows.augmentation_study import augmentation_study, run_cell_task
+from flows.progress import SERVER_ERRORS
 from flows.runners import run_tasks
 from flows.server import child_process
+from flows.study.cells import CellPlace
 from flows.study.config import ComputeConfig, RunnerConfig, StudyConfig, resolve_runner
 from flows.study.stages.table import stage_weights
+from flows.study.store import store_of
 from flows.study.watching import StageUpdate, listening
 from tests.flows.interrupting import FIRST_GRID, Interruption
 from tests.flows.reports import figures
@@ -165,6 +172,25 @@ def test_absent_scheduler_is_one_clear_line(tiny: StudyConfig, tmp_path: Path, p
     monkeypatch.setattr("flows.runners.DASK_CONNECT_SECONDS", 1)
     with pytest.raises(AugmentError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
         augmentation_study(tiny, tmp_path / "run", runner=RunnerConfig(kind="dask", address="tcp://127.0.0.1:9"))
+
+
+def test_refusal_of_the_server_in_a_cell_reaches_the_process_of_the_study(
+    tiny: StudyConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when Prefect gives back a place among limited tasks; httpx makes an error of it that cannot be unpickled."""
+    answer = httpx.Response(503, request=httpx.Request("POST", "http://here/api"))
+
+    def refused(*arguments: object, **options: object) -> None:
+        raise httpx.HTTPStatusError("database is locked", request=answer.request, response=answer)
+
+    monkeypatch.setattr("flows.augmentation_study.check_source", lambda *arguments: None)
+    monkeypatch.setattr("flows.augmentation_study.run_cell", refused)
+    place = CellPlace(store_of(tmp_path), tiny.regimes[0], 0)
+    compute = Compute(device="cpu", precision="float32")
+    with pytest.raises(SERVER_ERRORS) as raised:
+        run_cell_task.fn(place, tiny, compute, source="", unlimited=[], allowed=allowance())
+    with pytest.raises(SERVER_ERRORS, match="database is locked"):
+        raise pickle.loads(pickle.dumps(raised.value))
 
 
 class Call:

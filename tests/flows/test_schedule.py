@@ -7,13 +7,19 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from uuid import uuid4
 
 import httpx
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.concurrency import _leases
 from prefect.events import emit_event
 from prefect.logging import disable_run_logger
 
@@ -23,8 +29,11 @@ from evaluation.reporting.comparison import NamedReport
 from evaluation.reporting.report import StudyReport, read_report
 from evaluation.statistics import spread
 from flows.schedule import (
+    Judgement,
     augmentation_comparison,
+    judge_run,
     last_good_run,
+    run_unattended,
     scheduled_study,
     unfinished_run,
 )
@@ -35,7 +44,7 @@ from flows.study.retention import JUDGEMENT_FILE
 from flows.study.retrying import StoreError, may_pass, patiently
 from flows.study.run_directory import load_run_config
 from flows.study.running import study_source
-from flows.study.store import RunStore
+from flows.study.store import RunStore, store_of
 from tests.waiting import wait_until
 
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
@@ -280,6 +289,51 @@ def test_regression_can_be_a_mere_warning(
     bad = add_run(runs, "second", worse(good, points=20), created="9998")
     monkeypatch.setattr("flows.schedule.augmentation_study", lambda *arguments, **options: str(bad))
     assert scheduled_study(tiny, runs.location, on_regression="warn") == str(bad)
+
+
+def test_regression_is_told_though_the_server_takes_no_page_of_it(
+    tmp_path: Path, tiny: StudyConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*arguments: object, **options: object) -> None:
+        raise httpx.ReadTimeout("")
+
+    judged = Judgement(base="first", regressions=("second is worse than first",), not_compared=("with none",))
+    monkeypatch.setattr("flows.schedule._report", lambda run: SimpleNamespace(verdict="", sentence=""))
+    monkeypatch.setattr("flows.schedule._names", lambda runs, config: [])
+    monkeypatch.setattr("flows.schedule._judge", lambda *arguments: judged)
+    monkeypatch.setattr("flows.schedule.emit_event", lambda event, **facts: None)
+    monkeypatch.setattr("flows.schedule.publish_figures", busy)
+    monkeypatch.setattr("flows.schedule.create_markdown_artifact", busy)
+    runs = store_of(tmp_path)
+    with pytest.raises(RegressionError, match="second is worse than first"):
+        judge_run(runs.child("second"), runs, config=tiny, on_regression="fail")
+
+
+def test_run_whose_lease_is_lost_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prefect's server was away for minutes, or this machine slept for longer than a lease lasts."""
+
+    class Client(nullcontext[object]):
+        def __enter__(self) -> "Client":
+            return self
+
+        def renew_concurrency_lease(self, **facts: object) -> None:
+            raise httpx.ConnectError("refused")
+
+    def lease_threads() -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread.name.startswith("concurrency-lease")]
+
+    monkeypatch.setattr(_leases, "get_client", lambda **options: Client())
+    monkeypatch.setattr(_leases, "_RENEWAL_RETRY_MAX_DELAY", 0.0)
+    monkeypatch.setattr(_leases, "_handle_lease_renewal_failure", _leases._handle_lease_renewal_failure)
+    finished = False
+    with disable_run_logger():
+        run_unattended()
+        with _leases.maintain_concurrency_lease(uuid4(), 300, raise_on_lease_renewal_failure=True):
+            for thread in lease_threads():
+                thread.join()
+            time.sleep(0.1)  # in which Prefect would end this
+            finished = True
+    assert finished
 
 
 def documented_automation() -> str:

@@ -5,17 +5,23 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from prefect.context import SyncClientContext
 from prefect.settings import PREFECT_API_URL
 
 from data.base.errors import AugmentError
 from data.base.files import read_json
+from flows.progress import SERVER_ERRORS
 from flows.server import (
     STUDY_SETTINGS,
     answers,
     api_url_everywhere,
+    check_server,
     kept_running,
     last_error,
     running_server,
@@ -43,6 +49,50 @@ def test_threads_that_copy_no_context_find_the_server(monkeypatch):
         assert seen_by_a_new_thread() == URL
         assert os.environ["PREFECT_API_URL"] == URL
     assert seen_by_a_new_thread() is None
+
+
+def test_first_contact_with_a_server_that_is_away_fails_as_every_other_one():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        away = f"http://127.0.0.1:{taken.getsockname()[1]}/api"
+    with api_url_everywhere(away), pytest.raises(SERVER_ERRORS), SyncClientContext() as context:
+        context.client.hello()
+
+
+@contextmanager
+def answering(status: int, text: str, path: str) -> Iterator[str]:
+    """Serve `text` at a path of a server that says it is well; yield the address of its API."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            found = self.path == path
+            self.send_response(status if found else 200)
+            self.end_headers()
+            self.wfile.write((text if found else "true").encode())
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}/api"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "reason"),
+    [
+        (200, "<html>the user interface</html>", "what is there is not its API, whose address ends in /api"),
+        (200, '"2.20.1"', "Found incompatible versions"),
+        (403, "no", "403 Forbidden"),
+        (404, "no", "404 Not Found"),
+        (500, "no", "500 Internal Server Error"),
+    ],
+)
+def test_configured_server_of_another_kind_is_one_clear_line(status: int, text: str, reason: str):
+    with answering(status, text, "/api/admin/version") as url, api_url_everywhere(url):
+        with pytest.raises(AugmentError, match=reason) as refused:
+            check_server(url)
+        assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])

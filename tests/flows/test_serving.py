@@ -10,12 +10,13 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 import yaml
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentScheduleUpdate, DeploymentUpdate
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
-from prefect.deployments.runner import DeploymentApplyError, RunnerDeployment
+from prefect.deployments.runner import RunnerDeployment
 from prefect.runner import Runner
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from data.base.errors import AugmentError, UsageError
 from flows.serving import (
@@ -128,54 +129,95 @@ def test_server_that_fails_is_asked_again_with_growing_pauses_and_a_line_each(
 
 
 class Registering:
-    """A runner whose server fails a few times before it takes a deployment."""
+    """A runner whose server answers as told before it takes a deployment; Prefect itself makes errors of that."""
 
-    def __init__(self, *failures: Exception) -> None:
-        self._failures, self.added, self.started = list(failures), list[str](), False
+    def __init__(self, *answers: httpx.Response | httpx.HTTPError) -> None:
+        self._answers, self.added, self.started = list(answers), list[str](), False
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        match request.method, request.url.path:
+            case "POST", "/api/flows/":
+                return httpx.Response(201, json={"id": str(uuid4())})
+            case "POST", "/api/deployments/":
+                answer = self._answers.pop(0) if self._answers else httpx.Response(201, json={"id": str(uuid4())})
+                if isinstance(answer, httpx.HTTPError):
+                    raise answer
+                return answer
+            case _:
+                return httpx.Response(404)
 
     async def aadd_deployment(self, deployment: RunnerDeployment) -> UUID:
-        if self._failures:
-            raise self._failures.pop(0)
+        found = await deployment.aapply()
         self.added.append(deployment.full_name)
-        return uuid4()
+        return found
 
     async def start(self) -> None:
         self.started = True
 
 
-def refusal(status: int) -> DeploymentApplyError:
-    """What Prefect makes of an answer of this status."""
-    answer = httpx.Response(status, request=httpx.Request("POST", "http://here/api"))
-    error = DeploymentApplyError(f"Error while applying deployment: status {status}")
-    error.__cause__ = httpx.HTTPStatusError(f"status {status}", request=answer.request, response=answer)
-    return error
-
-
 def register(runner: Registering, study: StudyConfig, told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def client() -> PrefectClient:
+        return PrefectClient("http://here/api", httpx_settings={"transport": httpx.MockTransport(runner.answer)})
+
     monkeypatch.setattr("flows.serving.FIRST_PAUSE", 0.0)
+    monkeypatch.setattr("prefect.deployments.runner.get_client", client)
     served = deployments(job(study), name="begun", timetable=NIGHTLY)[:2]
-    asyncio.run(_register_and_run(cast(Runner, runner), served, told.append))
+    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+        asyncio.run(_register_and_run(cast(Runner, runner), served, told.append))
 
 
 def test_server_that_fails_when_serving_begins_is_asked_again(
     tiny: StudyConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []
-    runner = Registering(refusal(503), httpx.ConnectError("refused"), httpx.ReadTimeout(""))
+    runner = Registering(
+        httpx.Response(503, json={"exception_message": "Service Unavailable"}),
+        httpx.Response(502, html="<h1>of a proxy before the server</h1>"),
+        httpx.Response(429, json={"detail": "too many requests"}),
+        httpx.ConnectError("refused"),
+        httpx.ReadTimeout(""),
+    )
     register(runner, tiny, told, monkeypatch)
     assert runner.started
     assert runner.added == ["scheduled_study/begun", "augmentation_comparison/begun"]
-    assert [line.partition("(")[2].partition(")")[0] for line in told] == ["status 503", "refused", "ReadTimeout"]
+    for line, reason in zip(told, ["'503 ", "'502 ", "'429 ", "(refused)", "(ReadTimeout)"], strict=True):
+        assert reason in line
 
 
-def test_server_that_refuses_a_deployment_ends_serving(tiny: StudyConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    runner = Registering(refusal(422))
-    with pytest.raises(DeploymentApplyError) as refused:
-        register(runner, tiny, [], monkeypatch)
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(422, json={"detail": "no such schedule"}),
+        httpx.Response(409, json={"detail": "it is there already"}),
+        httpx.Response(403, html="<h1>of a proxy before the server</h1>"),
+    ],
+)
+def test_server_that_refuses_a_deployment_ends_serving_with_a_line(
+    answer: httpx.Response, tiny: StudyConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner, told = Registering(answer), list[str]()
+    with pytest.raises(Exception) as refused:  # noqa: PT011 (whatever Prefect makes of it)
+        register(runner, tiny, told, monkeypatch)
     assert not runner.started
-    assert str(_ended(refused.value)) == (
-        "Prefect's runner ended (Error while applying deployment: status 422); start augment serve again"
+    assert not told
+    ended = _ended(refused.value)
+    assert isinstance(ended, AugmentError)
+    assert f"'{answer.status_code} " in str(ended)
+    assert "\n" not in str(ended)
+
+
+def test_runner_that_does_not_start_ends_serving_with_a_line() -> None:
+    ended = _ended(RuntimeError("Runner failed to start: event_emitter — not allowed"))
+    assert isinstance(ended, AugmentError)
+    assert str(ended) == (
+        "Prefect's runner ended (Runner failed to start: event_emitter — not allowed); start augment serve again"
     )
+
+
+def test_line_of_our_own_about_an_answer_stays_as_it_is() -> None:
+    ours = AugmentError("the server has no deployment any more")
+    ours.__cause__ = httpx.ReadTimeout("")
+    assert _ended(ours) is ours
 
 
 def test_deployment_that_somebody_deletes_ends_serving_with_a_line(
