@@ -12,7 +12,7 @@ import fsspec
 import httpx
 import pytest
 from filelock import FileLock
-from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, PREFECT_HOME, temporary_settings
 
 from data.base.files import write_json
 from data.config import DataConfig
@@ -25,6 +25,7 @@ from gan.config import GanConfig, SamplingConfig
 from tests.flows.reports import figures
 from tests.waiting import PATIENCE_SECONDS
 
+RETRIES = 8  # of a request to a busy server, the last one after four minutes; Prefect's own are 5
 STARTS_FILE = "starts.json"
 STARTED = """
 from data.base.imports import imported_for_good
@@ -78,12 +79,15 @@ def prefect_home(made_home: Path, tmp_path: Path) -> Path:
 
 @contextmanager
 def configured(*, home: Path, url: str) -> Iterator[None]:
-    """Let flows in this process and in child processes use a server."""
-    names = {"PREFECT_HOME": str(home), "PREFECT_API_URL": url}
+    """Let flows in this process and in child processes use a server.
+
+    It is busy: many tests write to it, and SQLite refuses at once who has read before another one wrote.
+    """
+    names = {"PREFECT_HOME": str(home), "PREFECT_API_URL": url, "PREFECT_CLIENT_MAX_RETRIES": str(RETRIES)}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in names.items():
             patch.setenv(name, value)
-        with temporary_settings({PREFECT_API_URL: url, PREFECT_HOME: home}):
+        with temporary_settings({PREFECT_API_URL: url, PREFECT_HOME: home, PREFECT_CLIENT_MAX_RETRIES: RETRIES}):
             yield
 
 
