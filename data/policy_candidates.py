@@ -5,6 +5,8 @@ import numpy.typing as npt
 
 from data.images import LabelledImages
 
+Pixels = npt.NDArray[np.uint8]
+
 GREY_CANDIDATES = ("none", "digits", "medical", "natural")
 COLOUR_CANDIDATES = ("none", "natural", "digits", "trivial-augment")
 EVEN_GROUND = 0.3  # share of an image's pixels that are black, or white, where an object stands on an even ground
@@ -14,7 +16,9 @@ COLOURED = 4.0  # of 255: how far an image's channels lie apart, on average; les
 
 def policy_candidates(images: LabelledImages) -> tuple[str, ...]:
     """Return the policies to choose from for grey or for colour images, the simplest first."""
-    return COLOUR_CANDIDATES if _in_colour(images) else GREY_CANDIDATES
+    if images.shape[0] == 1 or (len(images) and not _apart(*_extremes(images))):
+        return GREY_CANDIDATES
+    return COLOUR_CANDIDATES
 
 
 def usual_policy(images: LabelledImages) -> str:
@@ -26,22 +30,26 @@ def usual_policy(images: LabelledImages) -> str:
     """
     if not len(images):
         return "none"
-    colour = _in_colour(images)
-    darkest, lightest = (channels.reshape(len(images), -1) for channels in _extremes(images))
-    ground = max(float(np.median((lightest <= BLACK).mean(1))), float(np.median((darkest >= 255 - BLACK).mean(1))))
+    darkest, lightest = _extremes(images)
+    colour = _apart(darkest, lightest)
+    ground = max(_usual_share(lightest <= BLACK), _usual_share(darkest >= 255 - BLACK))
     if ground >= EVEN_GROUND:
         return "none" if colour else "digits"
     return "natural" if colour else "none"
 
 
-def _in_colour(images: LabelledImages) -> bool:
+def _extremes(images: LabelledImages) -> tuple[Pixels, Pixels]:
+    """Return the smallest and the largest channel of each pixel, both (N, H, W); of grey images both are the images."""
+    if images.shape[0] == 1:
+        return images.images[:, 0], images.images[:, 0]
+    return images.images.min(1), images.images.max(1)
+
+
+def _apart(darkest: Pixels, lightest: Pixels) -> bool:
     """Tell whether most images have colour: a few that have some make RGB of all."""
-    if images.shape[0] == 1 or not len(images):
-        return images.shape[0] > 1
-    darkest, lightest = _extremes(images)
     return float(np.median((lightest - darkest).mean((1, 2)))) > COLOURED
 
 
-def _extremes(images: LabelledImages) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Return the smallest and the largest channel of each pixel, both (N, H, W)."""
-    return images.images.min(1), images.images.max(1)
+def _usual_share(pixels: npt.NDArray[np.bool_]) -> float:
+    """Return the median over images of the share of chosen pixels (N, H, W)."""
+    return float(np.median(pixels.mean((1, 2))))
