@@ -22,7 +22,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import FlowRunContext
 
 from data.base.device import Compute
-from data.base.errors import UsageError
+from data.base.errors import UsageError, message_of
 from data.base.plugins import Allowance, accept, allowance
 from evaluation.arms import HEADLINE_ARM
 from evaluation.reporting.film import file_uri
@@ -163,7 +163,7 @@ def run_cell_task(
         with listening(listener):
             run_cell(place, config, compute, run=run_stage_in_task)
     except SERVER_ERRORS as error:
-        raise ServerAwayError(" ".join(str(error).split()) or type(error).__name__) from error
+        raise ServerAwayError(message_of(error)) from error
     return listener.outcomes
 
 

@@ -20,7 +20,7 @@ from prefect.events import emit_event
 from pydantic import BaseModel
 
 from data.base.device import resolve_compute
-from data.base.errors import AugmentError, CorruptFileError, RegressionError, UsageError
+from data.base.errors import AugmentError, CorruptFileError, RegressionError, UsageError, message_of
 from data.base.files import read_model, read_record, write_json
 from data.sources.registry import Source
 from evaluation.fidelity import FidelityFigures
@@ -160,8 +160,8 @@ def run_unattended() -> None:
 
 
 def _tell_of_lost_lease(error: BaseException, *_: object) -> None:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    get_run_logger().warning("Prefect's server holds the place of this run no longer (%s); the run goes on", reason)
+    warning = "Prefect's server holds the place of this run no longer (%s); the run goes on"
+    get_run_logger().warning(warning, message_of(error))
 
 
 def unfinished_run(runs: RunStore, config: StudyConfig, source: Source) -> str | None:

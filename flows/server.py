@@ -33,7 +33,7 @@ from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED, temporary_settings
 from prefect.states import Crashed
 
-from data.base.errors import AugmentError
+from data.base.errors import AugmentError, message_of
 from flows.progress import SERVER_ERRORS
 from flows.study.store import redact
 
@@ -247,7 +247,7 @@ def check_server(url: str) -> None:
         if reason is None or isinstance(reason, httpx.ConnectError):
             break
     if reason is not None:
-        what = " ".join(str(reason).split()) or type(reason).__name__
+        what = message_of(reason)
         if isinstance(reason, ValueError):  # a page, such as that of the user interface, instead of a version
             what = "what is there is not its API, whose address ends in /api"
         raise AugmentError(

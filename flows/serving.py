@@ -29,7 +29,7 @@ from prefect.server.schemas import schedules as server_schedules
 from prefect.types.entrypoint import EntrypointType
 from pydantic import ValidationError
 
-from data.base.errors import AugmentError, UsageError
+from data.base.errors import AugmentError, UsageError, message_of
 from data.base.files import digest_json
 from flows.attached import SERVED_BY
 from flows.one_line import log_errors_in_one_line
@@ -291,7 +291,7 @@ class PatientRunner(Runner):
             try:
                 await poll(task_group)
             except NO_ANSWER as error:
-                self._tell(f"the Prefect server does not answer ({_reason(error)}); asking it again in {pause:.0f} s")
+                self._tell(_asking_again(error, pause))
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
             else:
@@ -359,7 +359,7 @@ async def _register_and_run(runner: Runner, served: Sequence[RunnerDeployment], 
                 answer = _server_error(error)
                 if answer is None or _refuses(answer):
                     raise
-                tell(f"the Prefect server does not answer ({_reason(answer)}); asking it again in {pause:.0f} s")
+                tell(_asking_again(answer, pause))
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
     tasks = [asyncio.create_task(runner.start()), asyncio.create_task(_notice_deletion(registered))]
@@ -411,8 +411,8 @@ def _refuses(error: httpx.HTTPError) -> bool:
     return error.response.is_client_error and error.response.status_code not in LATER
 
 
-def _reason(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _asking_again(error: BaseException, pause: float) -> str:
+    return f"the Prefect server does not answer ({message_of(error)}); asking it again in {pause:.0f} s"
 
 
 def _untold_cancellation(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -428,7 +428,7 @@ def _ended(error: BaseException | None) -> BaseException:
         return error
     told = _server_error(error) or error
     if told is None or isinstance(told, (RuntimeError, *SERVER_ERRORS)):  # the runner's own errors are RuntimeErrors
-        reason = "without a reason" if told is None else _reason(told)
+        reason = "without a reason" if told is None else message_of(told)
         return AugmentError(f"Prefect's runner ended ({reason}); start augment serve again")
     return told
 

@@ -47,3 +47,8 @@ class RegressionError(AugmentError):
 def first_line(error: BaseException) -> str:
     """Return the first line of what a library's error says; `unknown` where it says nothing."""
     return (str(error).splitlines() or ["unknown"])[0]
+
+
+def message_of(error: BaseException) -> str:
+    """Return all that an error says, in one line; the name of its type where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__

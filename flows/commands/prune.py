@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from data.base.errors import AugmentError, UsageError
+from data.base.errors import AugmentError, UsageError, message_of
 from flows.study.retention import fates, remove_run
 from flows.study.run_directory import DEFAULT_RUNS_DIRECTORY
 from flows.study.store import RunStore, store_of
@@ -68,7 +68,7 @@ def _prune_database(console: Console, *, keep: int, older_than: timedelta, delet
             if delete:
                 forget(runs)
     except SERVER_ERRORS as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = message_of(error)
         raise AugmentError(f"Prefect's server went away ({reason}); run augment prune again") from error
     console.print(f"{len(runs)} flow runs in Prefect's database {_done(delete)}")
 

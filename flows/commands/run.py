@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from data.base.errors import AugmentError, UsageError
+from data.base.errors import AugmentError, UsageError, message_of
 from evaluation.arms import HEADLINE_ARM
 from evaluation.gains import Gain
 from evaluation.reporting.history import update_history
@@ -238,7 +238,7 @@ def run_study(
         console.print(f"interrupted; continue with: {escape(resume_command(run_directory, study))}", highlight=False)
         raise typer.Exit(130) from None
     except SERVER_ERRORS as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = message_of(error)
         raise AugmentError(
             f"Prefect's server went away ({reason}); what is finished is kept, "
             f"continue with: {resume_command(run_directory, study)}"

@@ -13,7 +13,7 @@ from prefect.settings import PREFECT_API_URL
 from rich.console import Console
 from rich.markup import escape
 
-from data.base.errors import AugmentError, UsageError
+from data.base.errors import AugmentError, UsageError, message_of
 from data.base.names import safe_file_name
 from flows.commands.allowing import AllowOption, allow_code
 from flows.commands.console import output_console
@@ -142,7 +142,7 @@ def ended_by_signals() -> Iterator[None]:
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     except SERVER_ERRORS as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = message_of(error)
         raise AugmentError(f"Prefect's server went away ({reason}); start augment serve again") from error
     finally:
         signal.signal(signal.SIGTERM, before)

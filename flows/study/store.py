@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 import fsspec
 
-from data.base.errors import AugmentError, CorruptFileError, UsageError
+from data.base.errors import AugmentError, CorruptFileError, UsageError, message_of
 from flows.study.retrying import LASTING, StoreError, patiently
 from flows.study.scratch import scratch_folder, sweep_scratch
 
@@ -401,14 +401,14 @@ class RunStore:
         except (AugmentError, FileExistsError):
             raise
         except OSError as error:
-            detail = redact(" ".join(str(error).split())) or type(error).__name__
+            detail = redact(message_of(error))
             if error.errno in FULL or (error.errno in LASTING and error.filename is not None):  # of this machine
                 raise AugmentError(
                     f"cannot work with {self.location} here: {detail}; free or choose another place"
                 ) from None
             raise StoreError(f"cannot use {self.location}: {detail}") from None
         except Exception as error:  # each file system raises its own errors; none may reach a log unredacted
-            detail = redact(" ".join(str(error).split())) or type(error).__name__
+            detail = redact(message_of(error))
             raise StoreError(f"cannot use {self.location}: {detail}") from None
 
 
