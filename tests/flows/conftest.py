@@ -12,6 +12,7 @@ import fsspec
 import httpx
 import pytest
 from filelock import FileLock
+from prefect.client.base import PrefectHttpxSyncClient
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, PREFECT_HOME, temporary_settings
 
 from data.base.files import write_json
@@ -140,6 +141,13 @@ def prefect_api(
     url = using.enter_context(shared_server(shared_folder, home=home))
     with configured(home=home, url=url):
         yield url
+
+
+@pytest.fixture
+def anybody(prefect_api: str) -> Iterator[PrefectHttpxSyncClient]:
+    """Anybody who asks the shared server, which is busy, for any route: as patient as flows are, and refusals raise."""
+    with PrefectHttpxSyncClient(base_url=prefect_api, timeout=PATIENCE_SECONDS) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 from typing import cast
 from uuid import UUID, uuid4
 
-import httpx
 import pytest
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
+from prefect.client.base import PrefectHttpxSyncClient
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
@@ -61,11 +61,9 @@ def runs(prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> list[UUID]:
     return found
 
 
-def rows(url: str, run: UUID) -> dict[str, int]:
+def rows(anybody: PrefectHttpxSyncClient, run: UUID) -> dict[str, int]:
     """Count what the server holds of a flow run and of the runs inside it."""
-    inner = httpx.post(
-        f"{url}/flow_runs/filter", json={"flow_runs": {"parent_flow_run_id": {"any_": [str(run)]}}}
-    ).json()
+    inner = anybody.post("/flow_runs/filter", json={"flow_runs": {"parent_flow_run_id": {"any_": [str(run)]}}}).json()
     ids = [str(run), *(each["id"] for each in inner)]
     of_runs = {"flow_run_id": {"any_": ids}}
     found = {
@@ -74,29 +72,33 @@ def rows(url: str, run: UUID) -> dict[str, int]:
         "artifacts": {"artifacts": of_runs},
         "logs": {"logs": of_runs},
     }
-    return {kind: len(httpx.post(f"{url}/{kind}/filter", json=query).json()) for kind, query in found.items()}
+    return {kind: len(anybody.post(f"/{kind}/filter", json=query).json()) for kind, query in found.items()}
 
 
 def test_old_runs_go_whole_when_asked_and_the_newest_and_other_peoples_stay(
-    runs: list[UUID], prefect_api: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
+    runs: list[UUID],
+    anybody: PrefectHttpxSyncClient,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Later(datetime):
         @classmethod
         def now(cls, tz=None):  # type: ignore[no-untyped-def, override]
             return LATER
 
-    before = rows(prefect_api, runs[0])
+    before = rows(anybody, runs[0])
     assert all(before.values()), before
     prune(str(tmp_path), keep=2, older_than="90d", database=True)
     assert "0 flow runs in Prefect's database would go" in capsys.readouterr().out
     monkeypatch.setattr("flows.commands.prune.datetime", Later)
     prune(str(tmp_path), keep=2, older_than="90d", database=True)
     assert "2 flow runs in Prefect's database would go" in capsys.readouterr().out
-    assert rows(prefect_api, runs[0]) == before
+    assert rows(anybody, runs[0]) == before
     prune(str(tmp_path), keep=2, older_than="90d", database=True, delete=True)
     assert "2 flow runs in Prefect's database removed" in capsys.readouterr().out
-    assert rows(prefect_api, runs[0]) == dict.fromkeys(before, 0)
-    assert rows(prefect_api, runs[1]) == before
+    assert rows(anybody, runs[0]) == dict.fromkeys(before, 0)
+    assert rows(anybody, runs[1]) == before
     with get_client(sync_client=True) as client:
         assert client.read_flow_run(runs[3])
 

@@ -18,6 +18,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from prefect.client.base import PrefectHttpxSyncClient
 from prefect.client.orchestration import get_client
 from prefect.concurrency import _leases
 from prefect.events import emit_event
@@ -343,7 +344,11 @@ def documented_automation() -> str:
 
 
 def test_automation_of_the_documents_pauses_the_schedule_after_a_regression(
-    runs: RunStore, tiny: StudyConfig, tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch
+    runs: RunStore,
+    tiny: StudyConfig,
+    tmp_path: Path,
+    anybody: PrefectHttpxSyncClient,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     job = ServedStudy(config=tiny, runs_directory=runs.location, runner=RunnerConfig(), on_regression="warn")
     timetable = Timetable(cron="0 3 * * *", interval=None, timezone="UTC")
@@ -361,7 +366,7 @@ def test_automation_of_the_documents_pauses_the_schedule_after_a_regression(
 
     def triggered() -> list[str]:
         by_name = {"event": {"name": ["prefect.automation.triggered"]}}
-        events = httpx.post(f"{prefect_api}/events/filter", json={"filter": by_name}).json()["events"]
+        events = anybody.post("/events/filter", json={"filter": by_name}).json()["events"]
         names = [event["resource"]["prefect.resource.name"] for event in events]
         return [name for name in names if name == "stop after a regression"]  # others' automations may be on the server
 
@@ -397,15 +402,13 @@ def test_cut_off_run_whose_data_have_changed_is_left_alone(runs: RunStore, tiny:
         assert unfinished_run(runs, tiny, study_source(tiny.data)) is None
 
 
-def test_events_reach_the_server(prefect_api: str) -> None:
+def test_events_reach_the_server(anybody: PrefectHttpxSyncClient) -> None:
     resource = {"prefect.resource.id": "augmentation.run.reached"}
     emit_event("augmentation.study.regressed", resource=resource, payload={"base": "earlier"})
     about_it = {"filter": {"resource": {"id": [resource["prefect.resource.id"]]}}}
 
     def payloads() -> list[object]:
-        return [
-            event["payload"] for event in httpx.post(f"{prefect_api}/events/filter", json=about_it).json()["events"]
-        ]
+        return [event["payload"] for event in anybody.post("/events/filter", json=about_it).json()["events"]]
 
     wait_until(payloads)
     assert payloads() == [{"base": "earlier"}]

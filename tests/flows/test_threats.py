@@ -17,6 +17,7 @@ import httpx
 import psutil
 import pytest
 from prefect.blocks.webhook import Webhook
+from prefect.client.base import PrefectHttpxSyncClient
 from prefect.client.orchestration import get_client
 from prefect.settings import (
     PREFECT_API_AUTH_STRING,
@@ -58,22 +59,21 @@ def test_every_point_of_the_page_is_tried() -> None:
 
 
 @point("Who reaches the server's port rules it")
-def test_server_takes_runs_and_gives_secrets_without_a_password(prefect_api: str, tiny: StudyConfig) -> None:
+def test_server_takes_runs_and_gives_secrets_without_a_password(
+    anybody: PrefectHttpxSyncClient, tiny: StudyConfig
+) -> None:
     job = ServedStudy(config=tiny, runs_directory="/mine", runner=RunnerConfig(), on_regression="fail")
     study, *_ = deployments(job, name="open", timetable=Timetable(cron=None, interval=None, timezone="UTC"))
     deployment = study.apply()
     Webhook(url="https://here/secret-word").save("open", overwrite=True)
-    anybody = httpx.Client(base_url=prefect_api)
     run = anybody.post(
         f"/deployments/{deployment}/create_flow_run",
         json={"parameters": {"runs_directory": "/theirs"}, "state": {"type": "PAUSED"}},
-    ).raise_for_status()
+    )
     assert run.json()["parameters"]["runs_directory"] == "/theirs"
-    block = anybody.get(
-        "/block_types/slug/webhook/block_documents/name/open", params={"include_secrets": True}
-    ).raise_for_status()
+    block = anybody.get("/block_types/slug/webhook/block_documents/name/open", params={"include_secrets": True})
     assert block.json()["data"]["url"] == "https://here/secret-word"
-    anybody.delete(f"/deployments/{deployment}").raise_for_status()
+    anybody.delete(f"/deployments/{deployment}")
 
 
 @point("It listens on this machine alone")

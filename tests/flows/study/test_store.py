@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import fsspec
-import httpx
 import pytest
+from httpx import Response
+from prefect.client.base import PrefectHttpxSyncClient
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from typer.testing import CliRunner
@@ -322,11 +323,11 @@ def test_of_two_that_replace_a_dead_owner_one_is_refused(bucket: str, monkeypatc
         pass
 
 
-def told_to_the_server(url: str, *, location: str) -> Iterator[str]:
+def told_to_the_server(anybody: PrefectHttpxSyncClient, *, location: str) -> Iterator[str]:
     """Yield what the server holds of the study at a place: its run with parameters, task runs, log lines, artifacts."""
 
-    def ask(kind: str, query: dict[str, object]) -> httpx.Response:
-        return httpx.post(f"{url}/{kind}/filter", json=query, timeout=PATIENCE_SECONDS).raise_for_status()
+    def ask(kind: str, query: dict[str, object]) -> Response:
+        return anybody.post(f"/{kind}/filter", json=query)
 
     newest = ask("flow_runs", {"sort": "START_TIME_DESC", "flows": {"name": {"any_": ["augmentation_study"]}}}).json()
     (run,) = (each for each in newest if each["parameters"]["run_directory"] == location)  # others' are there too
@@ -356,7 +357,12 @@ augmentation_study(config, sys.argv[2], runner=RunnerConfig(kind="dask", workers
 
 @pytest.mark.long
 def test_dask_workers_that_share_only_a_store_give_the_same_report(
-    tiny: StudyConfig, bucket: str, secret: str, tmp_path: Path, prefect_api: str, expected: dict[str, object]
+    tiny: StudyConfig,
+    bucket: str,
+    secret: str,
+    tmp_path: Path,
+    anybody: PrefectHttpxSyncClient,
+    expected: dict[str, object],
 ) -> None:
     location = f"{bucket}/study"
     finished = subprocess.run(
@@ -372,7 +378,7 @@ def test_dask_workers_that_share_only_a_store_give_the_same_report(
     assert "| DEBUG   | botocore" in finished.stdout
     assert "balanced-10/1" in finished.stdout  # what the workers print too
     assert secret not in finished.stdout
-    told = "".join(told_to_the_server(prefect_api, location=location))
+    told = "".join(told_to_the_server(anybody, location=location))
     assert "balanced-10/1 arm synthetic: accuracy" in told
     assert secret not in told
     store = RunStore(location)
