@@ -13,21 +13,29 @@ Its report is the result; the rows added to RESULTS.md and those of the table in
 import argparse
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.results import add_result, commit_of
 from benchmarks.study_table import renew_table, table_rows
 from data.base.device import resolve_compute
-from data.base.errors import UsageError
+from data.base.errors import CorruptFileError, UsageError, message_of
 from data.base.files import read_json
 from evaluation.arms import HEADLINE_ARM
-from evaluation.reporting.report import StudyReport, in_points, read_report, unlabelled_sentence
+from evaluation.reporting.report import (
+    StudyReport,
+    evened_out_sentence,
+    in_points,
+    read_report,
+    unlabelled_sentence,
+)
 from flows.study.config import RunnerConfig, read_toml, resolve_config
 from flows.study.reporting import REPORT_JSON
 from flows.study.run_directory import ENVIRONMENT_FILE
 from flows.study.running import run_study
 
 STUDIES = Path(__file__).parent / "studies"
+logger = logging.getLogger(__name__)
 
 
 def study_figures(name: str, report: StudyReport) -> list[tuple[str, str]]:
@@ -49,6 +57,9 @@ def study_figures(name: str, report: StudyReport) -> list[tuple[str, str]]:
             figures.append(
                 (f"{where}: images without labels", unlabelled_sentence(gains, confidence=report.confidence))
             )
+        if regime.evened_out is not None:
+            sentence = evened_out_sentence(regime.evened_out, confidence=report.confidence)
+            figures.append((f"{where}: rare classes", sentence))
         figures.append((f"{where}: verdict", regime.headline.verdict))
     return figures
 
@@ -75,6 +86,18 @@ def rows_of_run(run: Path) -> list[str]:
     return table_rows(run.name, read_report(run / REPORT_JSON), commit=str(commit)[:8] if commit else "not recorded")
 
 
+def rows_of_runs(runs: Sequence[Path]) -> dict[str, list[str]]:
+    """Return the rows of every run that has a report, by study; those of another version's reports stay as they are."""
+    rows = {}
+    for run in runs:
+        if (run / REPORT_JSON).exists():
+            try:
+                rows[run.name] = rows_of_run(run)
+            except CorruptFileError as error:
+                logger.warning("%s; the rows of %s stay as they are", message_of(error), run.name)
+    return rows
+
+
 def main() -> None:
     names = sorted(path.stem for path in STUDIES.glob("*.toml"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -89,8 +112,7 @@ def main() -> None:
     if unknown:
         parser.error(f"no study {', '.join(sorted(unknown))}; there are {', '.join(names)}")
     if arguments.table:
-        runs = [arguments.runs / name for name in arguments.studies or names]
-        renew_table({run.name: rows_of_run(run) for run in runs if (run / REPORT_JSON).exists()})
+        renew_table(rows_of_runs([arguments.runs / name for name in arguments.studies or names]))
         return
     for name in arguments.studies or names:
         file = STUDIES / f"{name}.toml"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from data.base.files import write_text
 from data.base.names import public_dataset_name
-from evaluation.arms import ARMS, EQUAL_COMPUTE_ARM, HEADLINE_ARM, ArmName
+from evaluation.arms import EQUAL_COMPUTE_ARM, EVENED_OUT_ARM, HEADLINE_ARM, ArmName
 from evaluation.gains import Gain
 from evaluation.reporting.report import RegimeReport, StudyReport, in_points
 
@@ -39,18 +39,16 @@ class Comparison:
 def comparisons(regime: RegimeReport) -> Iterator[Comparison]:
     """Yield what a regime's report holds of a GAN's arms against the best arm without: the headline first.
 
-    Where there are images without labels, arms that see them are rivals too; where classes are rare, an arm that
-    balances with the GAN's images is held against the one that balances without, by macro-F1.
+    Where there are images without labels, arms that see them are rivals too; where classes are rare, the arm that
+    fills them up with the GAN's images is held against all arms without, by macro-F1.
     """
     yield Comparison(arm=HEADLINE_ARM, over=regime.over, gain=regime.headline)
     for gains in regime.unlabelled:
         if gains.arm != HEADLINE_ARM:
             best = min((gains.over_labelled, gains.over_partners), key=lambda rival: rival.gain.mean)
             yield Comparison(arm=gains.arm, over=best.over, gain=best.gain)
-    for arm in regime.arms:
-        entry = ARMS[arm.name]
-        if entry.needs_generator and entry.balance != "none" and arm.reference and arm.macro_f1_gain:
-            yield Comparison(arm=arm.name, over=arm.reference, gain=arm.macro_f1_gain, measure="macro-F1")
+    if (evened := regime.evened_out) is not None:
+        yield Comparison(arm=EVENED_OUT_ARM, over=evened.over, gain=evened.gain, measure="macro-F1")
 
 
 def table_rows(study: str, report: StudyReport, *, commit: str) -> list[str]:

@@ -223,13 +223,21 @@ class RegimeAnswers:
             if ARMS[arm].role == "without generator" and with_unlabelled in (None, ARMS[arm].needs_unlabelled)
         ]
 
-    def over_best(self, arm: ArmName, rivals: Sequence[ArmName], *, alpha: float, wished_gain: float) -> Headline:
+    def over_best(
+        self,
+        arm: ArmName,
+        rivals: Sequence[ArmName],
+        *,
+        alpha: float,
+        wished_gain: float,
+        metric: MetricName = "accuracy",
+    ) -> Headline:
         """Judge an arm by its gain over every one of others.
 
         Args:
             rivals: one or more.
         """
-        differences = [self.difference(arm, rival, metric="accuracy") for rival in rivals]
+        differences = [self.difference(arm, rival, metric=metric) for rival in rivals]
         estimates = [self.design.estimate(values) for values in differences]
         judged = judge(estimates, alpha=alpha, wished_gain=wished_gain)
         gains = {

@@ -34,6 +34,7 @@ from evaluation.reporting.rendering import interval, points, render_page
 from evaluation.reporting.report import (
     RegimeReport,
     StudyReport,
+    evened_out_sentence,
     flatten_config,
     needed_sentence,
     unlabelled_sentence,
@@ -183,6 +184,12 @@ def write_page(
         "worths": [worth_sentence(regime.labels_worth) if regime.labels_worth else "" for regime in report.regimes],
         "unlabelled": [
             [unlabelled_sentence(gains, confidence=report.confidence) for gains in regime.unlabelled]
+            for regime in report.regimes
+        ],
+        "evened_out": [
+            evened_out_sentence(regime.evened_out, confidence=report.confidence, wording=wording)
+            if regime.evened_out
+            else ""
             for regime in report.regimes
         ],
         "run_name": path.parent.name,

@@ -18,6 +18,7 @@ from evaluation.arms import (
     ARMS,
     CONTROL_ARM,
     EQUAL_COMPUTE_ARM,
+    EVENED_OUT_ARM,
     HEADLINE_ARM,
     HEADLINE_REFERENCE,
     MORE_LABELS,
@@ -112,6 +113,8 @@ class RegimeReport(BaseModel, frozen=True, extra="forbid"):
         next_draw: what somebody with one data set of this size may expect.
         beside: the gain over the reference on the test split that the user gave, where folds were tested.
         unlabelled: what the GAN adds where there are images without labels; none in other studies.
+        evened_out: the gain of the arm `evened-out` in macro-F1 over the best arm that needs no GAN; None in studies
+            without it, and in reports of versions that held it against its reference only.
         tail: labels of the rarest third of the classes.
         augmentation: the policies of classical augmentation; None in runs of versions that had one policy only.
         resolved: what was decided where the configuration says "auto", the same in all replicates.
@@ -132,6 +135,7 @@ class RegimeReport(BaseModel, frozen=True, extra="forbid"):
     labels_worth: LabelsWorth | None
     beside: Gain | None
     unlabelled: tuple[UnlabelledGains, ...] = ()
+    evened_out: BestGain | None = None
     checks: tuple[StudyCheck, ...]
     tail: tuple[int, ...]
     augmentation: PolicyUse | None = None
@@ -295,6 +299,7 @@ def _regime_report(
         if data.beside is None
         else data.beside.gain(HEADLINE_ARM, HEADLINE_REFERENCE, alpha=alpha, wished_gain=wished_gain),
         unlabelled=_unlabelled_gains(answers, alpha=alpha, wished_gain=wished_gain),
+        evened_out=_evened_out_gain(answers, alpha=alpha, wished_gain=wished_gain),
         checks=tuple(_study_checks({arm.name: arm for arm in arms}, wished_gain=wished_gain, wording=wording)),
         tail=tail,
         augmentation=policy_use([cell.policy for cell in cells if cell.policy is not None]),
@@ -341,14 +346,27 @@ def _unlabelled_gains(answers: RegimeAnswers, *, alpha: float, wished_gain: floa
         return ()
 
     def over(arm: ArmName, rivals: Sequence[ArmName]) -> BestGain:
-        found = answers.over_best(arm, rivals, alpha=alpha, wished_gain=wished_gain)
-        return BestGain(gain=found.gain, over=found.over, num_rivals=len(rivals))
+        return _best_gain(answers.over_best(arm, rivals, alpha=alpha, wished_gain=wished_gain))
 
     return tuple(
         UnlabelledGains(arm=arm, over_labelled=over(arm, alone), over_partners=over(arm, partners))
         for arm in answers.predicted
         if arm == HEADLINE_ARM or (ARMS[arm].needs_unlabelled and ARMS[arm].needs_generator)
     )
+
+
+def _evened_out_gain(answers: RegimeAnswers, *, alpha: float, wished_gain: float) -> BestGain | None:
+    """Hold the GAN's images in rare classes' place against every other way to deal with rare classes."""
+    if EVENED_OUT_ARM not in answers.predicted:
+        return None
+    rivals = answers.rivals()
+    return _best_gain(
+        answers.over_best(EVENED_OUT_ARM, rivals, alpha=alpha, wished_gain=wished_gain, metric="macro_f1")
+    )
+
+
+def _best_gain(found: Headline) -> BestGain:
+    return BestGain(gain=found.gain, over=found.over, num_rivals=len(found.rivals))
 
 
 def _over_all_looks(found: Headline, earlier: Sequence[tuple[float, float]], wished_gain: float) -> Gain:
@@ -466,19 +484,23 @@ def verdict_sentence(
 
 def unlabelled_sentence(gains: UnlabelledGains, *, confidence: float) -> str:
     """Say what an arm with a GAN that has seen images without labels gains over both kinds of arms without a GAN."""
+    alone = _against(gains.over_labelled, "arms of labelled images alone", confidence=confidence)
+    partners = _against(gains.over_partners, "partners that see them without a GAN", confidence=confidence)
+    return f"{gains.arm}, whose GAN has seen images without labels: {alone}; {partners}"
 
-    def against(best: BestGain, kind: str) -> str:
-        interval = "no interval"
-        if best.gain.low is not None and best.gain.high is not None:
-            interval = f"{confidence:.0%} interval {in_points(best.gain.low)} to {in_points(best.gain.high)}"
-        among = f", the best of {best.num_rivals} {kind}" if best.num_rivals > 1 else ""
-        return f"{in_points(best.gain.mean)} points over {best.over}{among} ({interval})"
 
-    return (
-        f"{gains.arm}, whose GAN has seen images without labels: "
-        f"{against(gains.over_labelled, 'arms of labelled images alone')}; "
-        f"{against(gains.over_partners, 'partners that see them without a GAN')}"
-    )
+def evened_out_sentence(gain: BestGain, *, confidence: float, wording: Wording = GAN_WORDING) -> str:
+    """Say what it brings to fill up rare classes with synthetic images."""
+    found = _against(gain, f"arms without {wording.indefinite}", confidence=confidence, unit="points of macro-F1")
+    return f"{EVENED_OUT_ARM}, where {wording.images} fill up rare classes: {found}"
+
+
+def _against(best: BestGain, kind: str, *, confidence: float, unit: str = "points") -> str:
+    interval = "no interval"
+    if best.gain.low is not None and best.gain.high is not None:
+        interval = f"{confidence:.0%} interval {in_points(best.gain.low)} to {in_points(best.gain.high)}"
+    among = f", the best of {best.num_rivals} {kind}" if best.num_rivals > 1 else ""
+    return f"{in_points(best.gain.mean)} {unit} over {best.over}{among} ({interval})"
 
 
 def needed_sentence(needed: Needed) -> str:

@@ -1,6 +1,7 @@
 """`augment run`: the whole study in one command."""
 
 import re
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -15,12 +16,15 @@ from evaluation.arms import HEADLINE_ARM
 from evaluation.gains import Gain
 from evaluation.reporting.history import update_history
 from evaluation.reporting.report import (
+    RegimeReport,
     StudyReport,
+    evened_out_sentence,
     needed_sentence,
     read_report,
     unlabelled_sentence,
     worth_sentence,
 )
+from evaluation.reporting.wording import Wording
 from evaluation.statistics import Spread
 from flows.augmentation_study import augmentation_study
 from flows.commands.allowing import AllowOption, allow_code, resume_command
@@ -258,20 +262,27 @@ def print_report(report: StudyReport, store: RunStore, *, console: Console) -> N
     console.print(gain_table(report, wide=console.width >= WIDE_TABLE))
     for regime in report.regimes:
         console.print(escape(regime.sentence), highlight=False, soft_wrap=True)
-        if regime.augmentation is not None:
-            console.print(escape(f"  {regime.augmentation.sentence}"), highlight=False, soft_wrap=True)
-        if regime.needed is not None:
-            more = f" (augment run --resume {store.location} --until-decided)" if regime.needed.fewest else ""
-            console.print(escape(f"  {needed_sentence(regime.needed)}{more}"), highlight=False, soft_wrap=True)
-        if regime.labels_worth is not None:
-            console.print(escape(f"  {worth_sentence(regime.labels_worth)}"), highlight=False, soft_wrap=True)
-        for gains in regime.unlabelled:
-            line = unlabelled_sentence(gains, confidence=report.confidence)
+        for line in _more_sentences(regime, report, store):
             console.print(escape(f"  {line}"), highlight=False, soft_wrap=True)
         for check in regime.checks:
             if check.passed is False:
                 console.print(f"  [red]✗[/] {escape(check.name)}: {escape(check.detail)}", highlight=False)
     console.print(f"report: {escape(store.child(REPORT_HTML).location)}", highlight=False, soft_wrap=True)
+
+
+def _more_sentences(regime: RegimeReport, report: StudyReport, store: RunStore) -> Iterator[str]:
+    """Yield what is to be said of a regime below its verdict."""
+    if regime.augmentation is not None:
+        yield regime.augmentation.sentence
+    if regime.needed is not None:
+        more = f" (augment run --resume {store.location} --until-decided)" if regime.needed.fewest else ""
+        yield f"{needed_sentence(regime.needed)}{more}"
+    if regime.labels_worth is not None:
+        yield worth_sentence(regime.labels_worth)
+    for gains in regime.unlabelled:
+        yield unlabelled_sentence(gains, confidence=report.confidence)
+    if regime.evened_out is not None:
+        yield evened_out_sentence(regime.evened_out, confidence=report.confidence, wording=Wording(report.generator))
 
 
 WIDE_TABLE = 136  # characters

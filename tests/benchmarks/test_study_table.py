@@ -54,6 +54,20 @@ def test_an_arm_that_uses_images_without_labels_is_held_against_partners_that_do
     assert combined[7] == "not measured"
 
 
+def test_the_arm_that_evens_out_classes_is_held_against_all_without_by_macro_f1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    balancing = {"oversampled": 44, "class-weighted": 56, "evened-out": 48}
+    monkeypatch.setattr(fabricated, "ARMS", (*fabricated.ARMS, *balancing))
+    monkeypatch.setattr(fabricated, "RIGHT", fabricated.RIGHT | balancing)
+    monkeypatch.setattr(fabricated, "SEEDS", fabricated.SEEDS | dict.fromkeys(balancing, 2))
+    report = fabricated.fabricate_run(tmp_path, more_right={10: (6, 6, 6, 6)}).report
+    _, evened = (cells(row) for row in table_rows("rare-classes", report, commit=""))
+    assert evened[3].startswith("evened-out, macro-F1 ")
+    assert evened[4].startswith("class-weighted, macro-F1 ")
+    assert evened[6] == "hurts"
+
+
 def test_a_path_in_a_data_sets_name_is_not_published(report: StudyReport) -> None:
     facts = report.dataset.model_copy(update={"name": "parquet:/home/somebody/secret/birds"})
     row = table_rows("x", report.model_copy(update={"dataset": facts}), commit="")[0]
