@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 from data.base.errors import AugmentError, UsageError, first_line
-from data.base.files import write_atomically
+from data.base.files import is_there, write_atomically
 from data.config import DataConfig
 from data.decoding import encode_pngs
 from data.sources.advice import kind_of_file, suggestion
@@ -114,11 +114,11 @@ def _named(images: str | Path) -> str:
     """Return a data set's name, or `KIND:PATH` for a path whose kind can be seen."""
     text = str(images)
     kind, separator, _ = text.partition(":")
-    path = Path(images).expanduser()
-    if (separator and kind in KINDS) or "\0" in text or not path.exists():
+    if (separator and kind in KINDS) or not is_there(images):
         if isinstance(images, Path):
             raise UsageError(f"there is no {text}; give a path that exists, or a data set's name as a text")
         return text
+    path = Path(images).expanduser()
     found = kind_of_file(path) if path.is_file() else suggestion(path, kind="").partition(":")[0].removeprefix("write ")
     if found not in KINDS:
         raise UsageError(f"{text!r} is a path of no known kind; write KIND:PATH with KIND {', '.join(KINDS)}")
@@ -249,7 +249,7 @@ def _file_bytes(image: Any, *, where: str) -> bytes:
     if isinstance(image, str | Path):
         try:
             return Path(image).expanduser().read_bytes()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError) as error:  # the last of a home that nobody has
             reason = error.strerror if isinstance(error, OSError) else None
             raise UsageError(f"{where}: cannot read {str(image)!r}: {reason or first_line(error)}") from error
     if isinstance(image, Image.Image):

@@ -8,11 +8,13 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps
+from PIL import TiffImagePlugin as TiffTags
 
 from data.base.errors import CorruptFileError
 from data.base.limits import MAX_ENCODED_BYTES, MAX_IMAGE_PIXELS, check_limit
@@ -116,8 +118,59 @@ def _open(content: bytes) -> Image.Image:
     return Image.open(io.BytesIO(content), formats=ACCEPTED_FORMATS)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _TiffValues:
+    """What a TIFF's tags say of its values, where Pillow's pixels do not follow them (TIFF 6.0, sections 8 and 19).
+
+    Attributes:
+        bits: of a value.
+        is_white_zero: whether 0 is white; Pillow turns 8 bits a value and fewer, no deeper ones.
+        is_signed, is_unsigned: how the bits are to be read; Pillow reads 8 as unsigned and 32 as signed.
+        is_planar: whether colours lie one after the other; Pillow takes half of 16 bits a value there.
+    """
+
+    bits: int = 8
+    is_white_zero: bool = False
+    is_signed: bool = False
+    is_unsigned: bool = True
+    is_planar: bool = False
+
+    @classmethod
+    def of(cls, image: Image.Image) -> "_TiffValues":
+        """Read the tags of an image that is not loaded yet; of other formats nothing is said."""
+        tags = getattr(image, "tag_v2", None)
+        if image.format != "TIFF" or tags is None:
+            return cls()
+        formats = tags.get(TiffTags.SAMPLEFORMAT, (1,))
+        bits = tags.get(TiffTags.BITSPERSAMPLE, (1,))
+        return cls(
+            bits=max(bits),
+            is_white_zero=tags.get(TiffTags.PHOTOMETRIC_INTERPRETATION) == 0,
+            is_signed=set(formats) == {2},
+            is_unsigned=set(formats) == {1},
+            is_planar=tags.get(TiffTags.PLANAR_CONFIGURATION) == 2 and len(bits) > 1,
+        )
+
+    def deep(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return values of more than 8 bits as the tags say them, 0 black.
+
+        Raises:
+            CorruptFileError: they cannot be had, or there is no telling what is black.
+        """
+        if self.is_unsigned and self.bits == 32 and values.dtype.kind == "i" and values.min() < 0:
+            raise CorruptFileError("at most 31 bits a value are read; save the image with 16")
+        if not self.is_white_zero:
+            return values
+        if not self.is_unsigned or self.bits > 16:
+            raise CorruptFileError("0 is white in the file, and it says no greatest value; save it with 0 as black")
+        return 2**self.bits - 1 - values
+
+
 def _picture(image: Image.Image, content: bytes, ground: int) -> Picture:
     traits: list[Trait] = ["frames"] if getattr(image, "is_animated", False) else []
+    tiff = _TiffValues.of(image)
+    if tiff.is_planar and tiff.bits > 8:
+        raise CorruptFileError("more than 8 bits a value in separate planes are not read; save the image interleaved")
     if image.mode not in _DEEP_MODES and _is_sixteen_bits(image):
         upright = _upright(image, traits)
         pixels = np.asarray(upright).astype(np.int32) * 256 + np.asarray(_upright(_low_bytes(content), []))
@@ -127,8 +180,10 @@ def _picture(image: Image.Image, content: bytes, ground: int) -> Picture:
             raise CorruptFileError(f"16 bits a value are not read from {upright.mode} images; convert them to RGB")
         return Picture(np.ascontiguousarray(pixels.transpose(2, 0, 1)), tuple(traits))
     image = _upright(image, traits)
+    if tiff.is_signed and image.mode == "L":
+        return Picture(np.asarray(image).view(np.int8).astype(np.int32)[None], tuple(traits))
     if image.mode in _DEEP_MODES:
-        deep = np.asarray(image).astype(np.float32 if image.mode == "F" else np.int32)
+        deep = tiff.deep(np.asarray(image).astype(np.float32 if image.mode == "F" else np.int32))
         if not np.isfinite(deep).all():
             raise CorruptFileError("the image holds values that are not finite; repair or remove it")
         hidden = image.info.get("transparency")

@@ -12,9 +12,10 @@ from typing import Any, Literal, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 
-from data.base.errors import AugmentError, CorruptFileError
+from data.base.errors import AugmentError, CorruptFileError, UsageError, message_of
 
 Model = TypeVar("Model")
+_SHOWN_LETTERS = 200
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -36,6 +37,33 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def given_path(text: str | Path) -> Path:
+    """Return the path that a person gave, `~` spelled out; whether anything is there is not asked.
+
+    Raises:
+        UsageError: no path that the system can look at: too long, behind a folder that is closed to this user, links in
+            a circle, or the home of nobody.
+    """
+    shown = str(text) if len(str(text)) <= _SHOWN_LETTERS else f"{str(text)[:_SHOWN_LETTERS]}…"
+    try:
+        path = Path(text).expanduser()
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return path
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or message_of(error).rstrip(".")
+        raise UsageError(f"cannot look at {shown}: {reason}; give another path") from error
+    return path
+
+
+def is_there(text: str | Path) -> bool:
+    """Tell whether anything lies at a path, `~` spelled out; a text that is no path, such as a long one, is nowhere."""
+    try:
+        return Path(text).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):
+        return False
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from data.base.errors import AugmentError, CorruptFileError, UsageError
+from data.base.files import given_path
 from data.base.limits import MAX_IMAGES, check_limit
 from data.base.names import natural_key
 from data.config import DataConfig
@@ -99,7 +100,7 @@ def load_folder(path: Path, config: DataConfig) -> Source:
     splits: Splits = dict(found.splits)
     named_test = None
     if config.test:
-        other = _layout(Path(config.test).expanduser(), config).splits
+        other = _layout(given_path(config.test), config).splits
         named_test = other.get("test") or [one for of_split in other.values() for one in of_split]
         taken = {one.file.resolve() for one in named_test}
         splits = {split: [one for one in of if one.file.resolve() not in taken] for split, of in splits.items()}
@@ -286,9 +287,10 @@ def _listed(root: Path) -> _Tree:
         for entry in ordered:
             if entry.name.startswith(".") or entry.name == "__MACOSX":
                 continue
-            if entry.is_dir():
+            is_folder, is_file = _looked_at(entry)
+            if is_folder:
                 folders.append(entry.name)
-            elif not entry.is_file():
+            elif not is_file:
                 left_out["dangling links" if entry.is_symlink() else "special files"] += 1
             elif Path(entry.name).suffix.lower() in IMAGE_SUFFIXES:
                 files.append((*parts, entry.name))
@@ -300,6 +302,14 @@ def _listed(root: Path) -> _Tree:
     with_images = {parts[0] for parts in files if len(parts) > 1}
     empty = tuple(top for top in tops if top not in with_images)
     return _Tree(root=root, files=tuple(files), left_out=left_out, empty=empty)
+
+
+def _looked_at(entry: os.DirEntry[str]) -> tuple[bool, bool]:
+    """Tell whether an entry is a folder and whether it is a file: neither, where it is a link that leads nowhere."""
+    try:
+        return entry.is_dir(), entry.is_file()
+    except OSError:  # links in a circle, or into a folder that is closed to this user
+        return False, False
 
 
 def _described(images: Sequence[_Image], *, root: Path) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.base.errors import AugmentError, CorruptFileError, UsageError
+from data.base.files import given_path
 from data.base.names import natural_key
 from data.config import DataConfig
 from data.idx import read_idx
@@ -44,7 +45,7 @@ def load_idx(path: Path, config: DataConfig) -> Source:
     """
     named_test = None
     if config.test:
-        others = _pairs(Path(config.test).expanduser())
+        others = _pairs(given_path(config.test))
         named_test = others.get("test") or [pair for of_split in others.values() for pair in of_split]
     roles = assign_roles(_pairs(path), config, where=str(path), describe=_described, named_test=named_test)
     folder = path if path.is_dir() else path.parent

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
-from data.base.errors import AugmentError, CorruptFileError
+from data.base.errors import AugmentError, CorruptFileError, first_line
+from data.base.files import given_path
 from data.config import DataConfig
 from data.decoding import Picture
 from data.sources.folder import IMAGE_SUFFIXES
 from data.sources.reading import read_image_file
+
+_SHOWN = 60  # letters of a name
 
 
 def read_named_image(name: str | None, *, table: Path, config: DataConfig, where: str) -> Picture:
@@ -22,17 +25,22 @@ def read_named_image(name: str | None, *, table: Path, config: DataConfig, where
     """
     if not name:
         raise AugmentError(f"{where}: the name of the file is missing")
-    folder = Path(config.image_folder).expanduser() if config.image_folder else table.parent
+    folder = given_path(config.image_folder) if config.image_folder else table.parent
     inside = folder.resolve()
     shown = repr(name if not Path(name).is_absolute() else f"…/{Path(name).name}")  # what is bad may be published
     is_outside = True
     for place in dict.fromkeys((folder / name, table.parent / name, folder / name.replace("\\", "/"))):
-        if "\0" in name or not place.resolve().is_relative_to(inside):
-            continue
-        is_outside = False
-        for file in (place, *(place.with_name(place.name + suffix) for suffix in _lacking(place))):
-            if file.is_file():
-                return read_image_file(file, ground=config.ground)
+        try:
+            if "\0" in name or not place.resolve().is_relative_to(inside):
+                continue
+            is_outside = False
+            files = (place, *(place.with_name(place.name + suffix) for suffix in _lacking(place)))
+            file = next((file for file in files if file.is_file()), None)
+        except (OSError, ValueError, RuntimeError) as error:  # such as a name that is too long, or links in a circle
+            reason = getattr(error, "strerror", None) or first_line(error)
+            raise CorruptFileError(f"{where}: cannot look at {shown[:_SHOWN]}: {reason}; repair the name") from error
+        if file is not None:
+            return read_image_file(file, ground=config.ground)
     if is_outside:
         raise AugmentError(
             f"{where}: {shown} leads out of the folder that files are opened in; name the images' folder with --set "

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.base.errors import AugmentError, CorruptFileError, UsageError
+from data.base.files import given_path
 from data.base.limits import MAX_DECODED_BYTES, MAX_IMAGES, check_limit
 from data.config import DataConfig
 from data.sources.advice import damage
@@ -66,7 +67,7 @@ def load_npz(path: Path, config: DataConfig) -> Source:
     splits, names, facts = _read(path, config)
     named_test = None
     if config.test:
-        others = _read(Path(config.test).expanduser(), config)[0]
+        others = _read(given_path(config.test), config)[0]
         named_test = others.get("test") or [part for of_split in others.values() for part in of_split]
     roles = assign_roles(splits, config, where=str(path), describe=_described, named_test=named_test)
     total = sum(len(part.images) for part in (*roles.train, *(roles.test or ())))

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.base.errors import AugmentError, CorruptFileError, UsageError, one_line
+from data.base.files import given_path
 from data.base.limits import MAX_ENCODED_BYTES, check_limit
 from data.base.names import check_class_name, public_dataset_name
 from data.config import UNSPLIT, DataConfig
@@ -94,7 +95,7 @@ def read_found(found: Found, config: DataConfig) -> Source:
         )
 
     def published(lines: Iterable[str]) -> tuple[str, ...]:
-        test = Path(config.test).expanduser()
+        test = given_path(config.test)
         bases = (found.base, test, test.parent) if config.test else (found.base,)
         return tuple(one_line(reduce(_below, bases, line)) for line in lines)
 

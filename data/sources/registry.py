@@ -12,6 +12,7 @@ from pathlib import Path
 import platformdirs
 
 from data.base.errors import SourceUnavailableError, UsageError
+from data.base.files import given_path, is_there
 from data.config import DEFAULT_DATASET, UNSPLIT, DataConfig
 from data.copies import near_copies
 from data.sources.advice import kind_of_file, suggestion
@@ -214,7 +215,7 @@ def _labelled(config: DataConfig) -> Source:
         of_tables = [key for key in ("split_column", "image_folder") if getattr(config, key)]
         if of_tables and kind not in TABLES:
             raise UsageError(f"data.{of_tables[0]} is for tables ({', '.join(TABLES)}), not for {kind}:PATH")
-        return KINDS[kind].load(Path(path).expanduser(), config)
+        return KINDS[kind].load(given_path(path), config)
     load = _mnist_or_digits if config.dataset == DEFAULT_DATASET else _named_loader(config.dataset)
     given = [key for key in _KEYS_OF_FILES if getattr(config, key) != DataConfig.model_fields[key].default]
     if given:
@@ -259,7 +260,7 @@ def _unlabelled(source: Source, config: DataConfig) -> UnlabelledSource:
                 "split_column": "",
             }
         )
-        found = KINDS[kind].images(Path(path).expanduser(), alike)
+        found = KINDS[kind].images(given_path(path), alike)
     else:
         other = _named_loader(config.unlabelled)()
         found = UnlabelledSource(name=other.name, images=from_elsewhere(other.train.images))
@@ -308,8 +309,8 @@ def _named_loader(name: str) -> Callable[[], Source]:
         return lambda: load_usps(cache_directory())
     if name == "digits":
         return _digits
-    path = Path(name).expanduser()
-    if "\0" not in name and path.exists():
+    if is_there(name):
+        path = Path(name).expanduser()
         kind = kind_of_file(path)
         advice = f"write {kind}:{name}" if kind else suggestion(path, kind="") or "write KIND:PATH"
         raise UsageError(f"{name!r} is a path; {advice}")

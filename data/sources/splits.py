@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Generic, Literal, TypeVar
 from urllib.parse import unquote
 
-from data.base.errors import CorruptFileError, UsageError
+from data.base.errors import CorruptFileError, UsageError, first_line
+from data.base.files import given_path
 from data.base.names import natural_key
 from data.config import DataConfig
 from data.sources.advice import suggestion
@@ -150,7 +151,7 @@ def assign_files(path: Path, config: DataConfig, *, of: FileKind) -> Roles[Path]
     named_test: tuple[Path, ...] | None = None
     splits = dict(listing.splits)
     if config.test:
-        other = list_files(Path(config.test).expanduser(), of=of).splits
+        other = list_files(given_path(config.test), of=of).splits
         named_test = other.get("test") or tuple(file for files in other.values() for file in files)
         taken = {file.resolve() for file in named_test}
         splits = {split: tuple(one for one in files if one.resolve() not in taken) for split, files in splits.items()}
@@ -179,8 +180,11 @@ def list_files(path: Path, *, of: FileKind) -> Listing:
             raise UsageError(f"{path} holds no {kinds} file; {suggestion(path, kind=of.kind) or of.takes}")
     else:
         root = _fixed_part(path)
-        found = sorted(root.glob(str(path.relative_to(root))), key=_natural) if root != path else []
-        files = [file for file in found if file.is_file()]
+        try:
+            found = sorted(root.glob(str(path.relative_to(root))), key=_natural) if root != path else []
+            files = [file for file in found if file.is_file()]
+        except (OSError, ValueError, NotImplementedError) as error:
+            raise UsageError(f"cannot look for {path}: {first_line(error)}; {of.takes}") from error
         if not files:
             raise UsageError(f"{path} does not exist; {of.takes}")
     return _by_split(root, files)
@@ -207,10 +211,10 @@ def _below(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
         for one in level:
             try:
                 entries = [entry for entry in one.iterdir() if not entry.name.startswith(".")]
+                files += [entry for entry in entries if entry.name.lower().endswith(suffixes) and entry.is_file()]
+                folders += [entry for entry in entries if entry.is_dir()]
             except OSError as error:
                 raise CorruptFileError(f"cannot list {one}: {error.strerror or error}") from error
-            files += [entry for entry in entries if entry.name.lower().endswith(suffixes) and entry.is_file()]
-            folders += [entry for entry in entries if entry.is_dir()]
         level = folders
     return sorted(files, key=_natural)
 
@@ -248,9 +252,16 @@ def _by_split(root: Path, files: Sequence[Path]) -> Listing:
 
 
 def _fixed_part(pattern: Path) -> Path:
-    """Return the folder above the first part of a path that is a pattern; the path itself where none is."""
-    parts = list(takewhile(lambda part: not glob.has_magic(part), pattern.parts))
-    return Path(*parts)
+    """Return the folder above the first part of a path that is a pattern; the path itself where none is.
+
+    A folder that is there, such as `scans [2024]`, is no pattern.
+    """
+    fixed = Path(*takewhile(lambda part: not glob.has_magic(part), pattern.parts))
+    for part in pattern.relative_to(fixed).parts:
+        if not (fixed / part).is_dir():
+            break
+        fixed /= part
+    return fixed
 
 
 def _natural(path: Path) -> tuple[tuple[str | int, ...], ...]:

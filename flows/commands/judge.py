@@ -1,12 +1,12 @@
 """`augment judge`: what a ready-made synthetic set is worth."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
+from data.base.files import given_path
 from evaluation.reporting.report import StudyReport
 from evaluation.reporting.sample_rows import check_rows, fidelity_rows, membership_sentences
 from flows.commands.allowing import allow_code
@@ -110,7 +110,7 @@ def privacy_lines(report: StudyReport, study: StudyConfig, synthetic: str) -> li
         lines = ["not known; give real images that the generator surely did not see with --test"]
     else:
         lines = [sentence for _, sentence in membership_sentences(report)]
-    own = measured_privacy(Path(synthetic.rpartition(":")[2]).expanduser().resolve().parent / "generator")
+    own = measured_privacy(given_path(synthetic.rpartition(":")[2]).resolve().parent / "generator")
     return [*lines, f"as the study of this generator found: {own}"] if own else lines
 
 

@@ -6,10 +6,10 @@ all of the real images, each fold's test images are among what the synthetic one
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 from data.base.errors import AugmentError, UsageError
+from data.base.files import is_there
 from data.config import DataConfig
 from data.images import LabelledImages
 from data.sources.registry import KINDS
@@ -82,7 +82,7 @@ def _checked(generator: str, source: Source, data: DataConfig) -> LabelledImages
 
 def _named_or_at(real: str) -> str:
     """Return real images as the configuration takes them: names of data sets stay as they are."""
-    return _read_as("--real", lambda: dataset_at(real)) if Path(real).expanduser().exists() else real
+    return _read_as("--real", lambda: dataset_at(real)) if is_there(real) else real
 
 
 def _test_path(test: str, dataset: str) -> str:

@@ -97,6 +97,51 @@ def test_tiff_is_read_at_its_depth(kind, compression):
     assert found.dtype == {np.uint8: np.uint8, np.float32: np.float32}.get(kind, np.int32)
 
 
+def retagged(content: bytes, tag: int, value: int) -> bytes:
+    """Return a little-endian TIFF with another short value of a tag that it has."""
+    start, number = struct.unpack_from("<I", content, 4)[0], tag.to_bytes(2, "little")
+    found = next(at for at in range(start + 2, len(content), 12) if content[at : at + 2] == number)
+    return content[: found + 8] + struct.pack("<HH", value, 0) + content[found + 12 :]
+
+
+PHOTOMETRIC, SAMPLE_FORMAT, PLANAR = 262, 339, 284  # tags of TIFF
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+@pytest.mark.parametrize(("kind", "white"), [(np.uint8, 255), (np.uint16, 65535)])
+def test_zero_is_black_where_a_tiff_says_that_it_is_white(kind, white, compression):
+    values = (DEEP[..., 0] % 256).astype(kind)
+    content = retagged(encoded(Image.fromarray(values), "TIFF", compression=compression), PHOTOMETRIC, 0)
+    assert np.array_equal(pixels(content)[0], white - values.astype(np.int32))
+
+
+def test_what_has_no_greatest_value_cannot_be_turned():
+    content = retagged(encoded(Image.fromarray(DEEP[..., 0].astype(np.float32)), "TIFF"), PHOTOMETRIC, 0)
+    with pytest.raises(CorruptFileError, match="here: 0 is white in the file"):
+        pixels(content)
+
+
+def test_8_signed_bits_of_a_tiff_go_below_zero():
+    values = np.arange(-28, 28, dtype=np.int8).reshape(7, 8)
+    content = encoded(Image.fromarray(values.view(np.uint8)), "TIFF", tiffinfo={SAMPLE_FORMAT: 2})
+    assert np.array_equal(pixels(content)[0], values)
+
+
+def test_32_unsigned_bits_of_a_tiff_are_refused_above_31():
+    values = np.full((8, 8), -5, np.int32)  # 2**32 - 5, read as signed
+    assert np.array_equal(pixels(encoded(Image.fromarray(values), "TIFF"))[0], values)
+    with pytest.raises(CorruptFileError, match="here: at most 31 bits a value are read"):
+        pixels(retagged(encoded(Image.fromarray(values), "TIFF"), SAMPLE_FORMAT, 1))
+
+
+def test_16_bits_in_planes_are_refused():
+    content = tiff_of_16_bits_in_colour(DEEP[..., :3], "<")
+    rows_per_strip = content.rindex(struct.pack("<HHI", 278, 3, 1))  # not needed: its place is taken
+    planar = content[:rows_per_strip] + struct.pack("<HHIHH", PLANAR, 3, 1, 2, 0) + content[rows_per_strip + 12 :]
+    with pytest.raises(CorruptFileError, match="here: more than 8 bits a value in separate planes"):
+        pixels(planar)
+
+
 def test_a_damaged_tiff_prints_nothing(capfd):
     content = bytearray(encoded(Image.fromarray(DEEP[..., 0]), "TIFF", compression="tiff_lzw"))
     content[8:40] = bytes(32)

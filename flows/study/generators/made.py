@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.base.errors import UsageError
-from data.base.files import digest_file, digest_json
+from data.base.files import digest_file, digest_json, given_path, is_there
 from data.base.names import folder_names
 from data.config import DataConfig
 from data.decoding import encode_pngs
@@ -68,11 +68,11 @@ def dataset_at(path: str) -> str:
     Raises:
         UsageError: there is nothing there, or nothing that is known.
     """
-    if ":" in path and not Path(path).exists():
+    if ":" in path and not is_there(path):
         return path
-    if not Path(path).expanduser().exists():
+    if not given_path(path).exists():
         raise UsageError(f"there is nothing at {path}")
-    found = likely_dataset(Path(path).expanduser())
+    found = likely_dataset(given_path(path))
     if not found:
         raise UsageError(
             f"what lies at {path} is no data set that is known by its looks; write KIND:{path}, with KIND folder, "
@@ -115,7 +115,7 @@ def read_ready_made(
 
 def digest_of_files(dataset: str) -> str:
     """Return a digest of the files at the path of `KIND:PATH`, whatever they hold; of nothing where they are gone."""
-    path = Path(dataset.partition(":")[2]).expanduser()
+    path = given_path(dataset.partition(":")[2])
     files = [path] if path.is_file() else sorted(place for place in path.rglob("*") if place.is_file())
     return digest_json({file.relative_to(path).as_posix(): digest_file(file) for file in files})
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from data.base.errors import UsageError
-from data.base.files import digest_file, digest_json
+from data.base.files import digest_file, digest_json, is_there
 from data.base.names import public_dataset_name
 from data.base.plugins import allow, allowance, is_reference, source_digest
 from data.sources.registry import KINDS
@@ -152,7 +152,7 @@ def generator_digest(generator: str) -> str:
             return digest_of_files(generator)
         case "command":
             words = [part for word in command_words(generator) for part in (word, word.rpartition("=")[2])]
-            files = {word: digest_file(Path(word)) for word in words if word and Path(word).is_file()}
+            files = {word: digest_file(Path(word)) for word in words if is_there(word) and Path(word).is_file()}
             return digest_json([generator, files])
         case _:
             return digest_json(generator)

@@ -261,3 +261,11 @@ def test_tables_of_other_kinds_are_told(tmp_path, content, message):
     (tmp_path / "x.csv").write_bytes(content)
     with pytest.raises(AugmentError, match=message):
         load(tmp_path / "x.csv")
+
+
+def test_names_of_files_that_no_system_can_look_at_are_bad_images(tmp_path, images):
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    rows = [f"images/{number}.png,{number % 2}" for number in range(12)]
+    source = load(table_of(tmp_path, [*rows, "x" * 300 + ".png,0", "loop.png,1"]), bad_images="leave-out")
+    assert len(source.train) + len(source.test) == 12
+    assert len(source.left_out) == 2

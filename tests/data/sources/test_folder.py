@@ -503,3 +503,11 @@ def test_images_that_are_not_read_are_named(tmp_path):
         (tmp_path / name / "0.heic").write_bytes(b"x")
     with pytest.raises(AugmentError, match=r"it has 2 \.heic files; convert images of other kinds to PNG"):
         load(tmp_path)
+
+
+def test_links_in_a_circle_are_counted(tmp_path):
+    fill(tmp_path / "a", 4)
+    fill(tmp_path / "b", 4)
+    (tmp_path / "a/x.png").symlink_to("x.png")
+    (tmp_path / "c").symlink_to("c")
+    assert "2 files were left out: 2 dangling links" in load(tmp_path).notes

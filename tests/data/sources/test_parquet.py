@@ -310,9 +310,15 @@ def test_a_pattern_chooses_files(tmp_path):
     assert (len(source.train), len(source.test)) == (6, 6)
 
 
-def test_a_folder_with_the_signs_of_a_pattern_in_its_name(tmp_path):
+@pytest.mark.parametrize("named", ["", "*.parquet"])
+def test_a_folder_with_the_signs_of_a_pattern_in_its_name(tmp_path, named):
     write_split(tmp_path / "set [1]" / "train.parquet", 6)
-    assert len(load(tmp_path / "set [1]").train) > 0
+    assert len(load(tmp_path / "set [1]" / named).train) > 0
+
+
+def test_a_pattern_that_is_none_is_told(tmp_path):
+    with pytest.raises(UsageError, match="cannot look for"):
+        load(tmp_path / "**.parquet")
 
 
 def test_test_images_can_be_named(tmp_path):

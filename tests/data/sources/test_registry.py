@@ -115,6 +115,18 @@ def test_options_of_tables_are_refused_elsewhere(tmp_path, option):
         load_source(DataConfig(dataset=f"folder:{tmp_path}", **{option: "x"}))
 
 
+@pytest.mark.parametrize("path", ["~nobody-of-this-name/x", "x" * 300, "loop/x"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_paths_that_cannot_be_looked_at_are_one_line(tmp_path, monkeypatch, kind, path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    for options in ({"dataset": f"{kind}:{path}"}, {"dataset": f"{kind}:.", "test": path}):
+        with pytest.raises(AugmentError):
+            load_source(DataConfig(**options))
+    with pytest.raises(UsageError):
+        load_source(path)
+
+
 def test_what_is_tested_on_is_said_once():
     with pytest.raises(ValueError, match="split_column and test both say"):
         DataConfig(dataset="csv:x.csv", split_column="split", test="y.csv")

@@ -118,6 +118,10 @@ def test_names_that_are_published_hold_no_path(generator, name):
     assert generator_name(generator) == name
 
 
+def test_a_long_word_of_a_command_is_no_file():
+    assert generator_digest(f"command: python -c '{'x = 1;' * 100}' {{output}}")
+
+
 def test_an_edited_script_is_another_generator(tmp_path):
     text = command(tmp_path, GOOD)
     before = generator_digest(text)
