@@ -163,7 +163,8 @@ class _TiffValues:
             return values
         if not self.is_unsigned or self.bits > 16:
             raise CorruptFileError("0 is white in the file, and it says no greatest value; save it with 0 as black")
-        return 2**self.bits - 1 - values
+        turned: npt.NDArray[Any] = 2**self.bits - 1 - values
+        return turned
 
 
 def _picture(image: Image.Image, content: bytes, ground: int) -> Picture:

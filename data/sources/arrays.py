@@ -20,10 +20,13 @@ class ArrayReader:
     Args:
         ground: grey level that transparent images are laid on.
         shape: of each image, where it is known; else it is seen from the array.
+        axes: the order in which an image's axes lie in an array of `shape`; None: in their own.
     """
 
-    def __init__(self, *, ground: int = WHITE, shape: tuple[int, ...] | None = None) -> None:
-        self._ground, self._shape = ground, shape
+    def __init__(
+        self, *, ground: int = WHITE, shape: tuple[int, ...] | None = None, axes: tuple[int, ...] | None = None
+    ) -> None:
+        self._ground, self._shape, self._axes = ground, shape, axes
         self._order: Trait = "interleaved"
 
     def look_at(self, rows: npt.NDArray[Any]) -> None:
@@ -48,7 +51,7 @@ class ArrayReader:
         array = _plain(array, where=where)
         traits: list[Trait] = []
         if self._shape is not None:
-            array = array.reshape(self._shape)
+            array = array.reshape(self._shape).transpose(self._axes)
         elif array.ndim == 1:
             side, rgb_side = _side(array.size), _rgb_side(array.size)
             if side:

@@ -21,7 +21,7 @@ import pyarrow.csv
 
 from data.base.errors import AugmentError, CorruptFileError, UsageError, first_line
 from data.base.limits import MAX_DECODED_BYTES, MAX_IMAGE_PIXELS, check_limit
-from data.base.names import name_like
+from data.base.names import name_like, natural_key
 from data.config import DataConfig
 from data.sources.advice import damage
 from data.sources.arrays import ArrayReader, is_flat_image
@@ -176,7 +176,7 @@ def _table(path: Path, config: DataConfig, *, is_test: bool) -> _Table:
         candidates = [names[number] for number in named]
     others = [name for name in names if name not in (*given, *texts) and name.strip().lower() not in _NUMBERING]
     numbered = [name for name in others if name.lower().startswith("pix") or _is_place(name)]
-    pixels = [PIXEL_COLUMN] if PIXEL_COLUMN in texts else numbered or others
+    pixels = [PIXEL_COLUMN] if PIXEL_COLUMN in texts else _in_order(numbered) or others
     if not candidates and not numbered and PIXEL_COLUMN not in texts:  # files may be named by numbers
         candidates = [name for name in likely if name is not None and name not in given]
     if not candidates and not pixels:
@@ -327,6 +327,18 @@ def _is_place(name: str) -> bool:
     """Tell whether a column is named by its pixel's row and column, such as `1x28`."""
     row, separator, column = name.partition("x")
     return bool(separator) and row.isdecimal() and column.isdecimal()
+
+
+def _in_order(names: Sequence[str]) -> list[str]:
+    """Return pixels' columns as they are numbered: some programs write them as words, `pixel10` before `pixel2`.
+
+    Names with several numbers stay as they lie: no one knows which of row and column comes first.
+    """
+    numbers = [re.findall(r"\d+", name) for name in names]
+    kinds = {re.sub(r"\d+", "", name) for name in names}
+    if len(kinds) != 1 or any(len(found) != 1 for found in numbers):
+        return list(names)
+    return sorted(names, key=natural_key)
 
 
 def _shown(names: Sequence[str]) -> str:

@@ -26,7 +26,6 @@ _WORDS: Mapping[str, Split] = {
     "eval": "validation", "evaluation": "validation",
 }  # fmt: skip
 _MNIST_TEST = re.compile(r"(?<![a-z0-9])t10k(?![a-z0-9])")
-_MAX_DEPTH = 4  # folders between a data set's folder and its files
 _SHOWN = 3
 
 
@@ -204,18 +203,26 @@ def partition_values(file: Path) -> dict[str, str]:
 
 
 def _below(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """List the files below a folder, in natural order; a folder that links lead to twice is entered once."""
     files: list[Path] = []
-    level = [folder]
-    for _ in range(_MAX_DEPTH):
-        folders: list[Path] = []
-        for one in level:
-            try:
-                entries = [entry for entry in one.iterdir() if not entry.name.startswith(".")]
-                files += [entry for entry in entries if entry.name.lower().endswith(suffixes) and entry.is_file()]
-                folders += [entry for entry in entries if entry.is_dir()]
-            except OSError as error:
-                raise CorruptFileError(f"cannot list {one}: {error.strerror or error}") from error
-        level = folders
+    pending, entered = [folder], set[Path]()
+    while pending:
+        one = pending.pop()
+        try:
+            if (resolved := one.resolve()) in entered:
+                continue
+            entered.add(resolved)
+            for entry in one.iterdir():
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    pending.append(entry)
+                elif entry.name.lower().endswith(suffixes):
+                    if entry.is_symlink() and not entry.exists():
+                        raise CorruptFileError(f"{entry} is a link that leads nowhere; restore its file or remove it")
+                    files.append(entry)
+        except OSError as error:
+            raise CorruptFileError(f"cannot list {one}: {error.strerror or error}") from error
     return sorted(files, key=_natural)
 
 

@@ -169,7 +169,7 @@ def _split_values(file: TableFile, config: DataConfig) -> list[object]:
         raise UsageError(
             f"{file.path} has no single column {name!r}; it has {known}: choose with --set data.split_column=NAME"
         )
-    return [value for batch in file.batches([name], large=name) for value in batch.column(name).to_pylist()]
+    return [value for batch in file.batches([name], large=name) for value in _plain_values(batch.column(name))]
 
 
 def _unused_split(file: TableFile) -> str:
@@ -179,7 +179,7 @@ def _unused_split(file: TableFile) -> str:
     first = next(iter(file.batches(likely, large=likely[0])), None) if likely else None
     if first is None or not len(first):
         return ""
-    return unused_split_column(likely, [first.column(name)[0].as_py() for name in likely])
+    return unused_split_column(likely, [_plain_values(first.column(name)[:1])[0] for name in likely])
 
 
 def _columns(file: TableFile, config: DataConfig, *, is_test: bool) -> _Columns:
@@ -258,7 +258,7 @@ def _records(file: TableFile, columns: _Columns, config: DataConfig) -> Iterator
             labels = _labels(batch.column(columns.label), where=f"{where} {row}")
         groups: Sequence[Label | None] = [constant_group] * len(batch)
         if columns.group is not None:
-            groups = [_group(value) for value in batch.column(columns.group).to_pylist()]
+            groups = [_group(value) for value in _plain_values(batch.column(columns.group))]
         column = _storage(batch.column(columns.image), config, where=f"{where} {row}")
         names_files = _is_text(column.type)
         if arrays is None and not names_files and not _is_encoded(column.type):
@@ -310,10 +310,23 @@ def _labels(column: pa.Array, *, where: str) -> list[Label | None]:
     raise AugmentError(f"{where}: labels are of type {kind}; whole numbers or texts are expected")
 
 
+def _plain_values(column: pa.Array) -> list[Any]:
+    """Return a column's values; of times the numbers that count them: Python may know neither the year nor the zone."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _plain_values(column.dictionary_decode())
+    if pa.types.is_temporal(kind) and kind.bit_width in (32, 64):
+        column = column.view(pa.int32() if kind.bit_width == 32 else pa.int64())
+    values: list[Any] = column.to_pylist()
+    return values
+
+
 def _group(value: object) -> Label | None:
     if value is None or value != value or value == "":
         return None
-    return value if isinstance(value, int | str) else str(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # numbers become floats where one is missing in their file
+    return str(value)  # another file may hold the same ones as texts
 
 
 def _storage(column: pa.Array, config: DataConfig, *, where: str) -> pa.Array:
@@ -366,8 +379,12 @@ def _is_listed(kind: pa.DataType) -> bool:
 def _array_reader(column: pa.Array, storage: pa.Array, config: DataConfig) -> ArrayReader:
     """Return the reader of a column's numbers, which has looked at the first rows."""
     kind = column.type
-    shape = tuple(kind.shape) if isinstance(kind, pa.FixedShapeTensorType) else None
-    arrays = ArrayReader(ground=config.ground, shape=shape)
+    is_tensor = isinstance(kind, pa.FixedShapeTensorType)
+    arrays = ArrayReader(
+        ground=config.ground,
+        shape=tuple(kind.shape) if is_tensor else None,
+        axes=tuple(kind.permutation) if is_tensor and kind.permutation is not None else None,
+    )
     if not _is_listed(storage.type.value_type):
         rows = [_numbers(value, where="") for value in storage[:BATCH_ROWS] if value.is_valid]
         rows = [row for row in rows if row.dtype.kind in "biuf" and len(row) == len(rows[0])]

@@ -269,3 +269,11 @@ def test_names_of_files_that_no_system_can_look_at_are_bad_images(tmp_path, imag
     source = load(table_of(tmp_path, [*rows, "x" * 300 + ".png,0", "loop.png,1"]), bad_images="leave-out")
     assert len(source.train) + len(source.test) == 12
     assert len(source.left_out) == 2
+
+
+def test_columns_of_pixels_are_taken_by_their_numbers(tmp_path):
+    order = np.argsort([f"pixel{number}" for number in range(64)])  # pixel10 before pixel2
+    rows = [[label, *row] for (label, *_), row in zip(labelled(pixels(20)), pixels(20)[:, order].tolist(), strict=True)]
+    (tmp_path / "x.csv").write_text(lines(rows, ["label", *(f"pixel{number}" for number in order)]))
+    source = load(tmp_path / "x.csv")
+    assert np.array_equal(source.train.images.reshape(-1, 64), pixels(20)[source.train.rows])

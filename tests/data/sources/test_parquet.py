@@ -599,3 +599,54 @@ def test_columns_are_found_in_any_case(tmp_path):
     pq.write_table(table, tmp_path / "x.parquet")
     source = load(tmp_path / "x.parquet", split_column="split")
     assert (len(source.train), len(source.test)) == (8, 4)
+
+
+def test_a_shard_whose_link_leads_nowhere_is_refused(tmp_path):
+    write_split(tmp_path / "train-0.parquet", 6)
+    (tmp_path / "train-1.parquet").symlink_to(tmp_path / "blob")
+    with pytest.raises(CorruptFileError, match=r"train-1\.parquet is a link that leads nowhere"):
+        load(tmp_path)
+
+
+def test_files_in_deep_folders_are_read(tmp_path):
+    for year in (2023, 2024):
+        write_split(tmp_path / f"split=train/place=a/year={year}/month=1/day=2/0.parquet", 6)
+    (tmp_path / "split=train/again").symlink_to(tmp_path)
+    source = load(tmp_path)
+    assert len(source.train) + len(source.test) == 12
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pa.array([*map(float, range(1, 6)), None]),  # as pandas has whole numbers where one is missing
+        pa.array([*map(str, range(1, 6)), None]),
+    ],
+)
+def test_a_group_is_the_same_in_files_of_other_types(tmp_path, other):
+    for split, groups in (("train", pa.array(range(6))), ("test", other)):
+        path = write_split(tmp_path / f"{split}.parquet", 6)
+        pq.write_table(pq.read_table(path).append_column("patient", groups), path)
+    assert any("5 groups have images in both splits" in note for note in load(tmp_path, group_column="patient").notes)
+
+
+@pytest.mark.parametrize("kind", [pa.timestamp("us", tz="Mars/Olympus"), pa.timestamp("ms"), pa.date32()])
+def test_groups_that_python_has_no_time_for(tmp_path, kind):
+    path = write_split(tmp_path / "x.parquet", 6)
+    numbers = (
+        [2**31 - 1 - row // 2 for row in range(6)] if kind.bit_width == 32 else [2**60 - row // 2 for row in range(6)]
+    )
+    times = pa.array(numbers, pa.int32() if kind.bit_width == 32 else pa.int64()).view(kind)
+    pq.write_table(pq.read_table(path).append_column("day", times), path)
+    assert "groups: 3" in load(path, group_column="day", test_share=0.5).layout
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (1, 0, 2), (2, 0, 1)])
+def test_the_axes_of_a_tensor_are_put_in_order(tmp_path, axes):
+    stored = np.random.default_rng(0).integers(0, 256, (NUM_ROWS, 8, 8, 3), dtype=np.uint8)
+    kind = pa.fixed_shape_tensor(pa.uint8(), stored.shape[1:], permutation=axes)
+    storage = pa.FixedSizeListArray.from_arrays(pa.array(stored.reshape(-1)), stored[0].size)
+    tensors = pa.FixedShapeTensorArray.from_storage(kind, storage)
+    source = load(write(tmp_path / "x.parquet", tensors, alternating()))
+    said = stored.transpose(0, *(1 + axis for axis in axes))[source.train.rows]
+    assert np.array_equal(source.train.images, said if said.shape[1] == 3 else said.transpose(0, 3, 1, 2))
