@@ -14,7 +14,7 @@ from augmentation_gain.in_memory import GivenImages, GivenLabels, dataset_option
 from augmentation_gain.progress import shown_progress
 from data.base.device import DeviceChoice, resolve_compute
 from data.base.errors import UsageError
-from data.base.files import digest_file
+from data.base.files import digest_file, given_path
 from data.base.plugins import allow
 from data.base.randomness import child_seed, torch_stream
 from data.design import whole_images
@@ -59,7 +59,7 @@ def train_gan(
         UsageError: the images cannot be, or a generator lies there already.
         AugmentError: training diverged, or the folder cannot be written.
     """
-    place = Path(directory)
+    place = given_path(directory)
     generator = place / "generator"
     if (generator / GENERATOR_FILE).exists():
         raise UsageError(f"{generator} is already there; choose another directory or remove it first")
@@ -130,7 +130,7 @@ def sample(
     if num_images < 1:
         raise UsageError(f"{num_images} images are asked for; ask for 1 or more")
     compute = resolve_compute(device=device, precision="auto")
-    network, class_names = load_generator(_generator_folder(Path(generator), cell) / GENERATOR_FILE)
+    network, class_names = load_generator(_generator_folder(given_path(generator), cell) / GENERATOR_FILE)
     labels = class_sequence(apportion(num_images, np.ones(len(class_names), np.int64)))
     rng = torch_stream(seed, "latent", 0)
     drawn = draw_images(network.to(compute.device).eval(), labels, rng=rng, compute=compute)
@@ -167,7 +167,7 @@ def export(
     """
     if file_format not in get_args(FileFormat):
         raise UsageError(f"file_format {file_format!r} is none of {', '.join(get_args(FileFormat))}")
-    folder = _generator_folder(Path(generator), cell)
+    folder, place = _generator_folder(given_path(generator), cell), given_path(output)
     real = folder.parent / SUBSET_FILE
     if mix_real and not real.is_file():
         raise UsageError(f"mix_real needs the images that the generator learnt from, and {real} is missing")
@@ -190,8 +190,8 @@ def export(
 
     with shown_progress(progress, total_weight=1.0):
         compute = resolve_compute(device=device, precision="auto")
-        export_dataset(folder, Path(output), request, compute=compute, on_progress=on_progress)
-    return Path(output)
+        export_dataset(folder, place, request, compute=compute, on_progress=on_progress)
+    return place
 
 
 def _tell(stage: str, share: float, detail: str) -> None:

@@ -6,7 +6,7 @@ Arrays of numbers become an `.npz`, all else becomes Parquet with the bytes of i
 
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
 IMAGE_COLUMN, LABEL_COLUMN, GROUP_COLUMN = "image", "label", "group"  # as written here
+_COLUMNS = ("image_column", "label_column", "group_column")
 _PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
+_SHOWN = 5
+_TRANSPARENT = {"PA": "RGBA", "RGBa": "RGBA", "La": "LA"}  # and what holds the same
 _DEEP_MODES = frozenset({"I", "F"})  # 32 bits a value, which PNG does not hold
 
 
@@ -103,11 +106,23 @@ def dataset_options(
         tested = _split(test[0], test[1], groups=None, columns=columns, what="test images")
     elif test is not None:
         tested = _split(test, None, groups=None, columns=columns, what="test images")
-    names = tuple(class_names) if class_names is not None else train.class_names
-    written = _written(train, tested, names if train.labels.dtype.kind == "i" else None, folder)
+    known = train.class_names if train.labels.dtype.kind == "i" else None
+    written = _written(train, tested, known if class_names is None else _checked_names(class_names), folder)
     options = {**settings, "data.dataset": written}
     options |= {"data.image_column": IMAGE_COLUMN, "data.label_column": LABEL_COLUMN}
     return options | ({"data.group_column": GROUP_COLUMN} if train.groups is not None else {})
+
+
+def _checked_names(class_names: object) -> tuple[str, ...]:
+    """Return class names as a user gave them.
+
+    Raises:
+        UsageError: they are no list of texts.
+    """
+    names = list(class_names) if isinstance(class_names, Iterable) and not isinstance(class_names, str) else []
+    if not names or isinstance(class_names, Mapping | Set) or not all(isinstance(name, str) for name in names):
+        raise UsageError("class_names must be a list of texts, one for each class in its order")
+    return tuple(str(name) for name in names)
 
 
 def _named(images: str | Path) -> str:
@@ -127,12 +142,19 @@ def _named(images: str | Path) -> str:
 
 def _columns(settings: Mapping[str, Any]) -> DataConfig:
     """Return the configured names of a frame's columns."""
-    names = ("image_column", "label_column", "group_column")
-    return DataConfig(**{name: settings[f"data.{name}"] for name in names if f"data.{name}" in settings})
+    chosen = {name: settings[f"data.{name}"] for name in _COLUMNS if f"data.{name}" in settings}
+    for name, column in chosen.items():
+        if not isinstance(column, str) or not column:
+            raise UsageError(f"data.{name} is {column!r}; give the name of a column as a text")
+    return DataConfig(**chosen)
 
 
 def _split(images: Any, labels: GivenLabels, *, groups: GivenLabels, columns: DataConfig, what: str) -> _Split:
     class_names: tuple[str, ...] | None = None
+    if isinstance(images, Mapping | Set):
+        parts = ", ".join(repr(str(part)) for part in list(images)[:_SHOWN]) if isinstance(images, Mapping) else ""
+        advice = f"give one of its values ({parts})" if parts else "give a list, which has an order"
+        raise UsageError(f"the {what} are a {type(images).__name__}; {advice}")
     if isinstance(images, pd.DataFrame):
         label_column = labels if isinstance(labels, str) else columns.label_column
         if labels is None or isinstance(labels, str):
@@ -213,14 +235,32 @@ def _names_of(dataset: Any, label_column: str) -> tuple[str, ...] | None:
 
 
 def _plain(value: Any) -> Any:
-    """Return a tensor as an array, and everything else as it is."""
-    return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
+    """Return a tensor as an array, and everything else as it is.
+
+    Raises:
+        UsageError: a tensor that NumPy has no form for, or an array of which a part is masked.
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        if np.ma.is_masked(value):
+            raise UsageError("a part of an array is masked; fill it in, or leave these images out")
+        return value.data
+    if not isinstance(value, torch.Tensor):
+        return value
+    try:
+        plain = value.detach().cpu()
+        return (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()  # which NumPy does not have
+    except (TypeError, RuntimeError) as error:
+        raise UsageError(f"a tensor cannot be read ({first_line(error)}); give a dense one of numbers") from error
 
 
 def _pictures(images: Any, *, what: str) -> npt.NDArray[Any] | list[bytes]:
     """Return an array of numbers where the images are or make one, else each as the bytes of a file."""
     images = _plain(images)
-    if not isinstance(images, np.ndarray) or images.dtype.kind == "O":
+    if not isinstance(images, Iterable) or getattr(images, "ndim", 1) == 0:
+        raise UsageError(f"{what} are a {type(images).__name__}; give an array or a list of them")
+    if isinstance(images, np.ndarray) and images.dtype.kind == "O" and images.ndim > 1:
+        images = np.array(images.tolist())  # arrays of one shape in an array of objects
+    if not isinstance(images, np.ndarray) or images.dtype.kind in "OU":
         items = [_plain(image) for image in images]
         arrays = [item for item in items if isinstance(item, np.ndarray) and item.dtype.kind != "O"]
         if len(arrays) < len(items) or len({(array.shape, array.dtype.kind) for array in arrays}) != 1:
@@ -261,7 +301,8 @@ def _file_bytes(image: Any, *, where: str) -> bytes:
             raise UsageError(f"{where}: rows of different lengths make no image") from error
         if array.dtype.kind in "biuf":
             return _png(array, where=where)
-    kind = "missing" if image is None or image is pd.NA or image != image else f"a {type(image).__name__}"
+    is_missing = image is None or image is pd.NA or image is pd.NaT or (isinstance(image, float) and image != image)
+    kind = "missing" if is_missing else f"a {type(image).__name__}"
     raise UsageError(f"{where} is {kind}; arrays, Pillow images, bytes of image files and paths are taken")
 
 
@@ -269,10 +310,12 @@ def _saved(image: Image.Image, *, where: str) -> bytes:
     """Save a Pillow image without loss, with the orientation that its file tells."""
     stream = io.BytesIO()
     try:
+        if image.mode.startswith("I;16") and image.mode not in _PNG_MODES:  # other orders of bytes
+            image = image.convert("I")
         if image.mode in _DEEP_MODES:
             image.save(stream, "TIFF")
         else:
-            kept = image if image.mode in _PNG_MODES else image.convert("RGB")
+            kept = image if image.mode in _PNG_MODES else image.convert(_TRANSPARENT.get(image.mode, "RGB"))
             kept.save(stream, "PNG", exif=image.getexif())
     except (OSError, ValueError, SyntaxError) as error:
         raise UsageError(
@@ -319,6 +362,8 @@ def _labels(labels: Any, *, what: str) -> npt.NDArray[Any]:
     if array.ndim != 1:
         advice = " (of one-hot rows give labels.argmax(1))" if array.ndim == 2 else ""
         raise UsageError(f"{what} must be one for each image, (N,), not {array.shape}{advice}")
+    if array.dtype.kind in "mM":
+        raise UsageError(f"{what} are times ({array.dtype}); whole numbers and texts are taken")
     if array.dtype.kind in "biu" and (array.dtype != np.uint64 or not array.size or array.max() < 2**63):
         return array.astype(np.int64)
     values = [_label(value, where=f"{what}, number {position}") for position, value in enumerate(array.tolist())]

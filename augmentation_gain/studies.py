@@ -10,6 +10,7 @@ from augmentation_gain.in_memory import GivenImages, GivenLabels, dataset_option
 from augmentation_gain.progress import shown_progress
 from augmentation_gain.report import Report, report_at
 from data.base.errors import UsageError
+from data.base.files import given_path
 from data.base.plugins import allow
 from evaluation.reporting.comparison import Comparison, NamedReport, compare_reports
 from evaluation.reporting.report import StudyReport
@@ -81,7 +82,7 @@ def study(
     chosen = {key: value for key, value in chosen.items() if value is not None}
     threads = torch.get_num_threads()
     with scratch_folder() as scratch:
-        run = scratch / "run" if directory is None else Path(directory).expanduser().resolve()
+        run = scratch / "run" if directory is None else given_path(directory).resolve()
         options = dataset_options(
             images,
             labels,
@@ -133,7 +134,7 @@ def judge(
     """
     threads = torch.get_num_threads()
     with scratch_folder() as scratch:
-        run = scratch / "run" if directory is None else Path(directory).expanduser().resolve()
+        run = scratch / "run" if directory is None else given_path(directory).resolve()
         given = {key: value for key, value in (("replicates", replicates), ("seed", seed)) if value is not None}
         options = dataset_options(
             images,
@@ -175,7 +176,7 @@ def load_report(run: str | Path) -> Report:
     Raises:
         CorruptFileError: missing, damaged, or written by another version.
     """
-    path = Path(run)
+    path = given_path(run)
     return report_at(path / REPORT_JSON if path.is_dir() else path)
 
 

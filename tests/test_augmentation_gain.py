@@ -142,12 +142,31 @@ def test_everything_public_is_there_and_documented():
         PIXELS / 255,
         (PIXELS / 255).astype(np.float16),
         torch.from_numpy(PIXELS),
+        torch.from_numpy(PIXELS).to(torch.bfloat16),
+        np.array(list(PIXELS), object),
+        np.ma.array(PIXELS),
         list(PIXELS),
         [image.tolist() for image in PIXELS],
         [Image.fromarray(image) for image in PIXELS],
         [png(image) for image in PIXELS],
     ],
-    ids=["NHW", "NHWC", "NCHW", "flat", "int64", "float", "half", "tensor", "arrays", "lists", "pillow", "bytes"],
+    ids=[
+        "NHW",
+        "NHWC",
+        "NCHW",
+        "flat",
+        "int64",
+        "float",
+        "half",
+        "tensor",
+        "brain",
+        "objects",
+        "masked",
+        "arrays",
+        "lists",
+        "pillow",
+        "bytes",
+    ],
 )
 def test_images_in_any_form_are_the_same_images(images, tmp_path):
     pixels, names = everything(source_of(images, NAMES, tmp_path))
@@ -172,6 +191,29 @@ def test_values_below_0_are_scaled_and_noted(tmp_path):
     source = source_of(PIXELS / 127.5 - 1, NAMES, tmp_path)
     assert np.array_equal(everything(source)[0][:, 0], PIXELS)
     assert "values from -1 to 1 were scaled" in source.warning
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I;16B", "I;16L", "I;16N"])
+def test_pillow_images_of_16_bits_lose_none(mode, tmp_path):
+    deep = PIXELS.astype(np.uint16) * 257
+    order = {"I;16B": ">u2", "I;16N": "=u2"}.get(mode, "<u2")
+    images = [Image.frombytes(mode, (8, 8), image.astype(order).tobytes()) for image in deep]
+    assert np.array_equal(everything(source_of(images, NAMES, tmp_path))[0][:, 0], PIXELS)
+
+
+@pytest.mark.parametrize("mode", ["PA", "RGBa", "La"])
+def test_pillow_images_keep_what_is_transparent(mode, tmp_path):
+    ink = [np.dstack([np.zeros((8, 8, 3), np.uint8), image]) for image in PIXELS]
+    images = [Image.fromarray(image).convert({"La": "LA"}.get(mode, "RGBA")).convert(mode) for image in ink]
+    pixels, _ = everything(source_of(images, NAMES, tmp_path))
+    assert np.array_equal(pixels[:, 0], 255 - PIXELS)  # black ink on white
+
+
+def test_arrays_of_paths_are_paths(tmp_path):
+    for number, image in enumerate(PIXELS):
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+    paths = np.array([str(tmp_path / f"{number}.png") for number in range(12)])
+    assert np.array_equal(everything(source_of(paths, NAMES, tmp_path / "data"))[0][:, 0], PIXELS)
 
 
 def test_paths_are_read_and_sizes_may_differ(tmp_path):
@@ -206,6 +248,18 @@ def test_labels_in_any_form(labels, names, tmp_path):
 def test_class_names_are_given(tmp_path):
     source = source_of(PIXELS, np.arange(12) % 2, tmp_path, class_names=["no", "yes"])
     assert source.train.class_names == ("no", "yes")
+
+
+def test_class_names_order_labels_that_are_texts(tmp_path):
+    assert source_of(PIXELS, NAMES, tmp_path, class_names=["dog", "cat"]).train.class_names == ("dog", "cat")
+    with pytest.raises(AugmentError, match="label 'cat' is not one of the class names"):
+        source_of(PIXELS, NAMES, tmp_path / "again", class_names=["no", "yes"])
+
+
+@pytest.mark.parametrize("names", ["no", [], {"no": 0, "yes": 1}, [None, "yes"], [0, 1]])
+def test_class_names_are_a_list_of_texts(names, tmp_path):
+    with pytest.raises(UsageError, match="class_names must be a list of texts"):
+        source_of(PIXELS, np.arange(12) % 2, tmp_path, class_names=names)
 
 
 @pytest.mark.parametrize(
@@ -280,6 +334,14 @@ def test_paths_and_names_go_as_they_are(tmp_path):
         (pd.DataFrame({"picture": [1]}), None, "no column 'label'"),
         (iter(()), None, "has no length"),
         ([PIXELS[0]], None, "not a pair of image and label"),
+        (None, [0, 1], "images are a NoneType"),
+        ({"train": PIXELS}, None, r"the images are a dict; give one of its values \('train'\)"),
+        ({b"1", b"2"}, [0, 1], "the images are a set; give a list"),
+        (torch.empty((2, 8, 8), device="meta"), [0, 1], "a tensor cannot be read"),
+        (torch.zeros((2, 8, 8)).to_sparse(), [0, 1], "give a dense one of numbers"),
+        (np.ma.array(PIXELS, mask=PIXELS > 99), NAMES, "a part of an array is masked"),
+        (PIXELS, np.ma.array(np.arange(12) % 2, mask=np.arange(12) == 3), "a part of an array is masked"),
+        (PIXELS, np.arange(12).astype("datetime64[ns]"), r"are times \(datetime64\[ns\]\)"),
         ("nonsense", None, "unknown dataset"),
         ("digits", [0, 1], "has its own"),
     ],
@@ -299,6 +361,7 @@ def test_what_cannot_be_is_told_in_one_line(images, labels, message):
         ({"test": "digits"}, "images in memory are tested on images in memory"),
         ({"test": (PIXELS,)}, r"give the pair \(images, labels\)"),
         ({"groups": [1, 2]}, "with 2 groups"),
+        ({"settings": {"data.image_column": 0}}, "data.image_column is 0; give the name of a column"),
     ],
 )
 def test_options_that_cannot_be_are_told(options, message):

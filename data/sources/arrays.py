@@ -84,16 +84,18 @@ class ArrayReader:
 
 def _plain(array: npt.NDArray[Any], *, where: str) -> npt.NDArray[Any]:
     """Return numbers as uint8 (8 bits or truth values), int32 (other whole numbers) or float32."""
-    if array.dtype == np.uint8:
+    if array.dtype == np.uint8 and array.size:
         return array
     if array.size == 0 or array.dtype.kind not in "biuf":
         raise AugmentError(f"{where}: a raw image must hold numbers; convert it, or store PNG bytes")
     if array.dtype.kind == "b":
         return array.astype(np.uint8) * np.uint8(255)
     if array.dtype.kind == "f":
-        if not np.isfinite(array).all():
+        with np.errstate(over="ignore"):
+            numbers = array.astype(np.float32)
+        if not np.isfinite(numbers).all():
             raise CorruptFileError(f"{where}: the raw image holds numbers that are not finite")
-        return array.astype(np.float32)
+        return numbers
     if array.max() > np.iinfo(np.int32).max or array.min() < np.iinfo(np.int32).min:
         raise AugmentError(f"{where}: the raw image holds {array.max()}; at most 31 bits a value are read")
     return array.astype(np.int32)

@@ -650,3 +650,10 @@ def test_the_axes_of_a_tensor_are_put_in_order(tmp_path, axes):
     source = load(write(tmp_path / "x.parquet", tensors, alternating()))
     said = stored.transpose(0, *(1 + axis for axis in axes))[source.train.rows]
     assert np.array_equal(source.train.images, said if said.shape[1] == 3 else said.transpose(0, 3, 1, 2))
+
+
+def test_a_list_without_numbers_is_no_image(tmp_path):
+    images = pa.array([list(range(row, row + 64)) for row in range(NUM_ROWS - 1)] + [[]], pa.list_(pa.uint8()))
+    path = write(tmp_path / "x.parquet", images, alternating())
+    with pytest.raises(AugmentError, match="row 11: a raw image must hold numbers"):
+        load(path)
