@@ -24,7 +24,7 @@ UNSPLIT = 0.0
 """`DataConfig.test_share` of images that are read as they are, without a split; no configuration can ask for it."""
 
 
-class DataConfig(BaseModel, frozen=True, extra="forbid"):
+class DataConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """The data set, how a user's own is read, and the regimes: how many labelled images the study pretends to have.
 
     Keys from `image_column` on concern data sets given by KIND:PATH, not those that have names.
@@ -148,6 +148,8 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
     @field_validator("images_per_class", mode="before")
     @classmethod
     def _numbers(cls, value: object) -> object:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            value = [value]
         if isinstance(value, str) and value != "auto":
             value = [part.strip() for part in value.split(",")]
         if isinstance(value, list | tuple) and list(value) == ["auto"]:
@@ -199,7 +201,7 @@ PolicyName = Annotated[str, AfterValidator(_known_policy)]
 """A key of `POLICIES`, or a reference to code of the user's own, `package.module:attribute`."""
 
 
-class DeformationConfig(BaseModel, frozen=True, extra="forbid"):
+class DeformationConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """Ranges of the random affine and elastic deformation; every image draws its own."""
 
     rotation_degrees: float = Field(default=12.0, ge=0, le=180)
@@ -210,7 +212,7 @@ class DeformationConfig(BaseModel, frozen=True, extra="forbid"):
     elastic_grid: int = Field(default=4, ge=2, le=16, description="control points per side of the displacement field")
 
 
-class ToneConfig(BaseModel, frozen=True, extra="forbid"):
+class ToneConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """Ranges of random changes of tone: factors from 1 - range to 1 + range; every image draws its own."""
 
     brightness: float = Field(default=0.0, ge=0, le=1)

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
-from data.base.errors import AugmentError
+from data.base.errors import AugmentError, message_of
 from data.base.imports import imported_for_good
 
 EXIT_SECONDS = 15.0  # for what is told to Prefect's server last
@@ -95,7 +95,8 @@ def main() -> None:
     """Run the command line; a failure meant for people is one line on standard error and an exit code."""
     try:
         app()
-    except AugmentError as error:
+    except (AugmentError, OSError) as failure:
+        error = failure if isinstance(failure, AugmentError) else _of_the_system(failure)
         Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
         exit_at_once_without_server(error)
         end_in_time(error.exit_code)
@@ -117,6 +118,12 @@ class Ending:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(self.code)
+
+
+def _of_the_system(error: OSError) -> AugmentError:
+    """Say what the system refused where no command expected it, such as a folder that was closed meanwhile."""
+    where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+    return AugmentError(f"{where}{error.strerror or message_of(error)}")
 
 
 def program() -> None:

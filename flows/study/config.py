@@ -8,10 +8,10 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, Field, PositiveInt, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from data.base.device import DeviceChoice, Precision
 from data.base.errors import UsageError
@@ -26,8 +26,12 @@ from gan.config import GanConfig, SamplingConfig
 PresetName = Literal["quick", "standard", "full"]
 RunnerKind = Literal["auto", "sequential", "threads", "processes", "dask"]
 
+GREATEST_SEED = 2**63 - 1  # what JSON and databases hold
+MOST_REPLICATES = 10_000
+MOST_AT_ONCE = 1024  # threads, and cells
 
-class ComputeConfig(BaseModel, frozen=True, extra="forbid"):
+
+class ComputeConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """Where and how precisely to compute; resolved once per run and recorded in environment.json."""
 
     device: DeviceChoice = "auto"
@@ -35,17 +39,20 @@ class ComputeConfig(BaseModel, frozen=True, extra="forbid"):
     threads: int = Field(
         default=1,
         ge=0,
+        le=MOST_AT_ONCE,
         description="CPU threads of torch; 0 takes all cores. Networks this small gain more from a cell a core",
     )
 
 
-class RunnerConfig(BaseModel, frozen=True, extra="forbid"):
+class RunnerConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """Where the cells run. No result depends on it, so a run may continue with another runner than it began with."""
 
     kind: RunnerKind = Field(
         default="auto", description="auto: processes on a CPU, sequential on a GPU, which cells would share"
     )
-    workers: int = Field(default=0, ge=0, description="cells at a time; 0 fills the cores: cores // compute.threads")
+    workers: int = Field(
+        default=0, ge=0, le=MOST_AT_ONCE, description="cells at a time; 0 fills the cores: cores // compute.threads"
+    )
     address: str = Field(default="", description="of a Dask scheduler, tcp://host:port; empty starts a local cluster")
 
     @model_validator(mode="after")
@@ -73,15 +80,17 @@ class RunnerConfig(BaseModel, frozen=True, extra="forbid"):
 FRESH_REPLICATES = 6  # of the default study
 
 
-class StudyConfig(BaseModel, frozen=True, extra="forbid"):
+class StudyConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """A whole study."""
 
-    seed: int = Field(default=0, ge=0)
-    replicates: PositiveInt | Literal["auto"] = Field(
+    seed: int = Field(default=0, ge=0, le=GREATEST_SEED)
+    replicates: Annotated[int, Field(ge=1, le=MOST_REPLICATES)] | Literal["auto"] = Field(
         default="auto",
         description=f"how often each regime is repeated; auto: {FRESH_REPLICATES} fresh draws, or each fold twice",
     )
-    first_replicate: int = Field(default=0, ge=0, description="number of the first one: others are other draws")
+    first_replicate: int = Field(
+        default=0, ge=0, le=GREATEST_SEED, description="number of the first one: others are other draws"
+    )
     data: DataConfig = DataConfig()
     generator: str = Field(
         default=GAN,
@@ -245,8 +254,9 @@ def validate_config(tree: Mapping[str, Any]) -> StudyConfig:
     try:
         return StudyConfig.model_validate(tree)
     except ValidationError as error:
-        first, *others = error.errors()
+        first, *_ = error.errors()
         location = [str(part) for part in first["loc"]]
+        others = {_key(each["loc"]) for each in error.errors()} - {_key(first["loc"])}
         more = f" (and {len(others)} more)" if others else ""
         if first["type"] == "extra_forbidden":
             raise UsageError(
@@ -254,7 +264,20 @@ def validate_config(tree: Mapping[str, Any]) -> StudyConfig:
             ) from error
         value = "" if isinstance(first["input"], Mapping) else f" = {first['input']!r}"  # a whole table says nothing
         message = first["msg"].removeprefix("Value error, ")
-        raise UsageError(f"configuration {'.'.join(location)}{value}: {message}{more}") from error
+        raise UsageError(f"configuration {_key(first['loc'])}{value}: {message}{more}") from error
+
+
+def _key(location: Sequence[str | int]) -> str:
+    """Return the key that pydantic found wrong, without the one of several types that it tried there."""
+    key: list[str] = []
+    model: type[BaseModel] | None = StudyConfig
+    for part in map(str, location):
+        if model is None:
+            break
+        key.append(part)
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+    return ".".join(key)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -264,10 +287,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         UsageError: missing or not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin a file with a mark
     except OSError as error:
         raise UsageError(f"cannot read configuration {path}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{path} is not valid TOML: {error}") from error
 
 
@@ -296,7 +319,7 @@ def _assign(tree: dict[str, Any], dotted_key: str, value: object) -> None:
 def _parse_value(text: str) -> object:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text
 
 

@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 import fsspec
 
 from data.base.errors import AugmentError, CorruptFileError, UsageError, message_of
+from data.base.files import given_path
 from flows.study.retrying import LASTING, StoreError, patiently
 from flows.study.scratch import scratch_folder, sweep_scratch
 
@@ -416,9 +417,10 @@ def store_of(location: str | Path) -> RunStore:
     """Return the store of a run or of a folder of runs.
 
     Raises:
-        UsageError: a URL with credentials in it, or of a protocol that is not known here.
+        UsageError: a URL with credentials in it, or of a protocol that is not known here; a path that cannot be looked
+            at.
     """
-    return RunStore(str(location))
+    return RunStore(str(location) if "://" in str(location) else str(given_path(location)))
 
 
 def _owner_record(token: str) -> bytes:

@@ -41,6 +41,13 @@ def fails(
         (["run", "--set", "gan.stepz=3"], "did you mean 'steps'"),
         (["run", "absent.toml"], "cannot read configuration absent.toml"),
         (["run", "--resume", "absent"], "not a run directory"),
+        (["run", "--resume", "x" * 300], "cannot look at"),
+        (["report", "x" * 300], "cannot look at"),
+        (["verify", "~nobody-of-this-name/run"], "cannot look at"),
+        (["export", "--output", "out", "--run", "x" * 300], "cannot look at"),
+        (["compare", "x" * 300, "y"], "cannot look at"),
+        (["history", "x" * 300], "cannot look at"),
+        (["prune", "x" * 300], "cannot look at"),
         (["run", "--resume", "absent", "--seed", "1"], "only --replicates, --images-per-class, --generator,"),
         (["serve", "--cron", "every day"], "not a cron expression"),
         (["serve", "--cron", "* * * * *", "--interval", "5"], "not both"),
@@ -68,6 +75,16 @@ def test_usage_errors_are_one_line_and_exit_2(
     assert message in error
     assert len(error.strip().splitlines()) == 1
     assert "Traceback" not in error
+
+
+def test_what_the_system_refuses_is_one_line_wherever_it_happens(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed() -> None:
+        raise PermissionError(13, "Permission denied", "runs/[a]")
+
+    monkeypatch.setattr(cli, "app", closed)
+    assert fails(capsys, monkeypatch) == (1, "error: runs/[a]: Permission denied\n")
 
 
 ENDS = """

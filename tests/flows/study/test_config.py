@@ -41,7 +41,14 @@ def test_the_default_of_every_setting_is_the_quick_preset() -> None:
     ("assignment", "message"),
     [
         ("gan.learning_rat=1e-4", "did you mean 'learning_rate'"),
-        ("replicates=0", "greater than 0"),
+        ("replicates=0", "configuration replicates = 0: Input should be greater than or equal to 1"),
+        ("data.folds=1", "configuration data.folds = 1: Input should be greater than or equal to 2"),
+        ("gan.learning_rate=inf", "gan.learning_rate = inf: Input should be a finite number"),
+        ("generator_time_limit=inf", "a finite number"),
+        ("evaluation.classifier.parameters={C=nan}", "classifier.parameters = nan: Input should be a finite number"),
+        ("seed=9223372036854775808", "less than or equal to 9223372036854775807"),
+        ("replicates=1e9", "less than or equal to 10000"),
+        ("compute.threads=100000000000", "less than or equal to 1024"),
         ("data.images_per_class=[-1]", "images_per_class"),
         ("data.images_per_class=[10, 10]", "given once"),
         ("gan.loss=wasserstein", "gan.loss"),
@@ -60,9 +67,20 @@ def test_missing_and_malformed_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot read configuration"):
         resolve(file=tmp_path / "absent.toml")
     broken = tmp_path / "broken.toml"
-    broken.write_text("seed = = 1")
-    with pytest.raises(UsageError, match="not valid TOML"):
-        resolve(file=broken)
+    for content in ("seed = = 1", "seed = " + "[" * 20_000):
+        broken.write_text(content)
+        with pytest.raises(UsageError, match="not valid TOML"):
+            resolve(file=broken)
+
+
+def test_files_may_begin_with_a_mark(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text("seed = 3", encoding="utf-8-sig")
+    assert resolve(file=tmp_path / "x.toml").seed == 3
+
+
+@pytest.mark.parametrize("value", ["10", "10.0", "'10'", "[10]"])
+def test_one_number_of_images_is_enough(value: str) -> None:
+    assert resolve(f"data.images_per_class={value}").data.images_per_class == (10,)
 
 
 def test_error_of_a_whole_table_does_not_print_the_table() -> None:
