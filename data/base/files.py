@@ -81,6 +81,10 @@ def write_json(path: Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def _not_json(constant: str) -> object:
+    raise ValueError(f"{constant} is no number of JSON")
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file.
 
@@ -88,10 +92,10 @@ def read_json(path: Path) -> Any:
         CorruptFileError: the file is missing or not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_not_json)
     except FileNotFoundError as error:
         raise CorruptFileError(f"{path} is missing") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CorruptFileError(f"{path} is not readable JSON ({error}); delete it or restore it from a copy") from error
 
 

@@ -37,7 +37,7 @@ def test_a_place_that_cannot_be_written(tmp_path):
         write_text(tmp_path / "file" / "below", "x")
 
 
-@pytest.mark.parametrize("content", [None, "", "{", '{"a": \xff'])
+@pytest.mark.parametrize("content", [None, "", "{", '{"a": \xff', '{"a": NaN}', "[" * 20_000])
 def test_unreadable_json(tmp_path, content):
     if content is not None:
         (tmp_path / "x.json").write_bytes(content.encode("latin-1"))
