@@ -29,7 +29,7 @@ from flows.study.scratch import scratch_folder
 from flows.study.stages.generator import train_generator
 from flows.study.watching import StageUpdate, listeners
 from gan.checkpoint import GENERATOR_FILE, load_generator
-from gan.export import ExportProgress, ExportRequest, export_dataset
+from gan.export import GREATEST_SEED, ExportProgress, ExportRequest, export_dataset
 from gan.sampling import apportion, class_sequence, draw_images
 
 SUBSET_FILE = "subset.parquet"
@@ -59,6 +59,7 @@ def train_gan(
         UsageError: the images cannot be, or a generator lies there already.
         AugmentError: training diverged, or the folder cannot be written.
     """
+    _check_seed(seed)
     place = given_path(directory)
     generator = place / "generator"
     if (generator / GENERATOR_FILE).exists():
@@ -129,6 +130,7 @@ def sample(
     """
     if num_images < 1:
         raise UsageError(f"{num_images} images are asked for; ask for 1 or more")
+    _check_seed(seed)
     compute = resolve_compute(device=device, precision="auto")
     network, class_names = load_generator(_generator_folder(given_path(generator), cell) / GENERATOR_FILE)
     labels = class_sequence(apportion(num_images, np.ones(len(class_names), np.int64)))
@@ -192,6 +194,11 @@ def export(
         compute = resolve_compute(device=device, precision="auto")
         export_dataset(folder, place, request, compute=compute, on_progress=on_progress)
     return place
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed <= GREATEST_SEED:
+        raise UsageError(f"seed is {seed}; give one from 0 to {GREATEST_SEED}")
 
 
 def _tell(stage: str, share: float, detail: str) -> None:

@@ -27,7 +27,7 @@ IMAGE_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 def write_table(path: Path, table: pa.Table) -> None:
     """Write one Parquet file atomically, zstd-compressed."""
     write_atomically(
-        path, lambda temporary: pq.write_table(table, temporary, compression="zstd", write_page_index=True)
+        path, lambda temporary: pq.write_table(table, temporary.absolute(), compression="zstd", write_page_index=True)
     )
 
 
@@ -38,7 +38,7 @@ def read_table(path: Path) -> pa.Table:
         CorruptFileError: missing, truncated or not Parquet.
     """
     try:
-        table = pq.read_table(path, partitioning=None)
+        table = pq.read_table(path.absolute(), partitioning=None)  # a relative one may look like a URL
         _ = table.column_names  # where a damaged file has a name that is no text, this raises, and not later
     except FileNotFoundError as error:
         raise CorruptFileError(f"{path} is missing") from error
@@ -56,7 +56,7 @@ def num_rows(path: Path) -> int:
         CorruptFileError: missing, truncated or not Parquet.
     """
     try:
-        return int(pq.read_metadata(path).num_rows)
+        return int(pq.read_metadata(path.absolute()).num_rows)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise CorruptFileError(f"{path} is missing, truncated or not Parquet ({first_line(error)})") from error
 
@@ -143,7 +143,7 @@ def write_published_shard(
         path,
         lambda temporary: pq.write_table(
             table,
-            temporary,
+            temporary.absolute(),
             compression={"image.bytes": "none"} | dict.fromkeys(["image.path", "label", *extra], "zstd"),
             use_dictionary=repetitive,
             write_page_index=True,

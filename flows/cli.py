@@ -95,7 +95,7 @@ def main() -> None:
     """Run the command line; a failure meant for people is one line on standard error and an exit code."""
     try:
         app()
-    except (AugmentError, OSError) as failure:
+    except (AugmentError, OSError, MemoryError) as failure:
         error = failure if isinstance(failure, AugmentError) else _of_the_system(failure)
         Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
         exit_at_once_without_server(error)
@@ -120,8 +120,10 @@ class Ending:
             os._exit(self.code)
 
 
-def _of_the_system(error: OSError) -> AugmentError:
+def _of_the_system(error: OSError | MemoryError) -> AugmentError:
     """Say what the system refused where no command expected it, such as a folder that was closed meanwhile."""
+    if isinstance(error, MemoryError):
+        return AugmentError(f"there is not enough memory ({message_of(error)}); ask for less, or free some")
     where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
     return AugmentError(f"{where}{error.strerror or message_of(error)}")
 

@@ -7,6 +7,7 @@ and its own number alone (its random stream, one thread of arithmetic), so any n
 Finished shards survive a kill in a hidden folder beside the output, and the same request continues from them.
 """
 
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from filelock import FileLock, Timeout
 from data.base.device import Compute
 from data.base.errors import AugmentError, CorruptFileError, UsageError
 from data.base.files import digest_file, digest_json, read_json, write_json, write_text
+from data.base.limits import check_limit
 from data.base.names import check_class_name, public_dataset_name
 from data.base.randomness import numpy_stream, torch_stream
 from data.images import LabelledImages
@@ -50,6 +52,9 @@ from gan.sampling import (
 )
 
 SAMPLES_FILE = "samples.parquet"  # in its place: what a generator other than the GAN has made
+_URL = re.compile(r"[a-z][a-z0-9+.-]*:/")  # a path has one of its slashes
+MAX_EXPORTED = 100_000_000
+GREATEST_SEED = 2**63 - 1  # int64
 EXPORT_VERSION = 2  # of the bytes that a request stands for
 COLUMNS = (
     ("generator", "string"),
@@ -293,6 +298,8 @@ def export_dataset(
         CorruptFileError: the generator cannot be read.
         AugmentError: `output` cannot be written, or another process is writing it.
     """
+    if _URL.match(str(output)):
+        raise UsageError(f"{output} is a URL; export to a folder of this machine")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UsageError(f"{output} is already there; choose another place or remove it first")
     export = _prepare(generator_directory, request, compute)
@@ -316,6 +323,9 @@ def _prepare(generator_directory: Path, request: ExportRequest, compute: Compute
             f"cannot export {request.num_images} images in shards of {request.shard_size} with {request.workers} "
             "workers; each must be 1 or more"
         )
+    if not 0 <= request.seed <= GREATEST_SEED:
+        raise UsageError(f"seed {request.seed} cannot be written beside each image; give one from 0 to {GREATEST_SEED}")
+    check_limit(request.num_images, MAX_EXPORTED, what="number of images to export", advice="export several sets")
     source = sample_source(generator_directory)
     class_names = source.class_names
     for name in class_names:

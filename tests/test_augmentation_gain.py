@@ -462,6 +462,9 @@ def test_generator_of_a_run_is_found(run):
     [
         (lambda gan, here: ag.sample(here, 3), "holds no trained generator"),
         (lambda gan, here: ag.sample(gan, 0), "ask for 1 or more"),
+        (lambda gan, here: ag.sample(gan, 3, seed=-1), "seed is -1"),
+        (lambda gan, here: ag.sample(here / ("x" * 300), 3), "cannot look at"),
+        (lambda gan, here: ag.train_gan(PIXELS, NAMES, directory=here / "x", seed=2**63), "give one from 0 to"),
         (lambda gan, here: ag.export(gan, here / "x", class_counts={"cat": 3}), "no class 'cat'"),
         (lambda gan, here: ag.export(gan, here / "x", file_format="tar"), "none of parquet, imagefolder, idx"),
         (lambda gan, here: ag.train_gan(PIXELS, NAMES, directory=gan.parent), "is already there"),

@@ -82,7 +82,7 @@ class _ParquetFile:
 
 def _open(path: Path) -> _ParquetFile:
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(path.absolute())  # a relative path such as gs:x looks like a URL
         claimed = sum(file.metadata.row_group(group).total_byte_size for group in range(file.metadata.num_row_groups))
         _ = file.schema_arrow.names  # of a damaged file this raises, here as everywhere
         opened = _ParquetFile(path=path, file=file, schema=file.schema_arrow, num_rows=file.metadata.num_rows)

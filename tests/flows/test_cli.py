@@ -77,14 +77,21 @@ def test_usage_errors_are_one_line_and_exit_2(
     assert "Traceback" not in error
 
 
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (PermissionError(13, "Permission denied", "runs/[a]"), "runs/[a]: Permission denied"),
+        (MemoryError(), "there is not enough memory (MemoryError); ask for less, or free some"),
+    ],
+)
 def test_what_the_system_refuses_is_one_line_wherever_it_happens(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    error: Exception, line: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def closed() -> None:
-        raise PermissionError(13, "Permission denied", "runs/[a]")
+    def refused() -> None:
+        raise error
 
-    monkeypatch.setattr(cli, "app", closed)
-    assert fails(capsys, monkeypatch) == (1, "error: runs/[a]: Permission denied\n")
+    monkeypatch.setattr(cli, "app", refused)
+    assert fails(capsys, monkeypatch) == (1, f"error: {line}\n")
 
 
 ENDS = """

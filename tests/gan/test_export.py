@@ -298,6 +298,34 @@ def test_nothing_to_draw(generator, tmp_path, option):
         export(generator, tmp_path / "out", **option)
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"seed": 2**63}, "seed 9223372036854775808 cannot be written"),
+        ({"seed": -1}, "seed -1 cannot be written"),
+        ({"num_images": 10**12}, "the limit is 100,000,000"),
+    ],
+)
+def test_what_is_too_much_is_told_before_anything_is_drawn(generator, tmp_path, option, message):
+    with pytest.raises(AugmentError, match=message):
+        export(generator, tmp_path / "out", **({"num_images": 3} | option))
+    assert not list(tmp_path.glob("*out*"))
+
+
+@pytest.mark.parametrize("file_format", ["parquet", "imagefolder", "idx"])
+def test_a_url_is_no_place_for_an_export(generator, tmp_path, monkeypatch, file_format):
+    monkeypatch.chdir(tmp_path)
+    for place in ("s3://bucket/set", "gs:/bucket/set"):
+        with pytest.raises(UsageError, match="is a URL; export to a folder"):
+            export(generator, Path(place), num_images=3, file_format=file_format)
+
+
+def test_a_folder_may_be_named_as_a_url_begins(generator, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    export(generator, Path("file:x"), num_images=3)
+    assert len(read_published(Path("file:x"))) == 3
+
+
 def test_an_output_that_is_there_is_kept(generator, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("x")
