@@ -111,11 +111,16 @@ def checked_timetable(*, cron: str | None, interval: float | None, timezone: str
             f"--timezone {zone!r} is not the name of a time zone; for example Europe/Berlin, or UTC"
         ) from error
     if cron is not None:
+        cron = " ".join(cron.split())
         try:
-            CronSchedule(cron=cron, timezone=zone)
+            schedule = CronSchedule(cron=cron, timezone=zone)
         except ValidationError as error:
             example = '"0 3 * * *" is every night at three'
             raise UsageError(f"--cron {cron!r} is not a cron expression; for example {example}") from error
+        with suppress(ValueError):  # what finds no day in fifty years
+            if next_runs([DeploymentScheduleCreate(schedule=schedule)], start=datetime.now(UTC), count=1):
+                return Timetable(cron=cron, interval=None, timezone=zone)
+        raise UsageError(f"--cron {cron!r} names no day that ever comes; give another")
     if interval is not None and not (math.isfinite(interval) and SHORTEST_INTERVAL <= interval <= LONGEST_INTERVAL):
         raise UsageError(
             f"--interval must be a number of seconds from {SHORTEST_INTERVAL:g} to {LONGEST_INTERVAL:g}, "

@@ -60,6 +60,9 @@ def fates(runs: RunStore, *, keep: int, older_than: timedelta, now: datetime) ->
     for name, by in held.items():
         if not reasons.get(name, "unknown"):
             reasons[name] = f"{by} is held against it"
+    for link, name in runs.links_inside().items():
+        if not reasons.get(name, "unknown"):
+            reasons[name] = f"the link {link} leads to it"
     others = [Fate(name=name, kept=why) for name, why in read.items() if isinstance(why, str)]
     return [*others, *(Fate(name=run.name, kept=reasons[run.name]) for run in finished)]
 

@@ -123,11 +123,23 @@ class RunStore:
         return RunStore(str(Path(self.location) / name) if self.is_local else f"{self.location.rstrip('/')}/{name}")
 
     def run_names(self) -> list[str]:
-        """Return the names of the runs (folders with a configuration) below this place, sorted."""
+        """Return the names of the runs (folders with a configuration) below this place, sorted.
+
+        A link to a run beside it, such as `latest`, is no further run.
+        """
         if self.is_local:
-            return sorted(path.parent.name for path in Path(self.location).glob("*/config.toml"))
+            found = (path.parent.name for path in Path(self.location).glob("*/config.toml"))
+            return sorted(set(found) - self.links_inside().keys())
         with self._reached() as (files, root):
             return sorted(str(path).split("/")[-2] for path in files.glob(f"{root}/*/config.toml"))
+
+    def links_inside(self) -> dict[str, str]:
+        """Return the links of this folder that lead to what lies in it too, by name; a store has none."""
+        if not self.is_local or not Path(self.location).is_dir():
+            return {}
+        folder = Path(self.location).resolve()
+        links = {path.name: path.resolve() for path in folder.iterdir() if path.is_symlink() and path.exists()}
+        return {name: target.name for name, target in links.items() if target.parent == folder}
 
     def exists(self) -> bool:
         """Tell whether anything is at this place."""

@@ -50,6 +50,7 @@ def fails(
         (["prune", "x" * 300], "cannot look at"),
         (["run", "--resume", "absent", "--seed", "1"], "only --replicates, --images-per-class, --generator,"),
         (["serve", "--cron", "every day"], "not a cron expression"),
+        (["serve", "--cron", "0 0 31 2 *"], "names no day that ever comes"),
         (["serve", "--cron", "* * * * *", "--interval", "5"], "not both"),
         (["serve", "--interval", "nan"], "--interval must be a number of seconds from 1"),
         (["serve", "--interval", "inf"], "--interval must be a number of seconds from 1"),

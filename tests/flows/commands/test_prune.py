@@ -63,6 +63,18 @@ def test_base_of_a_run_that_stays_and_the_last_good_run_stay(add_run: Callable[.
     assert [name for name, why in found.items() if not why] == ["old", "bad"]
 
 
+def test_links_are_no_runs_and_what_they_lead_to_stays(add_run: Callable[..., Path], tmp_path: Path) -> None:
+    for place, days in enumerate((200, 150, 100)):
+        add_run(tmp_path, f"run{place}", days_old=days)
+    (tmp_path / "stable").symlink_to("run0")
+    (tmp_path / "z-latest").symlink_to(tmp_path / "run2")
+    assert kept(tmp_path) == {
+        "run0": "the link stable leads to it",
+        "run1": "",
+        "run2": "one of the 1 newest of its configuration",
+    }
+
+
 def test_unfinished_and_unreadable_runs_stay(add_run: Callable[..., Path], tmp_path: Path) -> None:
     (add_run(tmp_path, "unfinished", days_old=300) / "report.json").unlink()
     (add_run(tmp_path, "broken", days_old=300) / "report.json").write_text("{")
