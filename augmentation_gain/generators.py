@@ -229,4 +229,7 @@ def _counts(wanted: Mapping[str, int], class_names: tuple[str, ...]) -> tuple[in
     unknown = [name for name in wanted if name not in class_names]
     if unknown:
         raise UsageError(f"class_counts: no class {unknown[0]!r}; there are {', '.join(class_names)}")
+    broken = [name for name, count in wanted.items() if not isinstance(count, int | np.integer)]
+    if broken:
+        raise UsageError(f"class_counts: {wanted[broken[0]]!r} for class {broken[0]!r} is no whole number")
     return tuple(int(wanted.get(name, 0)) for name in class_names)

@@ -132,6 +132,8 @@ def judge(
         UsageError: other classes, sizes or kinds of images, or too few synthetic ones.
         AugmentError: one of the sets cannot be read.
     """
+    if not isinstance(synthetic, str | Path | tuple):
+        raise UsageError(f"synthetic is a {type(synthetic).__name__}; give a path, or the pair (images, labels)")
     threads = torch.get_num_threads()
     with scratch_folder() as scratch:
         run = scratch / "run" if directory is None else given_path(directory).resolve()
@@ -147,6 +149,8 @@ def judge(
         )
         made = str(synthetic)
         if isinstance(synthetic, tuple):
+            if len(synthetic) != 2:
+                raise UsageError(f"synthetic has {len(synthetic)} parts; give the pair (images, labels)")
             pictures, names = synthetic
             written = dataset_options(
                 pictures, names, groups=None, test=None, class_names=None, folder=run / "synthetic", settings={}

@@ -356,6 +356,7 @@ def test_what_cannot_be_is_told_in_one_line(images, labels, message):
     ("options", "message"),
     [
         ({"workers": 0}, "give 1 or more"),
+        ({"preset": "Standard"}, "there is no preset 'Standard'; there are quick, standard, full"),
         ({"workers": 2, "progress": True}, "1 where progress is to be shown"),
         ({"directory": "s3://bucket/run"}, "is a URL"),
         ({"test": "digits"}, "images in memory are tested on images in memory"),
@@ -466,6 +467,7 @@ def test_generator_of_a_run_is_found(run):
         (lambda gan, here: ag.sample(here / ("x" * 300), 3), "cannot look at"),
         (lambda gan, here: ag.train_gan(PIXELS, NAMES, directory=here / "x", seed=2**63), "give one from 0 to"),
         (lambda gan, here: ag.export(gan, here / "x", class_counts={"cat": 3}), "no class 'cat'"),
+        (lambda gan, here: ag.export(gan, here / "x", class_counts={"digit 3": 2.7}), "is no whole number"),
         (lambda gan, here: ag.export(gan, here / "x", file_format="tar"), "none of parquet, imagefolder, idx"),
         (lambda gan, here: ag.train_gan(PIXELS, NAMES, directory=gan.parent), "is already there"),
         (lambda gan, here: ag.plot_images(PIXELS[0]), "images must be"),
@@ -491,6 +493,19 @@ def test_images_that_are_there_are_judged(digits, tmp_path):
     assert report.regimes[0].design.name == "one data set"
     assert "saw" in report.dataset.warning
     assert all(cell.samples is not None for cell in report.cells)
+
+
+@pytest.mark.parametrize(
+    ("synthetic", "message"),
+    [
+        (PIXELS, "a ndarray; give a path"),
+        ((PIXELS, NAMES, 1), "synthetic has 3 parts"),
+        (None, "NoneType"),
+    ],
+)
+def test_synthetic_images_are_a_path_or_a_pair(synthetic, message):
+    with pytest.raises(UsageError, match=message):
+        ag.judge(PIXELS, NAMES, synthetic=synthetic)
 
 
 def test_synthetic_images_of_other_classes_are_refused(digits, tmp_path):

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import tomli_w
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
@@ -175,7 +175,12 @@ def preset(name: PresetName) -> StudyConfig:
       small one; about 10 minutes.
     - `standard`: 10, 50, 100 and 500 images per class, 10 replicates, longer trainings and a wider classifier; hours.
     - `full`: as standard with all images too, and 20 replicates; a day.
+
+    Raises:
+        UsageError: no such preset.
     """
+    if name not in get_args(PresetName):
+        raise UsageError(f"there is no preset {name!r}; there are {', '.join(get_args(PresetName))}")
     if name == "quick":
         return StudyConfig()
     strong = EvaluationConfig(classifier=ClassifierConfig(steps=2400, width=32))
