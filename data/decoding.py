@@ -39,10 +39,12 @@ class Picture(NamedTuple):
     Attributes:
         pixels: (C, H, W), C = 1 or 3; uint8, or int32 or float32 where the file is deeper: its values as they are.
         traits: what its reader must be told of.
+        highest: of a deeper image that was laid on a ground, its greatest value without the ground; else None.
     """
 
     pixels: npt.NDArray[Any]
     traits: tuple[Trait, ...] = ()
+    highest: int | None = None
 
 
 def is_git_lfs_pointer(content: bytes) -> bool:
@@ -175,11 +177,13 @@ def _picture(image: Image.Image, content: bytes, ground: int) -> Picture:
     if image.mode not in _DEEP_MODES and _is_sixteen_bits(image):
         upright = _upright(image, traits)
         pixels = np.asarray(upright).astype(np.int32) * 256 + np.asarray(_upright(_low_bytes(content), []))
+        highest = int(pixels[..., :3].max())
         if upright.mode == "RGBA":
             pixels = _on_ground(pixels, ground * 257, 65535, traits)
         elif upright.mode != "RGB":
             raise CorruptFileError(f"16 bits a value are not read from {upright.mode} images; convert them to RGB")
-        return Picture(np.ascontiguousarray(pixels.transpose(2, 0, 1)), tuple(traits))
+        laid = highest if "transparent" in traits else None
+        return Picture(np.ascontiguousarray(pixels.transpose(2, 0, 1)), tuple(traits), laid)
     image = _upright(image, traits)
     if tiff.is_signed and image.mode == "L":
         return Picture(np.asarray(image).view(np.int8).astype(np.int32)[None], tuple(traits))
@@ -190,7 +194,8 @@ def _picture(image: Image.Image, content: bytes, ground: int) -> Picture:
         hidden = image.info.get("transparency")
         if isinstance(hidden, int) and (deep == hidden).any():
             traits.append("transparent")
-            deep = np.where(deep == hidden, ground * 257, deep)
+            highest = int(np.where(deep == hidden, 0, deep).max())
+            return Picture(np.where(deep == hidden, ground * 257, deep)[None], tuple(traits), highest)
         return Picture(deep[None], tuple(traits))
     if image.has_transparency_data:
         pixels = _on_ground(np.asarray(image.convert("RGBA")), ground, 255, traits)

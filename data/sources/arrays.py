@@ -69,9 +69,12 @@ class ArrayReader:
                 f"{where}: a raw image of shape {array.shape}; (H, W), (H, W, C) or (C, H, W) is expected, or a flat "
                 "square"
             )
+        highest: int | None = None
         if array.shape[2] == 4:
+            colours = array[..., :3]
             array = self._opaque(array, traits)
-        return Picture(np.ascontiguousarray(array.transpose(2, 0, 1)), tuple(traits))
+            highest = int(colours.max()) if "transparent" in traits and colours.dtype == np.int32 else None
+        return Picture(np.ascontiguousarray(array.transpose(2, 0, 1)), tuple(traits), highest)
 
     def _opaque(self, array: npt.NDArray[Any], traits: list[Trait]) -> npt.NDArray[Any]:
         alpha = array[..., 3]

@@ -63,6 +63,7 @@ class ImageCollector:
         self._first_where = ""
         self._traits: Counter[Trait] = Counter()
         self._whole, self._floats = ValuesSeen(), ValuesSeen()
+        self._without_ground, self._laid = ValuesSeen(), ""  # of whole numbers, and the first image on a ground
         self._scales: list[Scale] = []
 
     def __len__(self) -> int:
@@ -94,6 +95,11 @@ class ImageCollector:
         elif self._bits is not None:
             self._whole.add(image, where=where)
         is_float = image.dtype.kind == "f"
+        if image.dtype.kind == "i":
+            self._without_ground.add(
+                np.array([image.max() if picture.highest is None else picture.highest]), where=where
+            )
+            self._laid = self._laid or ("" if picture.highest is None else where)
         image = resized(image, self._target((height, width)))
         if not is_float and image.dtype.kind == "f":  # resampled: what it was decides on its scale
             image = np.rint(image).astype(np.int32)
@@ -120,11 +126,14 @@ class ImageCollector:
         """Return (N, C, H, W) uint8, C = 3 where any image has colour, else 1.
 
         Raises:
-            AugmentError: there are no images, or values do not fit the configured bits.
+            AugmentError: there are no images, or values do not fit the configured bits, or a ground of 16 bits lies
+                under images of fewer.
         """
         if not self._images:
             raise AugmentError(f"{self._name} holds no images")
         whole = scale_of(self._whole, is_float=False, bits=self._bits) if self._whole else None
+        if whole is not None and self._laid and self._bits is None:
+            self._check_ground(whole)
         floats = scale_of(self._floats, is_float=True, bits=self._bits) if self._floats else None
         self._scales = [scale for scale in (whole, floats) if scale is not None]
         channels = 3 if self._colour == "rgb" or (self._num_colour and self._colour == "auto") else 1
@@ -137,6 +146,17 @@ class ImageCollector:
         self._num_read = len(self._images)
         self._images.clear()
         return stack
+
+    def _check_ground(self, scale: Scale) -> None:
+        """Make sure that the ground which transparent images are laid on does not set the scale of all."""
+        highest = self._without_ground.high
+        if highest <= 0 or self._whole.low < 0:  # black ink: all that is seen is the ground
+            return
+        if scale_of(self._without_ground, is_float=False, bits=None).high < scale.high:
+            raise AugmentError(
+                f"{self._laid}: the image is transparent in part, and a ground of 16 bits ({self._ground}) would crush "
+                f"values that go up to {highest:g}; lay the images on black with --set data.alpha_ground=black"
+            )
 
     @property
     def resized_from(self) -> tuple[int, int] | None:

@@ -511,3 +511,32 @@ def test_links_in_a_circle_are_counted(tmp_path):
     (tmp_path / "a/x.png").symlink_to("x.png")
     (tmp_path / "c").symlink_to("c")
     assert "2 files were left out: 2 dangling links" in load(tmp_path).notes
+
+
+def deep(folder, highest, *, alpha=None):
+    """Write 16-bit grey images whose values below `highest` are transparent where they equal the first one's."""
+    for number in range(4):
+        values = np.random.default_rng(number).integers(0, highest + 1, (8, 8)).astype(np.uint16)
+        values[0, :2] = highest, 0
+        put(folder / f"{number}.png", values, transparency=alpha)
+
+
+@pytest.mark.parametrize(("highest", "crushed"), [(1023, True), (255, True), (65535, False), (40000, False)])
+def test_a_ground_of_16_bits_crushes_no_images_of_fewer(tmp_path, highest, crushed):
+    for name in ("a", "b"):
+        deep(tmp_path / name, highest, alpha=0)
+    if crushed:
+        with pytest.raises(AugmentError, match=rf"values that go up to {highest}; .*alpha_ground=black"):
+            load(tmp_path)
+    else:
+        assert load(tmp_path).train.images.max() == 255
+    assert load(tmp_path, alpha_ground="black").train.images.max() > 150
+
+
+def test_black_ink_of_16_bits_is_seen_on_white(tmp_path):
+    for name in ("a", "b"):
+        for number in range(4):
+            values = np.random.default_rng(number).integers(0, 2, (8, 8)).astype(np.uint16)
+            put(tmp_path / name / f"{number}.png", values * np.uint16(65535), transparency=65535)
+    images = load(tmp_path).train.images
+    assert (images.min(), images.max()) == (0, 255)
