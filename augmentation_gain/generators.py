@@ -15,6 +15,7 @@ from augmentation_gain.progress import shown_progress
 from data.base.device import DeviceChoice, resolve_compute
 from data.base.errors import UsageError
 from data.base.files import digest_file, given_path
+from data.base.limits import GREATEST_SEED
 from data.base.plugins import allow
 from data.base.randomness import child_seed, torch_stream
 from data.design import whole_images
@@ -29,7 +30,7 @@ from flows.study.scratch import scratch_folder
 from flows.study.stages.generator import train_generator
 from flows.study.watching import StageUpdate, listeners
 from gan.checkpoint import GENERATOR_FILE, load_generator
-from gan.export import GREATEST_SEED, ExportProgress, ExportRequest, export_dataset
+from gan.export import ExportProgress, ExportRequest, export_dataset
 from gan.sampling import apportion, class_sequence, draw_images
 
 SUBSET_FILE = "subset.parquet"

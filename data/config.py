@@ -4,10 +4,11 @@ import re
 from difflib import get_close_matches
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from data.base.limits import MAX_SIDE, MIN_SIDE, SIDE_STEP
 from data.base.plugins import is_reference
+from data.base.settings import Settings
 
 DEFAULT_DATASET = "auto"
 LONG_TAILED = re.compile(r"long-tailed:([1-9][0-9]{0,8}):([0-9]+(?:\.[0-9]+)?)")
@@ -24,7 +25,7 @@ UNSPLIT = 0.0
 """`DataConfig.test_share` of images that are read as they are, without a split; no configuration can ask for it."""
 
 
-class DataConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+class DataConfig(Settings):
     """The data set, how a user's own is read, and the regimes: how many labelled images the study pretends to have.
 
     Keys from `image_column` on concern data sets given by KIND:PATH, not those that have names.
@@ -201,7 +202,7 @@ PolicyName = Annotated[str, AfterValidator(_known_policy)]
 """A key of `POLICIES`, or a reference to code of the user's own, `package.module:attribute`."""
 
 
-class DeformationConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+class DeformationConfig(Settings):
     """Ranges of the random affine and elastic deformation; every image draws its own."""
 
     rotation_degrees: float = Field(default=12.0, ge=0, le=180)
@@ -212,7 +213,7 @@ class DeformationConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fa
     elastic_grid: int = Field(default=4, ge=2, le=16, description="control points per side of the displacement field")
 
 
-class ToneConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+class ToneConfig(Settings):
     """Ranges of random changes of tone: factors from 1 - range to 1 + range; every image draws its own."""
 
     brightness: float = Field(default=0.0, ge=0, le=1)

@@ -5,9 +5,10 @@ import re
 from difflib import get_close_matches
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, Field, JsonValue, PositiveFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, JsonValue, PositiveFloat, PositiveInt, model_validator
 
 from data.base.plugins import is_reference
+from data.base.settings import Settings
 from data.config import POLICIES, DeformationConfig, PolicyName
 
 ShareOrAuto = Annotated[float, Field(gt=0, lt=1)] | Literal["auto"]
@@ -31,7 +32,7 @@ def _classifier_kind(kind: str) -> str:
     raise ValueError(f"{hint}; or write sklearn:DOTTED.NAME, or package.module:factory for code of your own")
 
 
-class ClassifierConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+class ClassifierConfig(Settings):
     """The downstream classifier, the same for every arm of a cell."""
 
     kind: Annotated[str, AfterValidator(_classifier_kind)] = Field(
@@ -100,21 +101,21 @@ class ClassifierConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fal
         return CONVNET_RATE if self.kind == "convnet" else OTHER_RATE
 
 
-class FilterConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+class FilterConfig(Settings):
     """The arm `real+classical+filtered`: synthetic images whose label an ensemble trained on the subset believes."""
 
     threshold: float = Field(default=0.7, gt=0, lt=1, description="least probability of the image's own label")
     members: PositiveInt = Field(default=3, description="classifiers in the ensemble")
 
 
-class PseudoLabelsConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+class PseudoLabelsConfig(Settings):
     """Labels that a classifier gives to images without labels (see `evaluation.pseudo_labels`)."""
 
     threshold: float = Field(default=0.9, gt=0, lt=1, description="least probability of a label that is believed")
     rounds: PositiveInt = Field(default=2, description="each labels anew with the classifier trained in the last one")
 
 
-class ConsistencyConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+class ConsistencyConfig(Settings):
     """Training on images without labels in the manner of FixMatch (see `evaluation.consistency`)."""
 
     ratio: PositiveInt = Field(default=2, description="images without labels for each labelled one of a batch")
@@ -128,7 +129,7 @@ class ConsistencyConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fa
     longer: float = Field(default=1.0, ge=1, description="steps: so many times those of the other arms")
 
 
-class FeaturesConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+class FeaturesConfig(Settings):
     """The measuring instrument: a ConvNet ensemble trained on real images (see `evaluation.features`)."""
 
     members: PositiveInt = Field(default=2, description="the first one gives the features, all of them judge labels")
@@ -141,7 +142,7 @@ class FeaturesConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False
     seed: int = Field(default=0, ge=0, description="not the study's: figures of different studies compare")
 
 
-class CheckThresholds(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+class CheckThresholds(Settings):
     """Thresholds of the named checks, fixed in advance (see `evaluation.checks`)."""
 
     max_constant_share: float = Field(default=0.01, ge=0, le=1)
@@ -181,7 +182,7 @@ class CheckThresholds(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fals
     rejected: float = Field(default=1e-6, gt=0, lt=1, description="level below which no check passes")
 
 
-class SamplesConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+class SamplesConfig(Settings):
     """How the synthetic images themselves are judged: fidelity, memorisation, label fidelity, checks."""
 
     max_images: int = Field(default=2000, ge=2, description="of each set; larger ones are subsampled, class by class")
@@ -192,7 +193,7 @@ class SamplesConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False)
     audit: CheckThresholds = CheckThresholds()
 
 
-class PolicyChoiceConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+class PolicyChoiceConfig(Settings):
     """How the policy of classical augmentation is chosen by inner validation (see `evaluation.policy_choice`)."""
 
     candidates: tuple[PolicyName, ...] = Field(
@@ -207,7 +208,7 @@ class PolicyChoiceConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=F
     most_images: int = Field(default=2000, ge=2, description="of the subset that are divided into folds, at most")
 
 
-class TrainingConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+class TrainingConfig(Settings):
     """How the classifiers of all arms are trained: what their predictions depend on beside the images."""
 
     classifier: ClassifierConfig = ClassifierConfig()

@@ -9,7 +9,7 @@ from evaluation.arms import ARMS, HEADLINE_ARM, HEADLINE_REFERENCE, ArmName, def
 from evaluation.config import SamplesConfig, TrainingConfig
 
 
-class EvaluationConfig(TrainingConfig, frozen=True, extra="forbid", allow_inf_nan=False):
+class EvaluationConfig(TrainingConfig):
     """What is trained and measured in each cell."""
 
     arms: tuple[ArmName, ...] = Field(default_factory=default_arms)

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
+from data.base.settings import Settings
 from data.config import DeformationConfig, PolicyName
 
 LossName = Literal["minimax", "non_saturating", "hinge", "relativistic"]
@@ -24,7 +25,7 @@ MEASURED_SIDE = 32  # pixels, up to which both architectures were compared (benc
 GRADIENT_PENALTY = 0.5  # what "auto" stands for with the relativistic loss
 
 
-class GanConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+class GanConfig(Settings):
     """A class-conditional GAN and how it is trained on one subset."""
 
     architecture: ArchitectureName | Literal["auto"] = Field(
@@ -192,7 +193,7 @@ def architecture_for(image_shape: tuple[int, int, int]) -> ArchitectureName:
     return "residual" if max(height, width) > MEASURED_SIDE else "dcgan"
 
 
-class SamplingConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+class SamplingConfig(Settings):
     """The synthetic data set of each cell."""
 
     images_per_class: PositiveInt = 500

@@ -28,7 +28,7 @@ from filelock import FileLock, Timeout
 from data.base.device import Compute
 from data.base.errors import AugmentError, CorruptFileError, UsageError
 from data.base.files import digest_file, digest_json, read_json, write_json, write_text
-from data.base.limits import check_limit
+from data.base.limits import GREATEST_SEED, check_limit
 from data.base.names import check_class_name, public_dataset_name
 from data.base.randomness import numpy_stream, torch_stream
 from data.images import LabelledImages
@@ -54,7 +54,6 @@ from gan.sampling import (
 SAMPLES_FILE = "samples.parquet"  # in its place: what a generator other than the GAN has made
 _URL = re.compile(r"[a-z][a-z0-9+.-]*:/")  # a path has one of its slashes
 MAX_EXPORTED = 100_000_000
-GREATEST_SEED = 2**63 - 1  # int64
 EXPORT_VERSION = 2  # of the bytes that a request stands for
 COLUMNS = (
     ("generator", "string"),

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -9,6 +10,11 @@ PATIENCE_SECONDS = 900.0  # a slow machine with much else to do needs a part; be
 POLL_SECONDS = 0.2
 LONGEST_POLL_SECONDS = 2.0
 LONG_SHARE = 0.05  # of the time that was waited already: who waits for long need not look often
+
+
+def with_own(module: ModuleType, **functions: Callable[..., object]) -> SimpleNamespace:
+    """Return `time` or `asyncio` with a test's own functions, for one place that uses it: other threads keep theirs."""
+    return SimpleNamespace(**(vars(module) | functions))
 
 
 def wait_until(happened: Callable[[], object], *, told: Callable[[], str] = str) -> None:

@@ -10,6 +10,7 @@ MAX_IMAGE_PIXELS = 4096 * 4096  # of one image before it is resized
 MAX_ENCODED_BYTES = 64 * 2**20  # of one image file or Parquet value
 MAX_DECODED_BYTES = 4 * 2**30  # of all images together, after resizing
 MAX_NAME_LENGTH = 200
+GREATEST_SEED = 2**63 - 1  # what tables, JSON and databases hold
 
 
 class LimitError(AugmentError):

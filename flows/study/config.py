@@ -15,6 +15,8 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from data.base.device import DeviceChoice, Precision
 from data.base.errors import UsageError
+from data.base.limits import GREATEST_SEED
+from data.base.settings import Settings
 from data.config import DataConfig, ImagesPerClass
 from data.regimes import Regime, regime_of
 from evaluation.arms import ARMS, BASELINE_ARMS
@@ -26,12 +28,11 @@ from gan.config import GanConfig, SamplingConfig
 PresetName = Literal["quick", "standard", "full"]
 RunnerKind = Literal["auto", "sequential", "threads", "processes", "dask"]
 
-GREATEST_SEED = 2**63 - 1  # what JSON and databases hold
 MOST_REPLICATES = 10_000
 MOST_AT_ONCE = 1024  # threads, and cells
 
 
-class ComputeConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+class ComputeConfig(Settings):
     """Where and how precisely to compute; resolved once per run and recorded in environment.json."""
 
     device: DeviceChoice = "auto"
@@ -44,7 +45,7 @@ class ComputeConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False)
     )
 
 
-class RunnerConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+class RunnerConfig(Settings):
     """Where the cells run. No result depends on it, so a run may continue with another runner than it began with."""
 
     kind: RunnerKind = Field(
@@ -80,7 +81,7 @@ class RunnerConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
 FRESH_REPLICATES = 6  # of the default study
 
 
-class StudyConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+class StudyConfig(Settings):
     """A whole study."""
 
     seed: int = Field(default=0, ge=0, le=GREATEST_SEED)

@@ -34,6 +34,7 @@ from flows.serving import (
     next_runs_line,
 )
 from flows.study.config import RunnerConfig, StudyConfig
+from tests.waiting import with_own
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NIGHTLY = Timetable(cron="0 3 * * *", interval=None, timezone="Europe/Berlin")
@@ -117,7 +118,7 @@ def test_server_that_fails_is_asked_again_with_growing_pauses_and_a_line_each(
         for _ in range(5):
             await asked()
 
-    monkeypatch.setattr("flows.serving.asyncio.sleep", sleep)
+    monkeypatch.setattr("flows.serving.asyncio", with_own(asyncio, sleep=sleep))
     asyncio.run(ask())
     assert pauses == [2, 4, 8]
     assert [line.partition(";")[0] for line in told] == [
@@ -233,7 +234,7 @@ def test_deployment_that_somebody_deletes_ends_serving_with_a_line(
 
     served_again(tiny, "deleted")
     deployment = on_server("deleted")
-    monkeypatch.setattr("flows.serving.asyncio.sleep", look)
+    monkeypatch.setattr("flows.serving.asyncio", with_own(asyncio, sleep=look))
     with pytest.raises(AugmentError, match="no deployment scheduled_study/deleted any more; start augment serve again"):
         asyncio.run(_notice_deletion({deployment.id: "scheduled_study/deleted"}))
     assert len(looks) == 2

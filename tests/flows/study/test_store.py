@@ -32,7 +32,7 @@ from flows.study.retrying import StoreError, may_pass
 from flows.study.scratch import scratch_folder, sweep_scratch
 from flows.study.store import OWNER_FILE, STALE_SECONDS, RunStore, life_of, redact
 from tests.flows.reports import figures
-from tests.waiting import PATIENCE_SECONDS
+from tests.waiting import PATIENCE_SECONDS, with_own
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +196,7 @@ def test_live_owner_whose_clock_is_wrong_is_not_replaced(
         fsspec.filesystem("s3").pipe_file(f"runs/wrong{minutes}/{OWNER_FILE}", json.dumps(there).encode())
 
     beat()
-    monkeypatch.setattr("flows.study.store.time.sleep", beat)
+    monkeypatch.setattr("flows.study.store.time", with_own(time, sleep=beat))
     refused = pytest.raises(AugmentError, match="another process is working in")
     with refused, RunStore(f"{bucket}/wrong{minutes}").owned():
         pass
@@ -318,7 +318,7 @@ def test_of_two_that_replace_a_dead_owner_one_is_refused(bucket: str, monkeypatc
         files.pipe_file(f"{store.location}/{OWNER_FILE}", json.dumps({"token": "other", "alive": time.time()}).encode())
 
     monkeypatch.setattr("flows.study.store.WATCH_SECONDS", 0.0)
-    monkeypatch.setattr("flows.study.store.time.sleep", other_takes_it)
+    monkeypatch.setattr("flows.study.store.time", with_own(time, sleep=other_takes_it))
     with pytest.raises(AugmentError, match="just started"), store.owned():
         pass
 
