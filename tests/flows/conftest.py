@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import fsspec
-import httpx
 import pytest
 from filelock import FileLock
 from prefect.client.base import PrefectHttpxSyncClient
@@ -24,7 +23,7 @@ from flows.study.config import ComputeConfig, StudyConfig, to_toml
 from flows.study.running import run_study
 from gan.config import GanConfig, SamplingConfig
 from tests.flows.reports import figures
-from tests.waiting import PATIENCE_SECONDS
+from tests.waiting import PATIENCE_SECONDS, PATIENT
 
 RETRIES = 8  # of a request to a busy server, the last one after four minutes; Prefect's own are 5
 STARTS_FILE = "starts.json"
@@ -212,7 +211,7 @@ def bucket() -> Iterator[str]:
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         patch.setenv("NO_PROXY", "127.0.0.1,localhost")
         fsspec.get_filesystem_class("s3").clear_instance_cache()  # one may know an earlier server of this process,
-        httpx.post(f"http://{host}:{port}/moto-api/reset", trust_env=False).raise_for_status()  # moto has its buckets
+        PATIENT.post(f"http://{host}:{port}/moto-api/reset").raise_for_status()  # moto has its buckets
         fsspec.filesystem("s3").mkdir("runs")
         yield "s3://runs"
         fsspec.get_filesystem_class("s3").clear_instance_cache()

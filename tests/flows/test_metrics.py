@@ -6,7 +6,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import UUID
 
-import httpx
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.flow_engine import run_flow
@@ -19,6 +18,7 @@ from flows.metrics import ServedMetrics, served_metrics
 from flows.schedule import scheduled_study
 from flows.serving import ServedStudy, Timetable, deployments
 from flows.study.config import RunnerConfig, StudyConfig
+from tests.waiting import PATIENT
 
 NAME = "scheduled_study/measured"
 AWAY = "http://127.0.0.1:9/api"
@@ -62,9 +62,9 @@ def test_last_run_is_told_with_gain_interval_verdict_and_duration(
 ) -> None:
     monkeypatch.setattr("flows.schedule.augmentation_study", lambda *arguments, **options: str(runs / "first"))
     with served_metrics([NAME, "scheduled_study/absent"], api_url=prefect_api, host="127.0.0.1", port=0) as url:
-        before = values(httpx.get(url).text)
+        before = values(PATIENT.get(url).text)
         scheduled_run(deployment)
-        told = values(httpx.get(url).raise_for_status().text)
+        told = values(PATIENT.get(url).raise_for_status().text)
     assert before == {("augment_server_up",): 1.0}
     (regime,) = read_report(runs / "first" / "report.json").regimes
     gain = regime.headline

@@ -7,13 +7,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import fsspec
-import httpx
 import pytest
 
 from data.base.errors import AugmentError
 from flows.pages import page_link, served_pages
 from flows.study.store import RunStore
-from tests.waiting import PATIENCE_SECONDS
+from tests.waiting import PATIENCE_SECONDS, PATIENT
 
 
 @pytest.fixture
@@ -48,7 +47,7 @@ def raw(url: str, path: str, *, method: str = "GET", host: str | None = None) ->
 
 
 def test_index_and_report_are_served_with_a_policy(url: str) -> None:
-    index, report = httpx.get(url), httpx.get(f"{url}/first%20run/report.html")
+    index, report = PATIENT.get(url), PATIENT.get(f"{url}/first%20run/report.html")
     assert "first run" in index.text
     assert report.text == "<p>the report</p>"
     for answer in (index, report):
@@ -90,14 +89,14 @@ def test_runs_of_a_store_are_served() -> None:
     fsspec.filesystem("memory").pipe_file("/shown/first/report.html", b"<p>far</p>")
     fsspec.filesystem("memory").pipe_file("/shown/first/config.toml", b"")
     with served_pages(RunStore("memory://shown"), host="127.0.0.1", port=0) as url:
-        assert httpx.get(f"{url}/first/report.html").text == "<p>far</p>"
-        assert "first" in httpx.get(url).text
+        assert PATIENT.get(f"{url}/first/report.html").text == "<p>far</p>"
+        assert "first" in PATIENT.get(url).text
 
 
 def test_links_of_a_served_run_lead_to_its_page_and_others_to_the_file(url: str, runs: Path) -> None:
     served, other = RunStore(str(runs / "first run")), RunStore(str(runs.parent / "elsewhere"))
     assert page_link(served, "report.html") == f"{url}/first%20run/report.html"
-    assert httpx.get(page_link(served, "report.html")).status_code == 200
+    assert PATIENT.get(page_link(served, "report.html")).status_code == 200
     assert page_link(other, "report.html").startswith("file://")
 
 

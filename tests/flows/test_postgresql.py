@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from data.base.errors import AugmentError
@@ -16,7 +15,7 @@ from flows.server import running_server
 from flows.study.config import StudyConfig, to_toml
 from flows.study.run_directory import study_cells
 from tests.flows.test_serve import free_port
-from tests.waiting import PATIENCE_SECONDS
+from tests.waiting import PATIENCE_SECONDS, PATIENT
 
 PROGRAMS = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
 
@@ -90,6 +89,6 @@ def test_study_with_four_workers_is_kept_in_postgresql(
         )  # fmt: skip
         assert ran.returncode == 0, ran.stderr
         cells = {"task_runs": {"name": {"like_": "cell "}, "state": {"type": {"any_": ["COMPLETED"]}}}}
-        told = httpx.post(f"{server.url}/task_runs/filter", json=cells).json()
+        told = PATIENT.post(f"{server.url}/task_runs/filter", json=cells).json()
     assert len({run["name"] for run in told}) == len(study_cells(config, tmp_path / "run")) >= 4
     assert not list(tmp_path.glob("*.db"))

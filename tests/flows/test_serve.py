@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
-import httpx
 import psutil
 import pytest
 from prefect.client.orchestration import get_client
@@ -29,7 +28,7 @@ from flows.progress import SERVER_ERRORS
 from flows.server import answers, child_process, is_loopback, reachable_host
 from flows.study.config import StudyConfig, to_toml
 from tests.flows.interrupting import FIRST_GRID, Interruption
-from tests.waiting import PATIENCE_SECONDS, wait_until
+from tests.waiting import PATIENCE_SECONDS, PATIENT, wait_until
 
 
 class Command(Protocol):
@@ -201,9 +200,7 @@ def test_server_that_dies_is_started_again_and_ctrl_c_ends_in_order(
         next(each for each in psutil.Process(process.pid).children() if "server" in each.cmdline()).kill()
         wait_until(lambda: told("the Prefect server is there again"), told=output.read_text)
         wait_until(lambda: answers(f"http://127.0.0.1:{port}/api"), told=output.read_text)
-        assert (
-            "augment_server_up 1.0" in httpx.get(f"http://127.0.0.1:{metrics}/metrics", timeout=PATIENCE_SECONDS).text
-        )
+        assert "augment_server_up 1.0" in PATIENT.get(f"http://127.0.0.1:{metrics}/metrics").text
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=PATIENCE_SECONDS) == 130, output.read_text()
     assert told("the Prefect server ended by signal 9")

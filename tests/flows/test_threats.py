@@ -36,6 +36,7 @@ from flows.study.config import RunnerConfig, StudyConfig
 from flows.study.run_directory import load_run_config, study_cells
 from flows.study.store import RunStore, redact
 from flows.study.verification import verify
+from tests.waiting import PATIENT
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operations" / "threats.md").read_text(encoding="utf-8")
@@ -112,8 +113,8 @@ def test_server_with_a_password_answers_nobody_without_it(prefect_home: Path, mo
     with running_server(host="127.0.0.1", port=0) as server:
         asked = f"{server.url}/flows/filter"
         wrong = {"Authorization": "Basic " + base64.b64encode(b"augment:wrong-word").decode()}
-        assert httpx.post(asked, json={}).status_code == httpx.codes.UNAUTHORIZED
-        assert httpx.post(asked, json={}, headers=wrong).status_code == httpx.codes.UNAUTHORIZED
+        assert PATIENT.post(asked, json={}).status_code == httpx.codes.UNAUTHORIZED
+        assert PATIENT.post(asked, json={}, headers=wrong).status_code == httpx.codes.UNAUTHORIZED
         with (
             temporary_settings({PREFECT_API_URL: server.url, PREFECT_API_AUTH_STRING: word}),
             get_client(sync_client=True) as client,
@@ -124,11 +125,11 @@ def test_server_with_a_password_answers_nobody_without_it(prefect_home: Path, mo
 @point("Pages of other sites cannot use it")
 def test_server_allows_no_other_origin(prefect_api: str) -> None:
     asked = {"Origin": EVIL, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
-    preflight = httpx.options(f"{prefect_api}/flow_runs/filter", headers=asked)
-    simple = httpx.post(f"{prefect_api}/flow_runs/filter", headers={"Origin": EVIL})
+    preflight = PATIENT.options(f"{prefect_api}/flow_runs/filter", headers=asked)
+    simple = PATIENT.post(f"{prefect_api}/flow_runs/filter", headers={"Origin": EVIL})
     for answer in (preflight, simple):
         assert "access-control-allow-origin" not in answer.headers
-    bare = httpx.post(f"{prefect_api}/flows/", content='{"name": "theirs"}', headers={"Content-Type": "text/plain"})
+    bare = PATIENT.post(f"{prefect_api}/flows/", content='{"name": "theirs"}', headers={"Content-Type": "text/plain"})
     assert bare.status_code == httpx.codes.UNPROCESSABLE_ENTITY  # what a page may send without asking is not read
 
 
@@ -156,7 +157,7 @@ def pages(runs: Path) -> Iterator[str]:
 
 @point("Who reaches the pages' port reads all runs")
 def test_pages_are_read_without_a_password_on_this_machine(pages: str) -> None:
-    assert httpx.get(f"{pages}/first/subset.parquet").content == b"images"
+    assert PATIENT.get(f"{pages}/first/subset.parquet").content == b"images"
     port = urlsplit(pages).port
     assert port is not None
     assert {
@@ -170,16 +171,16 @@ def test_pages_are_read_without_a_password_on_this_machine(pages: str) -> None:
 def test_pages_write_nothing_and_show_nothing_else(pages: str, runs: Path) -> None:
     before = {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()}
     for method in ("PUT", "POST", "DELETE", "PATCH"):
-        assert httpx.request(method, f"{pages}/first/config.toml").status_code == 501
+        assert PATIENT.request(method, f"{pages}/first/config.toml").status_code == 501
     for path in ("/first/link.json", "/first/.hidden.json", "/..%2foutside.json", "/first/%2e%2e/%2e%2e/outside.json"):
-        assert httpx.get(pages + path).status_code == 404
-    assert httpx.get(pages, headers={"Host": "evil.example"}).status_code == 403
+        assert PATIENT.get(pages + path).status_code == 404
+    assert PATIENT.get(pages, headers={"Host": "evil.example"}).status_code == 403
     assert {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()} == before
 
 
 @point("A page that somebody put into a run reaches nothing")
 def test_policy_of_the_pages_lets_them_load_and_ask_nothing(pages: str) -> None:
-    policy = httpx.get(f"{pages}/first/report.html").headers["content-security-policy"]
+    policy = PATIENT.get(f"{pages}/first/report.html").headers["content-security-policy"]
     rules = {rule.split()[0]: rule.split()[1:] for rule in policy.split(";")}
     assert rules["default-src"] == ["'none'"]
     assert rules["form-action"] == rules["base-uri"] == rules["frame-ancestors"] == ["'none'"]
@@ -196,7 +197,7 @@ def test_metrics_hold_no_path_and_no_configuration(prefect_api: str, tiny: Study
     study, *_ = deployments(job, name="shown", timetable=Timetable(cron=None, interval=None, timezone="UTC"))
     study.apply()
     with served_metrics(["scheduled_study/shown"], api_url=prefect_api, host="127.0.0.1", port=0) as url:
-        text = httpx.get(url).text
+        text = PATIENT.get(url).text
     assert "augment_server_up 1" in text
     assert "secret" not in text
     assert "digits" not in text
