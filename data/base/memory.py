@@ -1,4 +1,4 @@
-"""How much memory a piece of work needs: the peak of the process while it ran."""
+"""How much memory a piece of work needs: the peak of the process while it ran, and whether there was enough."""
 
 import resource
 import sys
@@ -21,3 +21,11 @@ def peak_memory_bytes() -> int:
         return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def is_lack_of_memory(error: BaseException) -> bool:
+    """Tell whether work failed for want of memory: NumPy and Arrow raise MemoryError, PyTorch a RuntimeError."""
+    said = str(error)
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in said for words in ("out of memory", "can't allocate memory"))
+    )

@@ -13,8 +13,9 @@ from pathlib import Path
 import torch
 
 from data.base.device import Compute
-from data.base.errors import AugmentError, UsageError
+from data.base.errors import AugmentError, UsageError, message_of
 from data.base.files import digest_file, read_model, read_record, write_json, write_text
+from data.base.memory import is_lack_of_memory
 from data.parquet import read_subset
 from data.sources.source import Source
 from evaluation.arms import ARMS, check_arms
@@ -277,6 +278,14 @@ def run_stage(stage: Stage, here: OpenCell, on_update: OnUpdate = unheard) -> st
     except AugmentError:
         here.push_logs(stage)
         raise
+    except (MemoryError, RuntimeError) as error:
+        if not is_lack_of_memory(error):
+            raise
+        here.push_logs(stage)
+        raise AugmentError(
+            f"{name} {stage.name}: not enough memory ({message_of(error)}); let fewer cells share it with --workers, "
+            "or give smaller batches, gan.batch_size and evaluation.classifier.batch_size"
+        ) from error
     here.push_stage(stage)
     LOGGER.info("%s %s: %s", name, stage.name, line)
     for listener in listeners():

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from data.base.errors import AugmentError
 from data.base.files import read_json, write_json
 from flows.study.config import StudyConfig, to_toml
 from flows.study.engine import record_digest
@@ -49,6 +50,44 @@ def test_finished_study_is_reported_again_without_training(
     assert run_study(tiny, run) == run
     assert {path: path.stat().st_mtime_ns for path in run.rglob("predictions.parquet")} == changed
     assert figures(run) == figures(undisturbed)
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), "2.00 GiB"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"), "tried 9 bytes"),
+        (MemoryError("Unable to allocate 8.00 PiB"), "8.00 PiB"),
+    ],
+)
+def test_a_cell_without_enough_memory_ends_with_one_line_and_the_study_goes_on_afterwards(
+    failure: Exception, said: str, undisturbed: Path, tiny: StudyConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*arguments: object) -> None:
+        raise failure
+
+    run = Path(shutil.copytree(undisturbed, tmp_path / "run"))
+    (run / "report.json").unlink()
+    (run / "cells/balanced-10/1/stages/arm real.json").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr("flows.study.stages.arm.fit_classifier", fails)
+        with pytest.raises(AugmentError, match=f"balanced-10/1 arm real: not enough memory .*{said}.*--workers"):
+            run_study(tiny, run)
+    run_study(tiny, run)
+    assert figures(run) == figures(undisturbed)
+
+
+def test_other_failures_of_a_library_keep_their_traceback(
+    undisturbed: Path, tiny: StudyConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*arguments: object) -> None:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    run = Path(shutil.copytree(undisturbed, tmp_path / "run"))
+    (run / "cells/balanced-10/1/stages/arm real.json").unlink()
+    monkeypatch.setattr("flows.study.stages.arm.fit_classifier", fails)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        run_study(tiny, run)
 
 
 OTHERWISE = {
