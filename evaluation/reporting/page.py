@@ -34,10 +34,9 @@ from evaluation.reporting.rendering import interval, points, render_page
 from evaluation.reporting.report import (
     RegimeReport,
     StudyReport,
-    evened_out_sentence,
     flatten_config,
     needed_sentence,
-    unlabelled_sentence,
+    sentences_of_arms,
     worth_sentence,
 )
 from evaluation.reporting.sample_rows import CheckRow, check_rows, fidelity_rows, membership_sentences
@@ -182,15 +181,8 @@ def write_page(
         "parts": [_variance_shares(regime, kind=wording.kind) for regime in report.regimes],
         "takes": [needed_sentence(regime.needed) if regime.needed else "" for regime in report.regimes],
         "worths": [worth_sentence(regime.labels_worth) if regime.labels_worth else "" for regime in report.regimes],
-        "unlabelled": [
-            [unlabelled_sentence(gains, confidence=report.confidence) for gains in regime.unlabelled]
-            for regime in report.regimes
-        ],
-        "evened_out": [
-            evened_out_sentence(regime.evened_out, confidence=report.confidence, wording=wording)
-            if regime.evened_out
-            else ""
-            for regime in report.regimes
+        "of_arms": [
+            sentences_of_arms(regime, confidence=report.confidence, wording=wording) for regime in report.regimes
         ],
         "run_name": path.parent.name,
         "designs": list(dict.fromkeys(regime.design.sentence for regime in report.regimes)),

@@ -482,6 +482,14 @@ def verdict_sentence(
             return f"With {title}, it is undecided whether {wording.augmentation} helps: {found}."
 
 
+def sentences_of_arms(regime: RegimeReport, *, confidence: float, wording: Wording = GAN_WORDING) -> list[str]:
+    """Return what is to be said of arms other than the headline one."""
+    said = [unlabelled_sentence(gains, confidence=confidence) for gains in regime.unlabelled]
+    if regime.evened_out is not None:
+        said.append(evened_out_sentence(regime.evened_out, confidence=confidence, wording=wording))
+    return said
+
+
 def unlabelled_sentence(gains: UnlabelledGains, *, confidence: float) -> str:
     """Say what an arm with a GAN that has seen images without labels gains over both kinds of arms without a GAN."""
     alone = _against(gains.over_labelled, "arms of labelled images alone", confidence=confidence)

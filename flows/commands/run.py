@@ -18,10 +18,9 @@ from evaluation.reporting.history import update_history
 from evaluation.reporting.report import (
     RegimeReport,
     StudyReport,
-    evened_out_sentence,
     needed_sentence,
     read_report,
-    unlabelled_sentence,
+    sentences_of_arms,
     worth_sentence,
 )
 from evaluation.reporting.wording import Wording
@@ -279,10 +278,7 @@ def _more_sentences(regime: RegimeReport, report: StudyReport, store: RunStore) 
         yield f"{needed_sentence(regime.needed)}{more}"
     if regime.labels_worth is not None:
         yield worth_sentence(regime.labels_worth)
-    for gains in regime.unlabelled:
-        yield unlabelled_sentence(gains, confidence=report.confidence)
-    if regime.evened_out is not None:
-        yield evened_out_sentence(regime.evened_out, confidence=report.confidence, wording=Wording(report.generator))
+    yield from sentences_of_arms(regime, confidence=report.confidence, wording=Wording(report.generator))
 
 
 WIDE_TABLE = 136  # characters

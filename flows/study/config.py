@@ -281,9 +281,15 @@ def _key(location: Sequence[str | int]) -> str:
         if model is None:
             break
         key.append(part)
-        annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+        model = _part_of(model, part)
     return ".".join(key)
+
+
+def _part_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+    """Return the part of the configuration at a key; None where it has no keys below it."""
+    field = model.model_fields.get(name)
+    annotation = field.annotation if field else None
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -332,11 +338,10 @@ def _parse_value(text: str) -> object:
 def _did_you_mean(location: Sequence[str]) -> str:
     model: type[BaseModel] = StudyConfig
     for part in location[:-1]:
-        field = model.model_fields.get(part)
-        annotation = field.annotation if field else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        below = _part_of(model, part)
+        if below is None:
             return ""
-        model = annotation
+        model = below
     close = get_close_matches(location[-1], model.model_fields, n=1)
     known = ", ".join(model.model_fields)
     return f"; did you mean {close[0]!r}?" if close else f"; known here are {known}"

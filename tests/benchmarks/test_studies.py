@@ -35,10 +35,7 @@ def test_a_report_of_another_version_keeps_its_rows_and_stops_no_other(
 
 
 def test_rare_classes_are_among_the_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    balancing = {"oversampled": 44, "evened-out": 48}
-    monkeypatch.setattr(fabricated, "ARMS", (*fabricated.ARMS, *balancing))
-    monkeypatch.setattr(fabricated, "RIGHT", fabricated.RIGHT | balancing)
-    monkeypatch.setattr(fabricated, "SEEDS", fabricated.SEEDS | dict.fromkeys(balancing, 2))
+    fabricated.add_arms(monkeypatch, {"oversampled": 44, "evened-out": 48})
     report = fabricated.fabricate_run(tmp_path, more_right={10: (6, 6, 6)}).report
     (said,) = (figure for what, figure in study_figures("rare", report) if what.endswith(": rare classes"))
     assert "points of macro-F1 over oversampled, the best of 4 arms" in said

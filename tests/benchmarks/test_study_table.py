@@ -42,10 +42,7 @@ def test_one_draw_has_no_interval_and_the_table_says_so(tmp_path: Path) -> None:
 def test_an_arm_that_uses_images_without_labels_is_held_against_partners_that_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    partners = {"fixmatch": 50, "fixmatch+synthetic": 53}
-    monkeypatch.setattr(fabricated, "ARMS", (*fabricated.ARMS, *partners))
-    monkeypatch.setattr(fabricated, "RIGHT", fabricated.RIGHT | partners)
-    monkeypatch.setattr(fabricated, "SEEDS", fabricated.SEEDS | dict.fromkeys(partners, 2))
+    fabricated.add_arms(monkeypatch, {"fixmatch": 50, "fixmatch+synthetic": 53})
     report = fabricated.fabricate_run(tmp_path, more_right={10: (6, 6, 6, 6)}).report
     headline, combined = (cells(row) for row in table_rows("unlabelled", report, commit=""))
     assert headline[4].startswith("fixmatch, 83.33 %")
@@ -57,10 +54,7 @@ def test_an_arm_that_uses_images_without_labels_is_held_against_partners_that_do
 def test_the_arm_that_evens_out_classes_is_held_against_all_without_by_macro_f1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    balancing = {"oversampled": 44, "class-weighted": 56, "evened-out": 48}
-    monkeypatch.setattr(fabricated, "ARMS", (*fabricated.ARMS, *balancing))
-    monkeypatch.setattr(fabricated, "RIGHT", fabricated.RIGHT | balancing)
-    monkeypatch.setattr(fabricated, "SEEDS", fabricated.SEEDS | dict.fromkeys(balancing, 2))
+    fabricated.add_arms(monkeypatch, {"oversampled": 44, "class-weighted": 56, "evened-out": 48})
     report = fabricated.fabricate_run(tmp_path, more_right={10: (6, 6, 6, 6)}).report
     _, evened = (cells(row) for row in table_rows("rare-classes", report, commit=""))
     assert evened[3].startswith("evened-out, macro-F1 ")

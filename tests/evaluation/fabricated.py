@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from data.base.files import digest_file, write_json, write_text
 from data.images import LabelledImages
@@ -44,6 +45,13 @@ RIGHT: dict[ArmName, int] = {
 }
 EVALUATION = EvaluationConfig(classifier_seeds=2)  # two, for seeds to be a part of the error too
 SEEDS = EVALUATION.seeds_of_arms("")
+
+
+def add_arms(patch: pytest.MonkeyPatch, right: Mapping[ArmName, int]) -> None:
+    """Let runs that are written from now on have more arms, of two classifiers each, with so many images right."""
+    patch.setattr(f"{__name__}.ARMS", (*ARMS, *right))
+    patch.setattr(f"{__name__}.RIGHT", RIGHT | right)
+    patch.setattr(f"{__name__}.SEEDS", SEEDS | dict.fromkeys(right, 2))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -70,9 +70,10 @@ def dataset_at(path: str) -> str:
     """
     if ":" in path and not is_there(path):
         return path
-    if not given_path(path).exists():
+    place = given_path(path)
+    if not place.exists():
         raise UsageError(f"there is nothing at {path}")
-    found = likely_dataset(given_path(path))
+    found = likely_dataset(place)
     if not found:
         raise UsageError(
             f"what lies at {path} is no data set that is known by its looks; write KIND:{path}, with KIND folder, "

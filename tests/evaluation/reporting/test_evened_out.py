@@ -17,9 +17,7 @@ BALANCING = {"oversampled": 44, "class-weighted": 56, "evened-out": 48}
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> fabricated.FabricatedRun:
     """evened-out gets more images right than its reference, oversampled, and fewer than class-weighted."""
-    monkeypatch.setattr(fabricated, "ARMS", (*fabricated.ARMS, *BALANCING))
-    monkeypatch.setattr(fabricated, "RIGHT", fabricated.RIGHT | BALANCING)
-    monkeypatch.setattr(fabricated, "SEEDS", fabricated.SEEDS | dict.fromkeys(BALANCING, 2))
+    fabricated.add_arms(monkeypatch, BALANCING)
     return fabricated.fabricate_run(tmp_path, more_right={10: (6, 6, 6, 6)})
 
 
