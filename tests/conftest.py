@@ -1,7 +1,9 @@
 """What every room's tests share: how tests are spread over processes, tiny labelled images, where real MNIST lies."""
 
+import atexit
 import gc
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -11,6 +13,7 @@ from pathlib import Path
 # this small lose by a second thread, and nothing of a user's cache is read or written.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="augment-cache-")
+atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 gc.disable()  # until all tests are imported
 
