@@ -4,15 +4,12 @@ Cells are what runs in parallel: they are independent, and each takes seconds to
 submitted to a Prefect task runner; its stages are task runs inside it.
 """
 
-import multiprocessing
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing.connection import wait as wait_for_any
+from contextlib import contextmanager, nullcontext
 from typing import Any, Self, TypeVar
 
 from prefect import Task
@@ -24,15 +21,13 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTa
 from data.base.errors import AugmentError, UsageError
 from flows.server import api_url_everywhere
 from flows.study.config import RunnerConfig
-from flows.study.processes import take_environment, worker_context
-from flows.study.scratch import sweep_scratch
+from flows.study.processes import prepare_worker, worker_context, workers_ended_on_failure
 from flows.tag_limits import remember_tag_limits, unlimited_tags
 
 Result = TypeVar("Result")
 
 MAX_LOST_WORKERS = 3  # a cell that loses its worker more often is likely what kills it
 POLL_SECONDS = 0.5
-KILL_SECONDS = 5.0
 FORWARDING_SECONDS = 5.0  # for the last log lines of the workers to be passed on
 DASK_CONNECT_SECONDS = 20
 DASK_START_SECONDS = 300.0  # for a local worker's replacement: the imports alone take a busy machine minutes
@@ -115,17 +110,9 @@ def _started(runner: RunnerConfig, *, workers: int) -> Iterator[TaskRunner[Any]]
     """Start the task runner; its workers report to the server of this process, and end at once on a failure."""
     with get_client(sync_client=True) as client:
         url = str(client.api_url)
-    before = set(multiprocessing.active_children())
-    with api_url_everywhere(url), _task_runner(runner, workers=workers) as tasks:
-        try:
-            yield tasks
-        except BaseException:
-            if runner.kind == "processes":  # leaving the pool would wait for the cells in it
-                for child in set(multiprocessing.active_children()) - before:
-                    child.kill()
-                    child.join(KILL_SECONDS)
-                sweep_scratch()
-            raise
+    ending = workers_ended_on_failure() if runner.kind == "processes" else nullcontext()
+    with api_url_everywhere(url), _task_runner(runner, workers=workers) as tasks, ending:
+        yield tasks
 
 
 class CellProcesses(ProcessPoolTaskRunner):
@@ -234,21 +221,6 @@ def start_worker(environment: Mapping[str, str], unlimited: Sequence[str]) -> No
         environment: of the process that it works for.
         unlimited: the tags that Prefect need not ask about.
     """
-    end_with_parent()
-    take_environment(environment)
+    prepare_worker(environment)
     refresh_global_settings_context()
     remember_tag_limits(unlimited)
-
-
-def end_with_parent() -> None:
-    """Let this worker process end as soon as the study's process does, so that a killed study leaves no writer."""
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def watch() -> None:
-        wait_for_any([parent.sentinel])
-        sweep_scratch(of_this_process=True)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True, name="end-with-parent").start()

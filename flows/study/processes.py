@@ -8,13 +8,19 @@ import multiprocessing
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing.connection import wait as wait_for_any
 from multiprocessing.context import BaseContext
+
+from flows.study.scratch import sweep_scratch
 
 WHERE_IMPORTED = ("flows.study.running", "flows.augmentation_study", "distributed")  # in the process that starts them
 FIRST = "flows.study.fork_server"
 AT_FIRST_USE = "torch._dynamo"  # PyTorch's optimisers import it
 LONGEST_FOLDER = 70  # characters: a socket below it has a path of 108 at most
+KILL_SECONDS = 5.0
 
 
 def worker_context() -> BaseContext:
@@ -29,6 +35,40 @@ def worker_context() -> BaseContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([FIRST, *(name for name in WHERE_IMPORTED if name in sys.modules), AT_FIRST_USE])
     return context
+
+
+@contextmanager
+def workers_ended_on_failure() -> Iterator[None]:
+    """Kill the worker processes that start within if anything fails: leaving their pool would wait for their cells."""
+    before = set(multiprocessing.active_children())
+    try:
+        yield
+    except BaseException:
+        for child in set(multiprocessing.active_children()) - before:
+            child.kill()
+            child.join(KILL_SECONDS)
+        sweep_scratch()
+        raise
+
+
+def prepare_worker(environment: Mapping[str, str]) -> None:
+    """Let this worker process end when the one that it works for does, and give it its environment."""
+    end_with_parent()
+    take_environment(environment)
+
+
+def end_with_parent() -> None:
+    """Let this worker process end as soon as the study's process does, so that a killed study leaves no writer."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        wait_for_any([parent.sentinel])
+        sweep_scratch(of_this_process=True)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="end-with-parent").start()
 
 
 def take_environment(environment: Mapping[str, str]) -> None:

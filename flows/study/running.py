@@ -5,7 +5,8 @@ import logging
 import os
 import platform
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +33,7 @@ from flows.study.config import StudyConfig, to_toml
 from flows.study.designs import Designs, resolve_study, study_designs, study_source
 from flows.study.engine import MADE_BY, CellContext, Stage, named_code_of, resolved_settings
 from flows.study.job import OnUpdate, unheard
-from flows.study.processes import take_environment, worker_context
+from flows.study.processes import prepare_worker, worker_context, workers_ended_on_failure
 from flows.study.reporting import write_reports
 from flows.study.retrying import patiently
 from flows.study.run_directory import (
@@ -196,16 +197,23 @@ def run_study(config: StudyConfig, location: str | Path | None = None, *, worker
 
 
 def _run_cells(study: OpenStudy, *, workers: int) -> None:
-    """Run the cells in processes; the first failure ends all."""
+    """Run the cells in processes; the first failure ends all at once.
+
+    Raises:
+        AugmentError: a cell failed, or a process was lost.
+    """
     told = (dict(os.environ),)
-    with ProcessPoolExecutor(workers, worker_context(), initializer=take_environment, initargs=told) as processes:
+    pool = ProcessPoolExecutor(workers, worker_context(), initializer=prepare_worker, initargs=told)
+    with pool as processes, workers_ended_on_failure():
         cells = [processes.submit(_run_cell_there, place, study.config, study.compute) for place in study.places()]
         try:
-            for cell in cells:
+            for cell in as_completed(cells):
                 cell.result()
-        except BaseException:
-            processes.shutdown(wait=False, cancel_futures=True)
-            raise
+        except BrokenProcessPool as error:
+            raise AugmentError(
+                "a worker process was lost: killed, out of memory (fewer workers need less), or it could not start "
+                'because the script has no `if __name__ == "__main__":`; the same call goes on where it was'
+            ) from error
 
 
 def _run_cell_there(place: CellPlace, config: StudyConfig, compute: Compute) -> None:

@@ -1,13 +1,16 @@
 """A study without Prefect that goes on, and packages that change nothing when they are imported."""
 
 import json
+import multiprocessing
 import os
 import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -19,7 +22,7 @@ from flows.study.running import context_of, opened_study, run_study
 from flows.study.stages.table import stages_of
 from flows.study.store import store_of
 from tests.flows.reports import figures
-from tests.waiting import PATIENCE_SECONDS
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 IMPORT = """
 import json, os, pkgutil, importlib
@@ -32,12 +35,47 @@ names = before.keys() | os.environ.keys()
 print(json.dumps(sorted(name for name in names if before.get(name) != os.environ.get(name))))
 """
 
+IN_TWO_PROCESSES = """
+import sys
+from flows.study.config import StudyConfig
+from flows.study.running import run_study
+run_study(StudyConfig.model_validate_json(sys.argv[1]), sys.argv[2], workers=2)
+"""
+
 
 @pytest.mark.long
 def test_cells_in_processes_of_their_own_make_the_same_report(
     undisturbed: Path, tiny: StudyConfig, tmp_path: Path
 ) -> None:
     run_study(tiny, tmp_path / "run", workers=2)
+    assert figures(tmp_path / "run") == figures(undisturbed)
+
+
+@pytest.mark.long
+def test_workers_end_with_the_process_of_their_study_however_it_ends(tiny: StudyConfig, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-c", IN_TWO_PROCESSES, tiny.model_dump_json(), str(run)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as study:
+        wait_until(lambda: len(list(run.glob("cells/*/*/stages/*.json"))) > 2)
+        writers = psutil.Process(study.pid).children(recursive=True)
+        study.kill()
+    wait_until(lambda: not any(writer.is_running() for writer in writers))
+
+
+@pytest.mark.long
+def test_lost_worker_ends_the_study_with_one_line_and_the_other_workers_with_it(
+    tiny: StudyConfig, tmp_path: Path, undisturbed: Path
+) -> None:
+    def kill_one() -> None:
+        wait_until(lambda: list((tmp_path / "run").glob("cells/*/*/stages/*.json")))
+        multiprocessing.active_children()[0].kill()
+
+    with ThreadPoolExecutor(1) as killer:
+        killer.submit(kill_one)
+        with pytest.raises(AugmentError, match=r"^a worker process was lost.*$"):
+            run_study(tiny, tmp_path / "run", workers=2)
+    assert multiprocessing.active_children() == []
+    run_study(tiny, tmp_path / "run")
     assert figures(tmp_path / "run") == figures(undisturbed)
 
 
