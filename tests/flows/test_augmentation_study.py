@@ -18,6 +18,7 @@ from flows.augmentation_study import augmentation_study
 from flows.study.config import StudyConfig
 from flows.study.run_directory import study_cells
 from tests.flows.reports import figures
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -111,10 +112,9 @@ def test_damaged_stage_is_made_again(
 def test_prefect_knows_every_stage(ran: tuple[Path, UUID], tiny: StudyConfig) -> None:
     own = FlowRunFilter(id=FlowRunFilterId(any_=[ran[1]]))
     with get_client(sync_client=True) as client:
-        names = {run.name for run in client.read_task_runs(flow_run_filter=own)}
+        stages = {f"{stage} balanced-10/1" for stage in ("subset", "generator", "synthetic", *tiny.evaluation.arms)}
+        wait_until(lambda: stages <= {run.name for run in client.read_task_runs(flow_run_filter=own)})
         artifacts = {artifact.key: artifact.type for artifact in client.read_artifacts(flow_run_filter=own)}
-    for stage in ("subset", "generator", "synthetic", *tiny.evaluation.arms):
-        assert f"{stage} balanced-10/1" in names
     assert artifacts["generator-balanced-10-0"] == "progress"
     kinds = {(str(key).split("-")[0], kind) for key, kind in artifacts.items()}
     assert {("table", "table"), ("verdict", "markdown"), ("report", "markdown"), ("samples", "image")} <= kinds

@@ -15,7 +15,7 @@ from flows.server import running_server
 from flows.study.config import StudyConfig, to_toml
 from flows.study.run_directory import study_cells
 from tests.flows.test_serve import free_port
-from tests.waiting import PATIENCE_SECONDS, PATIENT
+from tests.waiting import PATIENCE_SECONDS, PATIENT, wait_until
 
 PROGRAMS = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
 
@@ -88,7 +88,13 @@ def test_study_with_four_workers_is_kept_in_postgresql(
             environment={"PREFECT_API_URL": server.url},
         )  # fmt: skip
         assert ran.returncode == 0, ran.stderr
-        cells = {"task_runs": {"name": {"like_": "cell "}, "state": {"type": {"any_": ["COMPLETED"]}}}}
-        told = PATIENT.post(f"{server.url}/task_runs/filter", json=cells).json()
-    assert len({run["name"] for run in told}) == len(study_cells(config, tmp_path / "run")) >= 4
+        completed = {"task_runs": {"name": {"like_": "cell "}, "state": {"type": {"any_": ["COMPLETED"]}}}}
+        cells = study_cells(config, tmp_path / "run")
+        assert len(cells) >= 4
+
+        def all_kept() -> bool:
+            told = PATIENT.post(f"{server.url}/task_runs/filter", json=completed).json()
+            return len({run["name"] for run in told}) == len(cells)
+
+        wait_until(all_kept)  # the server keeps what it hears of tasks a while after they have ended
     assert not list(tmp_path.glob("*.db"))

@@ -32,7 +32,7 @@ from flows.study.retrying import StoreError, may_pass
 from flows.study.scratch import scratch_folder, sweep_scratch
 from flows.study.store import OWNER_FILE, STALE_SECONDS, RunStore, life_of, redact
 from tests.flows.reports import figures
-from tests.waiting import PATIENCE_SECONDS, with_own
+from tests.waiting import PATIENCE_SECONDS, wait_until, with_own
 
 
 @pytest.fixture(scope="module")
@@ -425,8 +425,12 @@ def test_study_in_a_store_that_fails_now_and_then_ends_right(
     flow_run = state.state_details.flow_run_id
     assert flow_run is not None
     with get_client(sync_client=True) as client:
-        tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run])))
-    assert [task.name for task in tasks if task.run_count > 1] == ["generator balanced-10/0"]
+        own = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run]))
+
+        def tried_again() -> list[str]:
+            return [task.name for task in client.read_task_runs(flow_run_filter=own) if task.run_count > 1]
+
+        wait_until(lambda: tried_again() == ["generator balanced-10/0"])  # it hears of tasks after they have ended
     copy = tmp_path / "copy"
     RunStore(location).pull_folder(copy, "cells")
     pattern = "cells/*/*/stages/*.json"
