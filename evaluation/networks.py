@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from data.base.cuda_graphs import RecordedStep
 from data.base.device import Compute
 from data.base.errors import AugmentError
+from data.base.modes import as_in_prediction
 from data.base.randomness import GlobalRandomness, torch_stream
 from data.policies import Policy
 from data.tensors import to_unit_range
 from evaluation.batches import batch_rows
 from evaluation.config import ClassifierConfig
-from evaluation.consistency import NUM_DRAWN, UnlabelledBatches, as_in_prediction, statistics_apart
+from evaluation.consistency import NUM_DRAWN, UnlabelledBatches, statistics_apart
 from evaluation.fitting import ClassifierProgress, FitOptions, Probabilities
 from evaluation.named_classifiers import NamedNetwork, in_one_line
 from evaluation.training_set import TrainingSet

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from data.base.modes import as_in_prediction
 from data.base.randomness import numpy_stream
 from gan.codes import TINY
 from gan.config import GanConfig
@@ -56,11 +57,8 @@ class Encoder(nn.Module):
 @torch.no_grad()
 def codes_of(encoder: Encoder, images: Tensor) -> Tensor:
     """Encode images (N, C, H, W), each by itself: (N, latent_dim) float32."""
-    was_training = encoder.training
-    encoder.eval()
-    codes = torch.cat([encoder(part) for part in torch.split(images, ENCODED_AT_ONCE)])
-    encoder.train(was_training)
-    return codes
+    with as_in_prediction(encoder):
+        return torch.cat([encoder(part) for part in torch.split(images, ENCODED_AT_ONCE)])
 
 
 def kept_rows(labels: npt.NDArray[np.int64], *, most: int, seed: int) -> npt.NDArray[np.int64]:

@@ -14,6 +14,21 @@ from gan.state import TrainState
 
 
 @dataclass(frozen=True)
+class RealBatch:
+    """Real images that one step learns from.
+
+    Attributes:
+        images: (B, C, H, W) float32 in [-1, 1].
+        labels: (B,) int64.
+        rows: (B,) int64, the images' positions in the subset.
+    """
+
+    images: Tensor
+    labels: Tensor
+    rows: Tensor
+
+
+@dataclass(frozen=True)
 class StepDraws:
     """All that is random in one step, drawn on the CPU, so that it is the same whatever device computes.
 
@@ -61,25 +76,18 @@ class StepMetrics:
 
 
 def train_step(
-    state: TrainState,
-    images: Tensor,
-    labels: Tensor,
-    rows: Tensor,
-    draws: StepDraws,
-    *,
-    config: GanConfig,
-    compute: Compute,
+    state: TrainState, batch: RealBatch, draws: StepDraws, *, config: GanConfig, compute: Compute
 ) -> StepMetrics:
     """Update discriminator, generator and moving average once.
 
+    The fake images carry the labels of the real ones. Where images have codes, half of the fake images are made from
+    codes of real ones and must also look like them; the others are made from noise or, where the codes are an
+    encoder's, as samples are.
+
     Args:
-        images: (B, C, H, W) float32 in [-1, 1], real.
-        labels: (B,) int64; the fake images carry the same labels.
-        rows: (B,) int64, the images' positions in the subset. Where images have codes, half of the fake images are
-            made from codes of real ones and must also look like them; the others are made from noise or, where the
-            codes are an encoder's, as samples are.
         draws: from `draws_of_step`.
     """
+    images, labels, rows = batch.images, batch.labels, batch.rows
     loss = loss_of(config)
     policy, views = seen_through(config), iter(draws.views)
     r1_gamma, r2_gamma = float(config.r1_gamma), float(config.r2_gamma)

@@ -33,7 +33,7 @@ from gan.closeness import kernel_distance
 from gan.codes import CodeOptimizer, ImageCodes
 from gan.config import GanConfig
 from gan.encoder import MOST_CODES, Encoder, codes_of, kept_rows
-from gan.game import StepDraws, StepMetrics, draws_of_step, train_step
+from gan.game import RealBatch, StepDraws, StepMetrics, draws_of_step, train_step
 from gan.grid import write_grid
 from gan.networks import ConditionalGenerator, GeneratorEnsemble, initialise_dcgan
 from gan.sampling import generate
@@ -43,6 +43,8 @@ from gan.state import EpochRecord, TrainState
 warnings.filterwarnings("ignore", message="This instance was constructed with capturable=True")
 
 CLOSENESS_SAMPLES = 500
+GRID_COLUMNS, GRID_CLASSES = 8, 10  # at most so many classes are shown
+SETTLING_BATCHES = 16
 PROGRESS_EVERY = 20  # steps; reading a loss waits for the device
 
 
@@ -130,28 +132,28 @@ class Training:
     def __init__(self, subset: LabelledImages, *, config: GanConfig, seed: int, compute: Compute) -> None:
         self.config = config
         self.compute = compute
-        self._size = subset.shape[1:]
+        self.seed = seed
+        self.subset = subset
         self.state = state = new_state(subset, config=config, seed=seed, compute=compute)
         self.batches = Batches(
             subset.labels, batch_size=config.batch_size, seed=seed, class_balanced=config.class_balanced_batches
         )
         self._images = to_unit_range(subset.images).to(compute.device).contiguous(memory_format=torch.channels_last)
         self._labels = torch.from_numpy(subset.labels).to(compute.device)
-        self._kept_rows = torch.from_numpy(kept_rows(subset.labels, most=MOST_CODES, seed=seed)).to(compute.device)
         images, labels = self._images, self._labels
         if config.compiled:
             for network in (state.generator, state.discriminator):
                 network.compile()
 
         def step(rows: Tensor, latent: Tensor, *views: Tensor) -> StepMetrics:
-            draws = StepDraws(latent, views)
-            return train_step(state, images[rows], labels[rows], rows, draws, config=config, compute=compute)
+            batch, draws = RealBatch(images[rows], labels[rows], rows), StepDraws(latent, views)
+            return train_step(state, batch, draws, config=config, compute=compute)
 
         self._step = RecordedStep(step, compute=compute)
 
     def step(self) -> StepMetrics:
         """Train both players on the next batch."""
-        draws = draws_of_step(self.config, size=self._size, rng=self.state.rng)
+        draws = draws_of_step(self.config, size=self.subset.shape[1:], rng=self.state.rng)
         metrics = self._step(self.batches.of_step(self.state.step), draws.latent, *draws.views)
         self.state.step += 1
         return StepMetrics(metrics.discriminator_loss.clone(), metrics.generator_loss.clone())
@@ -160,11 +162,24 @@ class Training:
         """Return a copy of the averaged generator as it is now, with an encoder's codes where there is one."""
         averaged = copy.deepcopy(self.state.ema_generator)
         if self.state.encoder is not None:
-            labels = self._labels[self._kept_rows]
-            averaged.codes = ImageCodes(labels, latent_dim=averaged.latent_dim)
+            kept = kept_rows(self.subset.labels, most=MOST_CODES, seed=self.seed)
+            rows = torch.from_numpy(kept).to(self.compute.device)
+            averaged.codes = ImageCodes(self._labels[rows], latent_dim=averaged.latent_dim)
             with self.compute.autocast():
-                averaged.codes.vectors = codes_of(self.state.encoder, self._images[self._kept_rows])
+                averaged.codes.vectors = codes_of(self.state.encoder, self._images[rows])
         return averaged
+
+    def settled(self) -> ConditionalGenerator:
+        """Return a copy of the averaged generator as it is now, ready to draw from."""
+        generator = self.averaged()
+        settle_batch_norm(
+            generator,
+            config=self.config,
+            num_classes=self.subset.num_classes,
+            seed=self.seed,
+            compute=self.compute,
+        )
+        return generator
 
 
 def training_operations(subset: LabelledImages, *, config: GanConfig) -> int:
@@ -228,7 +243,7 @@ def train(
     while state.step < config.steps:
         unread.append(training.step())
         if state.step in due_snapshots:
-            state.snapshots.append(training.averaged())
+            state.snapshots.append(training.settled())
         last = state.step == config.steps
         look = last or state.step % look_every == 0
         save = last or state.step % config.checkpoint_every == 0
@@ -250,13 +265,11 @@ def train(
         if look or save:
             check_weights(state, checkpoint=checkpoint)
         if look:
-            record = look_at_samples(training, subset, directory, seed=seed, losses=losses)
-            state.history.append(record)
+            averaged = state.snapshots[-1] if state.step in due_snapshots else training.settled()
+            state.history.append(look_at_samples(training, averaged, directory, losses=losses))
         if save:
             save_checkpoint(checkpoint, state, identity=identity)
 
-    for snapshot in state.snapshots:
-        settle_batch_norm(snapshot, config=config, num_classes=subset.num_classes, seed=seed, compute=compute)
     write_json(directory / "history.json", [asdict(record) for record in state.history])
     save_generator(
         directory / GENERATOR_FILE,
@@ -311,7 +324,6 @@ def settle_batch_norm(
     num_classes: int,
     seed: int,
     compute: Compute,
-    batches: int = 16,
 ) -> None:
     """Re-estimate the averaged generator's batch statistics, which belong to other weights (Izmailov et al. 2018,
     arXiv 1803.05407, section 3.2); leaves it in evaluation mode.
@@ -325,7 +337,7 @@ def settle_batch_norm(
         norm.reset_running_stats()
         norm.momentum = None  # a plain average over the batches below
     generator.train()
-    for _ in range(batches):
+    for _ in range(SETTLING_BATCHES):
         latent = torch.randn(config.batch_size, config.latent_dim, generator=rng).to(compute.device)
         labels = torch.randint(num_classes, (config.batch_size,), generator=rng).to(compute.device)
         if config.encoder:
@@ -338,41 +350,36 @@ def settle_batch_norm(
 
 
 def look_at_samples(
-    training: Training,
-    subset: LabelledImages,
-    directory: Path,
-    *,
-    seed: int,
-    losses: Losses,
-    columns: int = 8,
-    max_classes: int = 10,
+    training: Training, averaged: ConditionalGenerator, directory: Path, *, losses: Losses
 ) -> EpochRecord:
     """Write the grid of samples beside real images of the same classes, and measure how close they are.
 
     Always the same latents and the same real images, so that the grids make a film of the training.
+
+    Args:
+        averaged: what makes the samples (`Training.settled`).
+        losses: of the last step, for the record.
     """
-    state, config, compute = training.state, training.config, training.compute
-    averaged = training.averaged()
-    settle_batch_norm(averaged, config=config, num_classes=subset.num_classes, seed=seed, compute=compute)
-    rng = torch_stream(seed, "gan grid")
+    state, config, subset = training.state, training.config, training.subset
+    rng = torch_stream(training.seed, "gan grid")
     order = torch.randperm(len(subset), generator=rng).numpy()
     shown = []
-    for label in range(min(subset.num_classes, max_classes)):
+    for label in range(min(subset.num_classes, GRID_CLASSES)):
         of_class = order[subset.labels[order] == label]
-        shown.append(np.resize(of_class, columns))
+        shown.append(np.resize(of_class, GRID_COLUMNS))
     grid_rows = np.concatenate(shown)
     measured = order[:CLOSENESS_SAMPLES]
     rows = np.concatenate([grid_rows, measured])
     noise = torch.randn(len(rows), config.latent_dim, generator=rng)
     generator = GeneratorEnsemble([averaged])
-    fake = generate(generator, noise, torch.from_numpy(subset.labels[rows]), compute=compute)
+    fake = generate(generator, noise, torch.from_numpy(subset.labels[rows]), compute=training.compute)
     distance = kernel_distance(to_unit_range(subset.images[measured]), fake[len(grid_rows) :])
     name = f"epochs/step-{state.step:06d}.png"
     write_grid(
         directory / name,
         real=subset.images[grid_rows],
         fake=to_pixels(fake[: len(grid_rows)]),
-        columns=columns,
+        columns=GRID_COLUMNS,
     )
     return EpochRecord(
         step=state.step,

@@ -19,7 +19,6 @@ from evaluation.config import ClassifierConfig, ConsistencyConfig
 from evaluation.consistency import (
     NUM_DRAWN,
     UnlabelledBatches,
-    as_in_prediction,
     operations_factor,
     scaled,
     statistics_apart,
@@ -173,25 +172,6 @@ def network() -> nn.Module:
     ).train()
 
 
-def modes(network):
-    return [module.training for module in network.modules()]
-
-
-def test_labels_are_given_as_in_prediction(network):
-    batch = torch.randn(8, 1, 2, 2) + 3
-    with as_in_prediction(network):
-        together, alone = network(batch), network(batch[:1])
-    assert torch.equal(together[:1], alone)
-
-
-def test_modes_are_afterwards_what_they_were(network):
-    network[0].eval()  # as somebody's own network freezes a part of itself
-    before = modes(network)
-    with as_in_prediction(network):
-        assert not any(modes(network))
-    assert modes(network) == before
-
-
 @pytest.mark.parametrize("place", [0, 1])
 def test_of_images_without_labels_no_statistics_are_kept(network, place):
     batch = torch.randn(8, 1, 2, 2) + 3
@@ -213,7 +193,7 @@ def test_frozen_statistics_are_gone_by(network):
 
 def test_a_scripted_network_is_no_obstacle():
     scripted = torch.jit.script(nn.Sequential(nn.BatchNorm2d(1), nn.Flatten()))
-    with as_in_prediction(scripted), statistics_apart(scripted):
+    with statistics_apart(scripted):
         scripted(torch.randn(2, 1, 2, 2))
 
 

@@ -13,7 +13,7 @@ from data.base.errors import AugmentError, CorruptFileError
 from data.images import LabelledImages
 from gan.checkpoint import load_checkpoint, load_generator, save_checkpoint, save_generator
 from gan.config import GanConfig
-from gan.game import draws_of_step, train_step
+from gan.game import RealBatch, draws_of_step, train_step
 from gan.networks import GeneratorEnsemble
 from gan.state import EpochRecord, TrainState
 from gan.training import new_state
@@ -34,15 +34,8 @@ def trained(steps: int = 2, config: GanConfig = CONFIG) -> TrainState:
     state = fresh(config=config)
     for _ in range(steps):
         images = torch.rand(6, 1, 8, 8, generator=state.rng) * 2 - 1
-        train_step(
-            state,
-            images,
-            LABELS,
-            torch.arange(6),
-            draws_of_step(config, size=(8, 8), rng=state.rng),
-            config=config,
-            compute=CPU,
-        )
+        draws = draws_of_step(config, size=(8, 8), rng=state.rng)
+        train_step(state, RealBatch(images, LABELS, torch.arange(6)), draws, config=config, compute=CPU)
         state.step += 1
         state.snapshots.append(copy.deepcopy(state.ema_generator))
     state.history.append(

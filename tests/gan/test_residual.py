@@ -10,7 +10,7 @@ from data.base.errors import UsageError
 from gan.architecture import initialise, new_discriminator, new_generator
 from gan.checkpoint import load_generator
 from gan.config import GanConfig
-from gan.game import draws_of_step, train_step
+from gan.game import RealBatch, draws_of_step, train_step
 from gan.networks import Discriminator, Generator
 from gan.residual import ResidualBlock, ResidualDiscriminator, ResidualGenerator, widths_by_level
 from gan.training import Training, new_state, train
@@ -176,9 +176,8 @@ def test_a_generator_without_an_adversary_hears_nothing_of_the_discriminator(str
         config = SMALL.for_subset(60).model_copy(update={"adversarial_weight": 0.0})
         state = new_state(striped, config=config, seed=0, compute=CPU)
         initialise(state.discriminator, config=config, rng=torch.Generator().manual_seed(seed))
-        rows = torch.arange(12)
         images, labels = torch.from_numpy(striped.images[:12]) / 127.5 - 1, torch.from_numpy(striped.labels[:12])
         draws = draws_of_step(config, size=(8, 8), rng=state.rng)
-        train_step(state, images, labels, rows, draws, config=config, compute=CPU)
+        train_step(state, RealBatch(images, labels, torch.arange(12)), draws, config=config, compute=CPU)
         weights.append(state.generator.state_dict())
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())

@@ -21,9 +21,11 @@ from data.policies import MEDICAL, NATURAL, SHIFTED_AND_TONED, Views
 from data.tensors import to_unit_range
 from gan.checkpoint import load_generator
 from gan.config import GanConfig, chapter_dcgan
-from gan.game import StepMetrics, draws_of_step, seen_through, train_step, update_average
+from gan.game import RealBatch, StepMetrics, draws_of_step, seen_through, train_step, update_average
 from gan.losses import same_class_distance
+from gan.state import TrainState
 from gan.training import (
+    Losses,
     NonFiniteLossError,
     Training,
     TrainingProgress,
@@ -47,6 +49,19 @@ CONFIG = GanConfig(
 
 class TrainingStoppedError(Exception):
     pass
+
+
+def take_step(
+    state: TrainState,
+    *,
+    images: torch.Tensor | None = None,
+    rows: torch.Tensor = ROWS,
+    config: GanConfig = CONFIG,
+) -> StepMetrics:
+    """Train both players on images of the classes that SUBSET has, random ones unless they are given."""
+    images = torch.rand(8, 1, 8, 8) if images is None else images
+    draws = draws_of_step(config, size=(8, 8), rng=state.rng)
+    return train_step(state, RealBatch(images, LABELS[rows], rows), draws, config=config, compute=CPU)
 
 
 def run(
@@ -307,13 +322,9 @@ def test_every_record_has_its_picture_and_its_closeness(striped, tmp_path):
 
 
 def test_the_grid_shows_real_images_of_each_class_on_the_left(striped, tmp_path):
-    record = look_at_samples(
-        Training(SUBSET, config=CONFIG, seed=0, compute=CPU),
-        striped,
-        tmp_path,
-        seed=0,
-        losses=gan.training.Losses(discriminator=0, generator=0),
-    )
+    training = Training(striped, config=CONFIG, seed=0, compute=CPU)
+    losses = Losses(discriminator=0, generator=0)
+    record = look_at_samples(training, training.settled(), tmp_path, losses=losses)
     with Image.open(tmp_path / record.grid) as image:
         picture = np.asarray(image)[::2, ::2]  # without zoom
     for label in range(3):
@@ -391,6 +402,14 @@ def test_samples_come_from_snapshots_of_the_second_half(striped, tmp_path):
     first, *_, last = (member.up2.weight for member in three.members)
     assert not torch.equal(first, last)
     assert torch.equal(last, one.members[0].up2.weight)
+
+
+def test_every_snapshot_has_batch_statistics_of_its_own_weights(striped, tmp_path):
+    run(striped, tmp_path, changed(steps=13, snapshots=3))
+    for member in load_generator(tmp_path / "generator.safetensors")[0].members:
+        kept = member.norm1.running_mean.clone()
+        settle_batch_norm(member, config=CONFIG, num_classes=3, seed=0, compute=CPU)
+        assert torch.equal(member.norm1.running_mean, kept)
 
 
 @given(st.integers(1, 500), st.integers(1, 20))
@@ -507,12 +526,10 @@ def test_average_without_decay_is_the_network_itself():
 
 def test_averaged_generator_follows_the_exponential_average_of_the_generators(striped):
     state = new_state(SUBSET, config=CONFIG, seed=0, compute=CPU)
-    images, labels = torch.rand(8, 1, 8, 8), LABELS
+    images = torch.rand(8, 1, 8, 8)
     expected = state.generator.up2.weight.detach().clone()
     for _ in range(3):
-        train_step(
-            state, images, labels, ROWS, draws_of_step(CONFIG, size=(8, 8), rng=state.rng), config=CONFIG, compute=CPU
-        )
+        take_step(state, images=images)
         expected = CONFIG.ema_decay * expected + (1 - CONFIG.ema_decay) * state.generator.up2.weight.detach()
     torch.testing.assert_close(state.ema_generator.up2.weight.detach(), expected)
 
@@ -523,15 +540,7 @@ def test_each_player_is_moved_by_its_own_optimiser_only(frozen):
     getattr(state, frozen).param_groups[0]["lr"] = 0.0
     players = {"generator_optimizer": state.generator, "discriminator_optimizer": state.discriminator}
     before = {name: [p.detach().clone() for p in player.parameters()] for name, player in players.items()}
-    train_step(
-        state,
-        torch.rand(8, 1, 8, 8),
-        LABELS,
-        ROWS,
-        draws_of_step(CONFIG, size=(8, 8), rng=state.rng),
-        config=CONFIG,
-        compute=CPU,
-    )
+    take_step(state)
     for name, player in players.items():
         stayed = all(torch.equal(a, b) for a, b in zip(before[name], player.parameters(), strict=True))
         assert stayed == (name == frozen)
@@ -540,15 +549,7 @@ def test_each_player_is_moved_by_its_own_optimiser_only(frozen):
 def test_a_step_trains_the_codes_of_half_of_its_images():
     state = new_state(SUBSET, config=CONFIG, seed=0, compute=CPU)
     before, rows = state.generator.codes.vectors.clone(), torch.tensor([6, 1, 4, 3, 0, 2, 5, 7])
-    train_step(
-        state,
-        torch.rand(8, 1, 8, 8),
-        LABELS[rows],
-        rows,
-        draws_of_step(CONFIG, size=(8, 8), rng=state.rng),
-        config=CONFIG,
-        compute=CPU,
-    )
+    take_step(state, rows=rows)
     moved = (state.generator.codes.vectors != before).any(1)
     assert moved.nonzero().squeeze(1).tolist() == [1, 3, 4, 6]
     assert torch.equal(state.ema_generator.codes.vectors, state.generator.codes.vectors)
@@ -569,10 +570,7 @@ def test_gradient_penalties_enter_the_discriminators_loss():
         config = changed(r1_gamma=gamma, discriminator_norm="none", initialisation="default")
         state = new_state(SUBSET, config=config, seed=0, compute=CPU)
         images = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(1))
-        metrics = train_step(
-            state, images, LABELS, ROWS, draws_of_step(config, size=(8, 8), rng=state.rng), config=config, compute=CPU
-        )
-        losses.append(float(metrics.discriminator_loss))
+        losses.append(float(take_step(state, images=images, config=config).discriminator_loss))
     assert losses[1] > losses[0]
 
 
