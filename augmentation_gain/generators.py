@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from augmentation_gain.in_memory import GivenImages, GivenLabels, dataset_options
+from augmentation_gain.in_memory import Given, GivenImages, GivenLabels, dataset_options
 from augmentation_gain.progress import shown_progress
-from data.base.device import DeviceChoice, resolve_compute
+from data.base.device import DeviceChoice, resolve_compute, threads_kept
 from data.base.errors import UsageError
 from data.base.files import digest_file, given_path
 from data.base.limits import GREATEST_SEED
@@ -66,24 +66,16 @@ def train_gan(
     if (generator / GENERATOR_FILE).exists():
         raise UsageError(f"{generator} is already there; choose another directory or remove it first")
     with scratch_folder() as scratch:
-        options = dataset_options(
-            images,
-            labels,
-            groups=None,
-            test=None,
-            class_names=class_names,
-            folder=scratch / "images",
-            settings=settings or {},
-        )
+        given = Given(images=images, labels=labels, class_names=class_names)
+        options = dataset_options(given, folder=scratch / "images", settings=settings or {})
         config = resolve_config(preset_name="quick", file=None, options=options, assignments=[])
         for reference in config.named_code:
             allow(reference)  # whoever calls this named it
         source = load_source(config.data)
     subset = whole_images(source) if source.held_out else source.train
     subset = replace(subset, groups=None)  # a generator has no use for them
-    threads = torch.get_num_threads()
-    torch.set_num_threads(config.compute.threads or os.cpu_count() or 1)
-    try:
+    with threads_kept():
+        torch.set_num_threads(config.compute.threads or os.cpu_count() or 1)
         place.mkdir(parents=True, exist_ok=True)
         write_subset(place / SUBSET_FILE, subset)
         compute = resolve_compute(device=config.compute.device, precision=config.compute.precision)
@@ -108,8 +100,6 @@ def train_gan(
             )
             origin = {"source": source.name, "source_train": subset.digest()}
             train_generator(job, subset=subset, origin=origin | {"subset": digest_file(place / SUBSET_FILE)})
-    finally:
-        torch.set_num_threads(threads)
     return generator
 
 

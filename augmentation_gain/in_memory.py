@@ -68,24 +68,27 @@ class _Split:
     class_names: tuple[str, ...] | None
 
 
-def dataset_options(
-    images: GivenImages,
-    labels: GivenLabels,
-    *,
-    groups: GivenLabels,
-    test: object,
-    class_names: Sequence[str] | None,
-    folder: Path,
-    settings: Mapping[str, Any],
-) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """A data set as the caller gives it, in the forms that `augmentation_gain.study` takes."""
+
+    images: GivenImages
+    labels: GivenLabels = None
+    groups: GivenLabels = None
+    test: object = None
+    class_names: Sequence[str] | None = None
+
+
+def dataset_options(given: Given, *, folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return `settings` with the keys that name the images; those in memory are written below `folder`.
 
     Raises:
         UsageError: images without labels or of an impossible shape, labels that are missing, or other images than those
             that lie in `folder`.
     """
+    images, test, class_names = given.images, given.test, given.class_names
     if isinstance(images, str | Path):
-        if labels is not None or groups is not None or class_names is not None:
+        if given.labels is not None or given.groups is not None or class_names is not None:
             raise UsageError(
                 "labels, groups and class_names belong to images in memory; a data set on disk has its own"
             )
@@ -96,7 +99,7 @@ def dataset_options(
             raise UsageError("a data set on disk is tested on one on disk; give test as a path")
         return options | {"data.test": str(test)}
     columns = _columns(settings)
-    train = _split(images, labels, groups=groups, columns=columns, what="images")
+    train = _split(images, given.labels, groups=given.groups, columns=columns, what="images")
     tested: _Split | None = None
     if isinstance(test, str | Path):
         raise UsageError("images in memory are tested on images in memory; give test=(images, labels)")

@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from augmentation_gain.in_memory import GivenImages, GivenLabels, dataset_options
+from augmentation_gain.in_memory import Given, GivenImages, GivenLabels, dataset_options
 from augmentation_gain.progress import shown_progress
 from augmentation_gain.report import Report, report_at
+from data.base.device import threads_kept
 from data.base.errors import UsageError
 from data.base.files import given_path
 from data.base.plugins import allow
@@ -80,27 +79,16 @@ def study(
         raise UsageError(f"workers={workers}: give 1 or more, and 1 where progress is to be shown")
     chosen = {"replicates": replicates, "seed": seed, "evaluation.wished_gain": wished_gain}
     chosen = {key: value for key, value in chosen.items() if value is not None}
-    threads = torch.get_num_threads()
-    with scratch_folder() as scratch:
+    given = Given(images=images, labels=labels, groups=groups, test=test, class_names=class_names)
+    with scratch_folder() as scratch, threads_kept():
         run = scratch / "run" if directory is None else given_path(directory).resolve()
-        options = dataset_options(
-            images,
-            labels,
-            groups=groups,
-            test=test,
-            class_names=class_names,
-            folder=run / "images",
-            settings=settings or {},
-        )
+        options = dataset_options(given, folder=run / "images", settings=settings or {})
         config = resolve_config(preset_name=preset, file=None, options=options | chosen, assignments=[])
         for reference in config.named_code:
             allow(reference)  # whoever calls this named it
-        try:
-            config = resolve_study(config, study_source(config.data))
-            with shown_progress(progress, total_weight=study_weight(config)):
-                run_study(config, run, workers=workers)
-        finally:
-            torch.set_num_threads(threads)
+        config = resolve_study(config, study_source(config.data))
+        with shown_progress(progress, total_weight=study_weight(config)):
+            run_study(config, run, workers=workers)
         return report_at(run / REPORT_JSON)
 
 
@@ -134,27 +122,20 @@ def judge(
     """
     if not isinstance(synthetic, str | Path | tuple):
         raise UsageError(f"synthetic is a {type(synthetic).__name__}; give a path, or the pair (images, labels)")
-    threads = torch.get_num_threads()
-    with scratch_folder() as scratch:
+    chosen = {key: value for key, value in (("replicates", replicates), ("seed", seed)) if value is not None}
+    with scratch_folder() as scratch, threads_kept():
         run = scratch / "run" if directory is None else given_path(directory).resolve()
-        given = {key: value for key, value in (("replicates", replicates), ("seed", seed)) if value is not None}
         options = dataset_options(
-            images,
-            labels,
-            groups=None,
-            test=test,
-            class_names=None,
+            Given(images=images, labels=labels, test=test),
             folder=run / "images",
-            settings={**(settings or {}), **given},
+            settings={**(settings or {}), **chosen},
         )
         made = str(synthetic)
         if isinstance(synthetic, tuple):
             if len(synthetic) != 2:
                 raise UsageError(f"synthetic has {len(synthetic)} parts; give the pair (images, labels)")
             pictures, names = synthetic
-            written = dataset_options(
-                pictures, names, groups=None, test=None, class_names=None, folder=run / "synthetic", settings={}
-            )
+            written = dataset_options(Given(images=pictures, labels=names), folder=run / "synthetic", settings={})
             made = written["data.dataset"]
         config = judge_config(
             JudgeRequest(
@@ -167,10 +148,7 @@ def judge(
         )
         for reference in config.named_code:
             allow(reference)  # whoever calls this named it
-        try:
-            run_study(config, run)
-        finally:
-            torch.set_num_threads(threads)
+        run_study(config, run)
         return report_at(run / REPORT_JSON)
 
 

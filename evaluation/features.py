@@ -49,7 +49,7 @@ def instrument_directory() -> Path:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measurement:
+class Outputs:
     """What the instrument says about N images.
 
     Attributes:
@@ -82,7 +82,7 @@ class FeatureNetwork:
         return images.take(np.array(new, np.int64)) if new else images
 
     @torch.no_grad()
-    def measure(self, images: npt.NDArray[np.uint8]) -> Measurement:
+    def measure(self, images: npt.NDArray[np.uint8]) -> Outputs:
         """Map (N, C, H, W) uint8 images to features and class probabilities, in float32 whatever the precision."""
         features = [np.zeros((0, self.members[0].head.in_features), np.float32)]
         probabilities = [np.zeros((0, self.members[0].head.out_features), np.float32)]
@@ -91,7 +91,7 @@ class FeatureNetwork:
             judged = [member.head(values).softmax(1) for member, values in zip(self.members, hidden, strict=True)]
             features.append(hidden[0].cpu().numpy())
             probabilities.append(torch.stack(judged).mean(0).cpu().numpy())
-        return Measurement(features=np.concatenate(features), probabilities=np.concatenate(probabilities))
+        return Outputs(features=np.concatenate(features), probabilities=np.concatenate(probabilities))
 
     @torch.no_grad()
     def features(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

@@ -187,15 +187,6 @@ class Estimate:
             return SMALLEST_P
         return math.exp(float(brentq(excess, lowest, 0.0)))
 
-    def p_above(self, null: float = 0.0) -> float:
-        """Return the one-sided p-value against a true gain of at most `null`; small where it is above."""
-        half = self.p_value(null) / 2
-        return half if self.mean > null else 1 - half
-
-    def p_below(self, null: float = 0.0) -> float:
-        """Return the one-sided p-value against a true gain of at least `null`; small where it is below."""
-        return 1 - self.p_above(null)
-
     def next_draw(self, level: float) -> NextDraw:
         """Say what gain somebody with one subset may expect.
 

@@ -55,13 +55,12 @@ class Matches:
 
     Attributes:
         nearest: (N,) int64, index of the reference.
-        residual: (N,) float64, the share of the reference's variance that the registered image does not explain.
-        ratio: (N,) float64, `residual` over the median of the other candidates'; about 1 where the image was made from
-            none of the references, near 0 for a copy.
+        ratio: (N,) float64, the share of the reference's variance that the registered image does not explain, over the
+            median of the other candidates'; about 1 where the image was made from none of the references, near 0 for a
+            copy.
     """
 
     nearest: Indices
-    residual: Floats
     ratio: Floats
 
 
@@ -129,7 +128,7 @@ class Gallery:
         if len(everywhere) < LEAST_REFERENCES:
             raise ValueError(f"{len(everywhere)} references, {LEAST_REFERENCES} are needed")
         count = len(images)
-        nearest, residual, ratio = np.zeros(count, np.int64), np.ones(count), np.ones(count)
+        nearest, ratio = np.zeros(count, np.int64), np.ones(count)
         frames = self.frames
         groups = [(np.arange(count), everywhere)]
         if count * len(everywhere) * len(frames) > MAX_PAIRS:
@@ -144,10 +143,10 @@ class Gallery:
         for rows, own in groups:
             for start in range(0, len(rows), _QUERIES):
                 part = rows[start : start + _QUERIES]
-                nearest[part], residual[part], ratio[part] = self._match(images.images[part], own, frames)
-        return Matches(nearest=nearest, residual=residual, ratio=ratio)
+                nearest[part], ratio[part] = self._match(images.images[part], own, frames)
+        return Matches(nearest=nearest, ratio=ratio)
 
-    def _match(self, images: Pixels, own: Tensor, frames: Sequence[_Frame]) -> tuple[Indices, Floats, Floats]:
+    def _match(self, images: Pixels, own: Tensor, frames: Sequence[_Frame]) -> tuple[Indices, Floats]:
         queries = _working(images, COARSE_SIDE)
         candidates, maps = self._candidates(queries, own, frames)  # (N, K), (N, K, 2, 3)
         residual, maps = _register_all(queries, self.coarse, candidates, maps, iterations=ITERATIONS)
@@ -169,9 +168,8 @@ class Gallery:
             )
             best = finer.argmin(1, keepdim=True)
             candidates[close, 0] = some.gather(1, best)[:, 0]
-            residual[close, 0] = finer.amin(1)
             ratio[close] = _ratio(finer.sort(dim=1).values)
-        return candidates[:, 0].numpy(), residual[:, 0].double().numpy(), ratio.double().numpy()
+        return candidates[:, 0].numpy(), ratio.double().numpy()
 
     def _candidates(self, queries: Tensor, own: Tensor, frames: Sequence[_Frame]) -> tuple[Tensor, Tensor]:
         """Return different candidates (N, K) of `own`, and the affine maps (N, K, 2, 3) to start registering from."""

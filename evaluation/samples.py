@@ -17,7 +17,7 @@ from data.images import LabelledImages
 from evaluation.checks import Check, make_checks
 from evaluation.class_checks import ClassChecks, missing_class, varied_classes, wrong_labels
 from evaluation.config import SamplesConfig
-from evaluation.features import FeatureNetwork, Measurement
+from evaluation.features import FeatureNetwork, Outputs
 from evaluation.fidelity import Fidelity, LabelledFeatures, measure_fidelity
 from evaluation.label_fidelity import LabelFidelity, measure_label_fidelity
 from evaluation.leaks import LeakParts, Leaks, Part, leak_test, search_copies
@@ -211,7 +211,7 @@ def measure_leaks(samples: LabelledImages, *, real: RealData, config: SamplesCon
 def measure_memorisation(
     samples: LabelledImages,
     *,
-    measured: Measurement,
+    measured: Outputs,
     real: RealData,
     network: FeatureNetwork,
     config: SamplesConfig,
@@ -252,7 +252,7 @@ def measure_memorisation(
 
 def _feature_copying(
     samples: LabelledImages,
-    measured: Measurement,
+    measured: Outputs,
     *,
     unseen: LabelledImages,
     real: RealData,

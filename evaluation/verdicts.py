@@ -63,20 +63,18 @@ class Needed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judgement:
+class JudgedGain:
     """A verdict on one regime and the interval that it is read off.
 
     Attributes:
         mean: of the gain over the arm that comes closest; None where unavailable.
         low, high: the interval of the gain over the best arm that needs no GAN.
         closest: index of the arm that comes closest.
-        alpha: probability of error that this regime was given.
         needed: where undecided.
         unavailable: why there is no interval, or "".
     """
 
     verdict: Verdict
-    alpha: float
     mean: float | None = None
     low: float | None = None
     high: float | None = None
@@ -99,7 +97,7 @@ def regime_alpha(alpha: float, *, num_regimes: int) -> float:
     return alpha / num_regimes
 
 
-def judge(gains: Sequence[Estimate | Unavailable], *, alpha: float, wished_gain: float) -> Judgement:
+def judge(gains: Sequence[Estimate | Unavailable], *, alpha: float, wished_gain: float) -> JudgedGain:
     """Judge one regime by its gains over each arm that needs no GAN.
 
     Args:
@@ -110,17 +108,16 @@ def judge(gains: Sequence[Estimate | Unavailable], *, alpha: float, wished_gain:
     estimates: list[Estimate] = []
     for gain in gains:
         if isinstance(gain, Unavailable):
-            return Judgement(verdict="unavailable", alpha=alpha, unavailable=gain.reason)
+            return JudgedGain(verdict="unavailable", unavailable=gain.reason)
         estimates.append(gain)
     if not estimates:
-        return Judgement(verdict="unavailable", alpha=alpha, unavailable="there is no arm to compare with")
+        return JudgedGain(verdict="unavailable", unavailable="there is no arm to compare with")
     low = min(estimate.interval(1 - alpha)[0] for estimate in estimates)
     high = min(estimate.interval(1 - alpha / len(estimates))[1] for estimate in estimates)
     closest = min(range(len(estimates)), key=lambda index: estimates[index].mean)
     verdict = read_off(low, high, wished_gain=wished_gain)
-    return Judgement(
+    return JudgedGain(
         verdict=verdict,
-        alpha=alpha,
         mean=estimates[closest].mean,
         low=low,
         high=high,

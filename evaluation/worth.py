@@ -74,25 +74,8 @@ def worth_in_labels(
     return LabelsWorth(images=images, low=kept[0], high=None if open_ended else kept[-1], most=most)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Allocation:
-    """How many classifier seeds per arm narrow the interval most per second.
-
-    Attributes:
-        seeds: per arm and replicate.
-        cost: variance of the mean times seconds, which no number of replicates changes.
-        cost_of_one_seed: the same with a single seed; its ratio to `cost` is how much longer that would take.
-    """
-
-    seeds: int
-    cost: float
-    cost_of_one_seed: float
-
-
-def best_seeds(
-    draw_variance: float, seed_variance: float, *, replicate_seconds: float, seed_seconds: float, most: int = MOST_SEEDS
-) -> Allocation:
-    """Return the number of seeds for which variance times seconds is smallest.
+def best_seeds(draw_variance: float, seed_variance: float, *, replicate_seconds: float, seed_seconds: float) -> int:
+    """Return how many classifier seeds per arm, of `MOST_SEEDS` at most, make variance times seconds smallest.
 
     A replicate with S seeds takes G + S C seconds and has the variance D + V / S, so that T seconds leave the mean with
     (D + V / S) (G + S C) / T. This is smallest at S = sqrt(V G / (D C)), and convex, so that the best whole number is
@@ -103,7 +86,6 @@ def best_seeds(
         seed_variance: V, between seeds of one replicate (`Estimate.seed_variance`).
         replicate_seconds: G, for the GAN and its samples, whatever the number of seeds.
         seed_seconds: C, for one classifier in each arm, above 0.
-        most: seeds that are ever worth it.
     """
 
     def cost(seeds: int) -> float:
@@ -114,9 +96,8 @@ def best_seeds(
         best = math.sqrt(seed_variance * replicate_seconds / (draw_variance * seed_seconds))
     elif not seed_variance * replicate_seconds:
         best = 1.0
-    fewer = max(1, min(most, math.floor(min(best, most))))
-    seeds = min(fewer, min(most, fewer + 1), key=cost)
-    return Allocation(seeds=seeds, cost=cost(seeds), cost_of_one_seed=cost(1))
+    fewer = max(1, math.floor(min(best, MOST_SEEDS)))
+    return min(fewer, min(MOST_SEEDS, fewer + 1), key=cost)
 
 
 def _between(logarithms: FloatArray, curve: list[FloatArray], position: float) -> FloatArray:

@@ -25,7 +25,7 @@ import pyarrow as pa
 import torch
 from filelock import FileLock, Timeout
 
-from data.base.device import Compute
+from data.base.device import Compute, threads_kept
 from data.base.errors import AugmentError, CorruptFileError, UsageError
 from data.base.files import digest_file, digest_json, read_json, write_json, write_text
 from data.base.limits import GREATEST_SEED, check_limit
@@ -402,13 +402,12 @@ def _locked(directory: Path) -> Iterator[None]:
 @contextmanager
 def _one_thread_each(workers: int) -> Iterator[ThreadPoolExecutor]:
     """Give a pool whose threads compute with one core each, whatever the caller's number of threads is."""
-    threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="export", initializer=partial(torch.set_num_threads, 1))
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-        torch.set_num_threads(threads)
+    with threads_kept():
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="export", initializer=partial(torch.set_num_threads, 1))
+        try:
+            yield pool
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _write_shards(directory: Path, export: _Export, on_progress: Callable[[ExportProgress], None]) -> None:

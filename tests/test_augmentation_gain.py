@@ -15,7 +15,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import augmentation_gain as ag
-from augmentation_gain.in_memory import dataset_options
+from augmentation_gain.in_memory import Given, dataset_options
 from augmentation_gain.progress import shown_progress
 from data.base.errors import AugmentError, CorruptFileError, UsageError
 from data.config import DataConfig
@@ -40,11 +40,9 @@ def run(digits, tmp_path_factory):
     return directory, ag.study(*digits, directory=directory, replicates=2, settings=QUICK)
 
 
-def source_of(images, labels, folder, *, groups=None, test=None, class_names=None, settings=None):
+def source_of(images, labels, folder, *, settings=None, **given):
     """Return the source that a study of these images reads."""
-    options = dataset_options(
-        images, labels, groups=groups, test=test, class_names=class_names, folder=folder, settings=settings or {}
-    )
+    options = dataset_options(Given(images=images, labels=labels, **given), folder=folder, settings=settings or {})
     return load_source(DataConfig(**{key.removeprefix("data."): value for key, value in options.items()}))
 
 

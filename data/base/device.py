@@ -1,6 +1,7 @@
 """Where and how precisely networks compute: resolved once per run and recorded, never guessed twice."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -27,6 +28,18 @@ class Compute:
 
     def as_dict(self) -> dict[str, str]:
         return asdict(self)
+
+
+@contextmanager
+def threads_kept() -> Iterator[None]:
+    """Leave the number of PyTorch's threads, which is the whole process's, as it was before."""
+    import torch
+
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def cpu_has_fast_bfloat16() -> bool:

@@ -89,7 +89,7 @@ def _line(regime: RegimeReport, seconds: float, study: StudyConfig) -> str:
             parts.seeds * replicates * seeds,
             replicate_seconds=max(seconds / 2, 1e-9),
             seed_seconds=max(seconds / (2 * seeds), 1e-9),
-        ).seeds
+        )
         line += f"; {best} classifier seed{'s' if best > 1 else ''} an arm narrow the interval most per second"
     return line
 

@@ -10,10 +10,10 @@ from evaluation.arms import ARMS, HEADLINE_REFERENCE, ArmName, Material, trainin
 from evaluation.classifiers import classifier_operations, fit_classifier
 from evaluation.config import LEAST_LONGER, TrainingConfig
 from evaluation.consistency import operations_factor
-from evaluation.fitting import ClassifierProgress, FitOptions
 from evaluation.metrics import accuracy
 from evaluation.predictions import predictions_on, write_predictions
 from flows.study.job import Job
+from flows.study.stages.fitting import fit_options
 
 
 class ArmSettings(BaseModel, frozen=True):
@@ -65,14 +65,6 @@ def train_arm(
         unlabelled: images without labels; None for arms that see none.
         operations: of the generator's training, for the arm that is trained for as many.
     """
-
-    def on_progress(progress: ClassifierProgress) -> None:
-        detail = (
-            f"step {progress.step}/{progress.num_steps}  loss {progress.loss:.3f}  "
-            f"{progress.images_per_second:,.0f} images/s"
-        )
-        job.on_update(progress.step / progress.num_steps, detail)
-
     config, arm = job.settings.training, ARMS[job.settings.arm]
     classifier_config, note = config.classifier, ""
     if arm.equal_compute:
@@ -81,13 +73,7 @@ def train_arm(
         note = f" after {classifier_config.steps:,} steps" if factor > 1 else ""
     if arm.consistent:
         note = f" with {operations_factor(config.consistency):.1f} times the operations of {HEADLINE_REFERENCE}"
-    options = FitOptions(
-        config=classifier_config,
-        added_shares=config.added_shares,
-        seed=job.seed,
-        compute=job.compute,
-        on_progress=on_progress,
-    )
+    options = fit_options(job, config, classifier=classifier_config)
     material = Material(
         subset=subset,
         given_synthetic=synthetic,

@@ -14,9 +14,9 @@ from evaluation.arms import CONSISTENT_ARM, SELF_TRAINED_ARM, Material, training
 from evaluation.classifiers import classifier_operations, fit_classifier
 from evaluation.config import TrainingConfig
 from evaluation.consistency import operations_factor
-from evaluation.fitting import ClassifierProgress, FitOptions
 from evaluation.pseudo_labels import labelled_by
 from flows.study.job import OPERATIONS_FILE, Job
+from flows.study.stages.fitting import fit_options
 
 IMAGES_FILE = "images.parquet"
 
@@ -41,18 +41,8 @@ def label_images(job: Job[LabellingSettings], *, subset: LabelledImages, unlabel
     """
     if unlabelled is None:
         raise ValueError("there are no images to label")
-
-    def on_progress(progress: ClassifierProgress) -> None:
-        job.on_update(progress.step / progress.num_steps, f"step {progress.step}/{progress.num_steps}")
-
     config = job.settings.training
-    options = FitOptions(
-        config=config.classifier,
-        added_shares=config.added_shares,
-        seed=job.seed,
-        compute=job.compute,
-        on_progress=on_progress,
-    )
+    options = fit_options(job, config)
     material = Material(
         subset=subset,
         given_synthetic=None,
