@@ -19,6 +19,7 @@ from prefect.logging.handlers import APILogWorker
 
 from flows.commands.prune import prune
 from flows.database import forget, old_flow_runs
+from tests.waiting import PATIENCE_SECONDS
 
 LATER = datetime.now(UTC) + timedelta(days=100)
 
@@ -57,7 +58,7 @@ def runs(prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> list[UUID]:
     """Three runs, oldest first, of a flow that has another one inside, and then one of somebody else's."""
     monkeypatch.setattr("flows.database.FLOWS", ("pruned",))
     found = [outside(), outside(), outside(), foreign()]
-    APILogWorker.drain_all(timeout=20)
+    APILogWorker.drain_all(timeout=PATIENCE_SECONDS)
     return found
 
 

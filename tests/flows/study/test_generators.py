@@ -28,6 +28,7 @@ from flows.study.running import run_study
 from flows.study.stages.outside import LOG_FILE, OutsideSettings, run_generator
 from gan.export import PROVENANCE_FILE, SAMPLES_FILE
 from gan.export import sample_source as source_of
+from tests.waiting import PATIENCE_SECONDS, wait_until, with_own
 
 CPU = Compute(device="cpu", precision="float32")
 PYTHON = shlex.quote(sys.executable)
@@ -61,10 +62,10 @@ def command(tmp_path, script, *, name="make.py", arguments="{subset_npz} {output
     return f"command: {PYTHON} {tmp_path / name} {arguments}"
 
 
-def run(tmp_path, generator, subset, *, num_images=5, limit=30.0, seed=3, allowed=True):
+def run(tmp_path, generator, subset, *, num_images=5, seed=3, allowed=True):
     if allowed:
         allow_generator(generator)
-    settings = OutsideSettings(generator=generator, images_per_class=num_images, time_limit=limit)
+    settings = OutsideSettings(generator=generator, images_per_class=num_images, time_limit=PATIENCE_SECONDS)
     job = Job(
         cell="a/0",
         settings=settings,
@@ -261,15 +262,6 @@ def is_alive(process: int) -> bool:
     return state != "Z"
 
 
-def wait_for(file: Path, seconds: float = 20.0) -> int:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if file.exists() and file.read_text().strip():
-            return int(file.read_text())
-        time.sleep(0.05)
-    raise AssertionError(f"{file} was not written")
-
-
 HANG = """
 import subprocess, sys, time, signal, pathlib
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -280,12 +272,18 @@ time.sleep(600)
 """
 
 
-def test_a_command_that_hangs_is_ended_with_all_its_children(tmp_path):
+def test_a_command_that_hangs_is_ended_with_all_its_children(tmp_path, monkeypatch):
     (tmp_path / "hang.py").write_text(HANG)
-    words = [sys.executable, str(tmp_path / "hang.py"), str(tmp_path / "child")]
+    words, log = [sys.executable, str(tmp_path / "hang.py"), str(tmp_path / "child")], tmp_path / "log"
+
+    def clock() -> float:
+        return 2.0 if log.exists() and "hanging" in log.read_text() else 0.0
+
+    monkeypatch.setattr("flows.study.generators.programs.time", with_own(time, monotonic=clock))
     with pytest.raises(AugmentError, match=r"ended after 2 s, the time limit; its last line: 'hanging'"):
-        run_program(words, log=tmp_path / "log", limit_seconds=2.0, on_wait=lambda *_: None)
-    assert not is_alive(int((tmp_path / "child").read_text()))
+        run_program(words, log=log, limit_seconds=2.0, on_wait=lambda *_: None)
+    child = int((tmp_path / "child").read_text())
+    wait_until(lambda: not is_alive(child))
 
 
 def test_a_command_ends_with_the_process_that_waits_for_it_even_a_killed_one(tmp_path):
@@ -298,13 +296,12 @@ def test_a_command_ends_with_the_process_that_waits_for_it_even_a_killed_one(tmp
     waiter = subprocess.Popen(
         [sys.executable, "-c", waiting], env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     )
-    child = wait_for(tmp_path / "child")
+    written = tmp_path / "child"
+    wait_until(lambda: written.exists() and written.read_text())
+    child = int(written.read_text())
     waiter.send_signal(signal.SIGKILL)
     waiter.wait()
-    until = time.monotonic() + 20
-    while is_alive(child) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert not is_alive(child)
+    wait_until(lambda: not is_alive(child))
 
 
 # --- ready images, and whole studies
