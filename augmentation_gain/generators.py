@@ -19,21 +19,21 @@ from data.base.limits import GREATEST_SEED
 from data.base.plugins import allow
 from data.base.randomness import child_seed, torch_stream
 from data.design import whole_images
-from data.parquet import num_rows, read_subset, write_subset
+from data.parquet import read_subset, write_subset
 from data.publishing.formats import FileFormat
 from data.sources.registry import load_source
 from evaluation.policy_choice import choose_policy
 from flows.study.code import code_digest
 from flows.study.config import resolve_config
+from flows.study.generators.trained import generators_of, of_most_data
 from flows.study.job import Job
+from flows.study.run_directory import SUBSET_FILE
 from flows.study.scratch import scratch_folder
 from flows.study.stages.generator import train_generator
 from flows.study.watching import StageUpdate, listeners
 from gan.checkpoint import GENERATOR_FILE, load_generator
 from gan.export import ExportProgress, ExportRequest, export_dataset
 from gan.sampling import apportion, class_sequence, draw_images
-
-SUBSET_FILE = "subset.parquet"
 
 
 def train_gan(
@@ -203,14 +203,10 @@ def _generator_folder(place: Path, cell: str | None) -> Path:
         for folder in (place, place / "generator"):
             if (folder / GENERATOR_FILE).is_file():
                 return folder
-    found = {
-        file.parent.parent.relative_to(place / "cells").as_posix(): file.parent
-        for file in sorted((place / "cells").glob(f"*/*/generator/{GENERATOR_FILE}"))
-    }
+    found = generators_of(place, GENERATOR_FILE)
     if not found:
         raise UsageError(f"{place} holds no trained generator; give what train_gan returned, or a run")
-    if cell is None:
-        cell = max(found, key=lambda name: (num_rows(found[name].parent / SUBSET_FILE), -int(found[name].parent.name)))
+    cell = of_most_data(found) if cell is None else cell
     if cell not in found:
         raise UsageError(f"{place} has no generator of cell {cell!r}; it has {', '.join(found)}")
     return found[cell]

@@ -13,10 +13,10 @@ from data.base.files import given_path
 from data.base.plugins import allow
 from evaluation.reporting.comparison import Comparison, NamedReport, compare_reports
 from evaluation.reporting.report import StudyReport
+from evaluation.reporting.run_files import REPORT_JSON
 from flows.study.config import PresetName, resolve_config
 from flows.study.designs import resolve_study, study_source
 from flows.study.judging import JudgeRequest, judge_config
-from flows.study.reporting import REPORT_JSON
 from flows.study.running import run_study
 from flows.study.scratch import scratch_folder
 from flows.study.stages.table import study_weight

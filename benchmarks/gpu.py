@@ -22,8 +22,8 @@ from data.base.device import resolve_compute
 from data.base.files import read_json
 from evaluation.arms import HEADLINE_ARM, HEADLINE_REFERENCE
 from evaluation.reporting.report import in_points, read_report
+from evaluation.reporting.run_files import REPORT_JSON
 from flows.study.config import resolve_config
-from flows.study.reporting import REPORT_JSON
 from flows.study.running import run_study
 
 PARTS = ("tests", "cell", "seeds", "studies", "throughput")

@@ -29,9 +29,8 @@ from evaluation.reporting.report import (
     read_report,
     unlabelled_sentence,
 )
+from evaluation.reporting.run_files import ENVIRONMENT_FILE, REPORT_JSON
 from flows.study.config import RunnerConfig, read_toml, resolve_config
-from flows.study.reporting import REPORT_JSON
-from flows.study.run_directory import ENVIRONMENT_FILE
 from flows.study.running import run_study
 
 STUDIES = Path(__file__).parent / "studies"

@@ -199,7 +199,8 @@ def _cubic(first: Tensor, second: Tensor, *, diagonal: bool = True) -> Tensor:
 
 
 def diversity(real: Features, fake: Features) -> Measurement:
-    """Return the ratio of the features' total standard deviations, root of trace(cov fake) / trace(cov real)."""
+    """Return the ratio of total standard deviations of features (N, F) and (M, F): root of trace(cov fake) / trace(cov
+    real)."""
     real_variance = float(real.var(0, ddof=1, dtype=np.float64).sum())
     fake_variance = float(fake.var(0, ddof=1, dtype=np.float64).sum())
     if real_variance == 0:

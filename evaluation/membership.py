@@ -67,21 +67,20 @@ class Membership(BaseModel, frozen=True, extra="forbid"):
 
     def sentence(self) -> str:
         """Say how far the samples, and the generator's file where there is one, tell who was in training."""
-        told = _sentence("samples give", self.samples, beginning=f"With {self.num_members:,} training images, ")
+        told = _sentence("samples", "give", self.samples, beginning=f"With {self.num_members:,} training images, ")
         if self.generator is None:
             return told
-        return f"{told} {_sentence('the generator file gives', self.generator, beginning='')}"
+        return f"{told} {_sentence('the generator file', 'gives', self.generator)}"
 
 
-def _sentence(who_gives: str, attack: Attack, *, beginning: str) -> str:
-    who = who_gives.rpartition(" ")[0]
+def _sentence(who: str, gives: str, attack: Attack, *, beginning: str = "") -> str:
     if attack.auc is None or attack.auc_low is None or attack.auc_high is None or attack.caught is None:
         told = f"whether {who} can tell who was in training is not known: {attack.unavailable}."
     else:
         found = (
-            f"{who_gives} away who was in training"
+            f"{who} {gives} away who was in training"
             if attack.auc_low > 0.5 and attack.auc >= 0.6
-            else f"{who_gives} a hint of who was in training"
+            else f"{who} {gives} a hint of who was in training"
             if attack.auc_low > 0.5
             else f"this attack does not tell from {who} who was in training"
         )
@@ -136,7 +135,7 @@ def _attack_on(
 
 
 def attack(members: Distances, others: Distances) -> Attack:
-    """Judge scores, higher for those taken to be members; NaN where an image has no score."""
+    """Judge scores (M,) and (N,), higher for those taken to be members; NaN where an image has no score."""
     members, others = members[~np.isnan(members)], others[~np.isnan(others)]
     if min(len(members), len(others)) < FEWEST:
         reason = f"{len(members):,} training and {len(others):,} other images; {FEWEST} of each are needed"

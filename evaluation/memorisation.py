@@ -157,7 +157,12 @@ def usual_distances(distances: Distances, labels: Labels, *, num_classes: int) -
 
 
 def near_share(distances: Distances, labels: Labels, *, usual: Distances, ratio: float) -> Measurement:
-    """Return the share of images nearer than `ratio` times their class's usual distance, or exactly at 0."""
+    """Return the share of images nearer than `ratio` times their class's usual distance, or exactly at 0.
+
+    Args:
+        distances, labels: (N,), of the images.
+        usual: (num_classes,), NaN where it is not known.
+    """
     if len(distances) == 0 or np.isnan(usual).any():
         return Measurement(value=None, unavailable="no images to compare with")
     return Measurement(value=float(((distances < ratio * usual[labels]) | (distances == 0)).mean()))

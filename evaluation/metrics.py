@@ -37,7 +37,7 @@ def tail_classes(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def tail_recall(predictions: Predictions, tail: npt.NDArray[np.int64]) -> float:
-    """Mean over the classes `tail` of the share of their test images that are recognised, in [0, 1]."""
+    """Mean over the classes `tail` (K,) of the share of their test images that are recognised, in [0, 1]."""
     return float(recall_score(predictions.labels, predictions.predicted, labels=tail, average="macro", zero_division=0))
 
 

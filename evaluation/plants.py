@@ -218,6 +218,12 @@ def mixture_samples(
 
     An honest generator that has seen the subset and nothing else, of the kind that Tipping & Bishop 1999,
     "Mixtures of probabilistic principal component analysers", describe.
+
+    Args:
+        labels: (N,) int64.
+
+    Raises:
+        ValueError: the subset has fewer than two images of a class.
     """
     from sklearn.decomposition import PCA  # here: it takes a second to import
 

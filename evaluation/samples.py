@@ -35,6 +35,7 @@ from evaluation.memorisation import (
 
 ENOUGH_UNSEEN = 10  # images outside the subset below which the test images stand in for unseen real ones
 PICTURE_ZOOM = 3
+PAIRS_PICTURE, LABELS_PICTURE = "suspicious_pairs.png", "worst_labels.png"
 
 
 class SampleEvaluation(BaseModel, frozen=True, extra="forbid"):
@@ -73,8 +74,14 @@ class RealData:
 
     @cached_property
     def unseen_train(self) -> LabelledImages:
-        """The train images outside the subset."""
-        return self.train.take(np.flatnonzero(~np.isin(self.train.rows, self.subset.rows)))
+        """The train images outside the subset; none where they are too few to tell anything."""
+        outside = self.train.take(np.flatnonzero(~np.isin(self.train.rows, self.subset.rows)))
+        return outside if len(outside) >= ENOUGH_UNSEEN else outside.take(np.zeros(0, np.int64))
+
+    @property
+    def unseen(self) -> LabelledImages:
+        """Images that the generator cannot have seen: train images outside the subset, else the test images."""
+        return self.unseen_train if len(self.unseen_train) else self.test
 
 
 def evaluate_samples(
@@ -137,7 +144,6 @@ def evaluate_samples(
             config=config.audit,
         ),
     )
-    outside = real.unseen_train
     return SampleEvaluation(
         num_synthetic=len(synthetic),
         num_images=len(samples),
@@ -148,7 +154,7 @@ def evaluate_samples(
         membership=measure_membership(
             synthetic,
             members=subsample(real.subset, config.max_images, rng=numpy_stream(seed, "members")),
-            others=outside if len(outside) >= ENOUGH_UNSEEN else real.test,
+            others=real.unseen,
             known=test,
             rng=numpy_stream(seed, "membership"),
             nearest_made=real.nearest_made,
@@ -172,9 +178,8 @@ def leak_parts(real: RealData, *, config: SamplesConfig, seed: int) -> LeakParts
     This is told by train images outside the subset (test images where there are none), and of copies of these
     themselves by test images.
     """
-    outside = real.unseen_train
-    pool = outside if len(outside) >= ENOUGH_UNSEEN else outside.take(np.zeros(0, np.int64))
-    unseen = subsample(pool if len(pool) else real.test, config.unseen_images, rng=numpy_stream(seed, "unseen"))
+    pool = real.unseen_train
+    unseen = subsample(real.unseen, config.unseen_images, rng=numpy_stream(seed, "unseen"))
     tests = subsample(real.test, config.unseen_images, rng=numpy_stream(seed, "unseen test"))
     usual = subsample(pool, min(config.max_images, len(pool) // 2), rng=numpy_stream(seed, "usual"))
     return LeakParts(
@@ -227,10 +232,7 @@ def measure_memorisation(
         measured: the instrument's view of `samples`.
     """
     ratio = config.audit.copy_ratio
-    outside = real.unseen_train
-    enough = len(outside) >= ENOUGH_UNSEEN
-    pool, unseen_from = (outside, "train images outside the subset") if enough else (real.test, "test images")
-    unseen = subsample(pool, config.max_images, rng=numpy_stream(seed, "unseen"))
+    unseen = subsample(real.unseen, config.max_images, rng=numpy_stream(seed, "unseen"))
 
     vectors, subset_vectors = pixel_vectors(samples.images), pixel_vectors(real.subset.images)
     neighbours, distances = nearest(vectors, subset_vectors)
@@ -241,7 +243,7 @@ def measure_memorisation(
         num_images=len(samples),
         num_training=len(real.subset),
         num_unseen=len(unseen),
-        unseen_from=unseen_from,
+        unseen_from="train images outside the subset" if len(real.unseen_train) else "test images",
         pixels=copying_test(distances, samples.labels, unseen_distances, unseen.labels),
         features=_feature_copying(samples, measured, unseen=unseen, real=real, network=network, config=config),
         duplicated=duplicated,
@@ -289,12 +291,12 @@ def constant_share(images: npt.NDArray[np.uint8]) -> float:
 def write_pictures(
     directory: Path, evaluation: SampleEvaluation, *, synthetic: LabelledImages, subset: LabelledImages
 ) -> None:
-    """Write `suspicious_pairs.png` (sample above its training image) and `worst_labels.png` into `directory`."""
+    """Write the most suspicious pairs, each sample above its training image, and the worst labels into `directory`."""
     pairs = evaluation.memorisation.pairs
     above = [synthetic.images[pair.sample] for pair in pairs]
     below = [subset.images[pair.subset_index] for pair in pairs]
-    _write_rows(directory / "suspicious_pairs.png", [above, below])
-    _write_rows(directory / "worst_labels.png", [[synthetic.images[item.sample] for item in evaluation.labels.worst]])
+    _write_rows(directory / PAIRS_PICTURE, [above, below])
+    _write_rows(directory / LABELS_PICTURE, [[synthetic.images[item.sample] for item in evaluation.labels.worst]])
 
 
 def _write_rows(path: Path, rows: Sequence[Sequence[npt.NDArray[np.uint8]]]) -> None:

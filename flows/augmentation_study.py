@@ -27,6 +27,7 @@ from data.base.plugins import Allowance, accept, allowance
 from evaluation.arms import HEADLINE_ARM
 from evaluation.reporting.film import file_uri
 from evaluation.reporting.report import StudyReport
+from evaluation.reporting.run_files import REPORT_HTML
 from flows.pages import page_link
 from flows.progress import (
     NO_ANSWER,
@@ -44,7 +45,6 @@ from flows.study.designs import study_source, study_warning
 from flows.study.engine import Stage, StageKind
 from flows.study.growing import Until, run_until_decided
 from flows.study.job import unheard
-from flows.study.reporting import REPORT_HTML
 from flows.study.retrying import RETRIES, RETRY_SECONDS, may_pass
 from flows.study.run_directory import DEFAULT_RUNS_DIRECTORY, Cell, new_run_location, study_cells
 from flows.study.running import OpenStudy, check_source, context_of, opened_study, run_cell, run_stage

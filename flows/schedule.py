@@ -27,6 +27,7 @@ from evaluation.fidelity import FidelityFigures
 from evaluation.reporting.comparison import NamedReport, compare_reports, incompatibilities
 from evaluation.reporting.comparison_page import write_comparison, write_not_compared
 from evaluation.reporting.report import StudyReport, read_report
+from evaluation.reporting.run_files import CONFIG_FILE, ENVIRONMENT_FILE, REPORT_HTML, REPORT_JSON
 from evaluation.statistics import mean_intervals
 from flows.attached import end_with_serve
 from flows.augmentation_study import SEQUENTIAL, augmentation_study
@@ -36,16 +37,9 @@ from flows.pages import page_link
 from flows.progress import NO_ANSWER, artifact_key
 from flows.study.config import RunnerConfig, StudyConfig
 from flows.study.designs import resolve_study, study_source
-from flows.study.reporting import REPORT_HTML, REPORT_JSON
 from flows.study.retention import JUDGEMENT_FILE
 from flows.study.retrying import LASTING, patiently
-from flows.study.run_directory import (
-    DATASET_FILE,
-    DEFAULT_RUNS_DIRECTORY,
-    ENVIRONMENT_FILE,
-    load_run_config,
-    other_data_of,
-)
+from flows.study.run_directory import DATASET_FILE, DEFAULT_RUNS_DIRECTORY, load_run_config, other_data_of
 from flows.study.store import RunStore, store_of
 from gan.checkpoint import GENERATOR_FILE
 from gan.export import PROVENANCE_FILE, SAMPLES_FILE, ExportRequest, export_dataset
@@ -336,7 +330,7 @@ def _names(runs: RunStore, config: StudyConfig) -> list[str]:
         return str(read_record(directory / ENVIRONMENT_FILE).get("created", ""))
 
     names = patiently(runs.run_names)
-    times = {name: _reading(runs.child(name), "config.toml", ENVIRONMENT_FILE, read=created) for name in names}
+    times = {name: _reading(runs.child(name), CONFIG_FILE, ENVIRONMENT_FILE, read=created) for name in names}
     return [name for _, name in sorted((time, name) for name, time in times.items() if time is not None)]
 
 

@@ -24,7 +24,7 @@ from gan.networks import GeneratorEnsemble
 from gan.state import EpochRecord, TrainState
 
 FORMAT_VERSION = 5
-GENERATOR_FILE = "generator.safetensors"
+GENERATOR_FILE, HISTORY_FILE = "generator.safetensors", "history.json"
 
 
 def _write(path: Path, tensors: dict[str, Tensor], facts: dict[str, object]) -> None:

@@ -62,7 +62,7 @@ def codes_of(encoder: Encoder, images: Tensor) -> Tensor:
 
 
 def kept_rows(labels: npt.NDArray[np.int64], *, most: int, seed: int) -> npt.NDArray[np.int64]:
-    """Choose the images whose codes a generator keeps: positions, ascending, of each class its part of `most` at most.
+    """Choose the images whose codes a generator keeps: positions (K,), ascending, of each class its part of `most`.
 
     Each class has the same part, of one image at least; what small classes leave of it is not shared out.
     """

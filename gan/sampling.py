@@ -75,7 +75,10 @@ def draw_confident_images(
     rng: torch.Generator,
     compute: Compute,
 ) -> tuple[Pixels, npt.NDArray[np.float32]]:
-    """Draw one image per label, again and again where the filter rejects it; return images and probabilities.
+    """Draw one image per label (N,) int64, again and again where the filter rejects it.
+
+    Returns:
+        images (N, C, H, W) uint8, and the filter's probability (N,) float32 of each one's class.
 
     Raises:
         FilterTooStrictError: a sample was rejected 100 times.
@@ -108,7 +111,11 @@ def apportion(num_images: int, weights: Counts) -> Counts:
 
 
 def class_sequence(counts: Counts) -> npt.NDArray[np.int64]:
-    """Return the labels of all samples in order: classes interleaved evenly, so that every stretch has their shares."""
+    """Return the labels (N,) of all samples in order: classes interleaved evenly, every stretch has their shares.
+
+    Args:
+        counts: (num_classes,) int64, of each class.
+    """
     labels: npt.NDArray[np.int64] = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
     rank = np.concatenate([(np.arange(count) + 0.5) / count for count in counts if count])
     ordered: npt.NDArray[np.int64] = labels[np.lexsort((labels, rank))]

@@ -28,7 +28,7 @@ from data.images import LabelledImages
 from data.tensors import to_pixels, to_unit_range
 from gan.architecture import initialise, new_discriminator, new_generator
 from gan.batches import Batches
-from gan.checkpoint import GENERATOR_FILE, load_checkpoint, save_checkpoint, save_generator
+from gan.checkpoint import GENERATOR_FILE, HISTORY_FILE, load_checkpoint, save_checkpoint, save_generator
 from gan.closeness import kernel_distance
 from gan.codes import CodeOptimizer, ImageCodes
 from gan.config import GanConfig
@@ -270,7 +270,7 @@ def train(
         if save:
             save_checkpoint(checkpoint, state, identity=identity)
 
-    write_json(directory / "history.json", [asdict(record) for record in state.history])
+    write_json(directory / HISTORY_FILE, [asdict(record) for record in state.history])
     save_generator(
         directory / GENERATOR_FILE,
         GeneratorEnsemble(state.snapshots),

@@ -16,12 +16,12 @@ from evaluation.gains import Gain
 from evaluation.reporting.charts import sparkline
 from evaluation.reporting.rendering import points, render_page
 from evaluation.reporting.report import StudyReport, read_report
+from evaluation.reporting.run_files import CONFIG_FILE, ENVIRONMENT_FILE, REPORT_HTML, REPORT_JSON
 from evaluation.verdicts import Verdict
 
-REPORT_FILE, PAGE_FILE, INDEX_FILE = "report.json", "report.html", "index.html"
+INDEX_FILE = "index.html"
 MARKER = '<meta name="generator" content="augmentation-gain: index of runs">'  # in templates/history.html
-ENVIRONMENT_FILE, CONFIG_FILE = "environment.json", "config.toml"
-FILES_OF_A_RUN = (REPORT_FILE, PAGE_FILE, ENVIRONMENT_FILE, CONFIG_FILE)  # what a history is read from
+FILES_OF_A_RUN = (REPORT_JSON, REPORT_HTML, ENVIRONMENT_FILE, CONFIG_FILE)  # what a history is read from
 
 Status = Literal["finished", "unfinished", "broken"]
 
@@ -134,17 +134,17 @@ def _is_ours(path: Path) -> bool:
 
 
 def _is_run(path: Path) -> bool:
-    return any((path / name).exists() for name in (REPORT_FILE, CONFIG_FILE, ENVIRONMENT_FILE))
+    return any((path / name).exists() for name in (REPORT_JSON, CONFIG_FILE, ENVIRONMENT_FILE))
 
 
 def _entry(directory: Path) -> HistoryEntry:
     report: StudyReport | None = None
     status: Status
-    if not (directory / REPORT_FILE).exists():
+    if not (directory / REPORT_JSON).exists():
         status, detail = "unfinished", "no report yet: still running, or stopped"
     else:
         try:
-            report = read_report(directory / REPORT_FILE)
+            report = read_report(directory / REPORT_JSON)
             status, detail = "finished", ""
         except AugmentError as error:
             status, detail = "broken", str(error).replace(f"{directory}/", "")
@@ -156,7 +156,7 @@ def _entry(directory: Path) -> HistoryEntry:
         dataset=report.dataset.name if report else "",
         verdict=report.verdict if report else None,
         gains={regime.title: regime.headline for regime in report.regimes} if report else {},
-        link=f"./{quote(directory.name, safe='')}/{PAGE_FILE}" if (directory / PAGE_FILE).is_file() else None,
+        link=f"./{quote(directory.name, safe='')}/{REPORT_HTML}" if (directory / REPORT_HTML).is_file() else None,
     )
 
 

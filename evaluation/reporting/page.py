@@ -41,6 +41,7 @@ from evaluation.reporting.report import (
 )
 from evaluation.reporting.sample_rows import CheckRow, check_rows, fidelity_rows, membership_sentences
 from evaluation.reporting.wording import Wording
+from evaluation.samples import LABELS_PICTURE, PAIRS_PICTURE
 
 FILM_BUDGET_BYTES = 1_200_000  # of all regimes together: the page must stay below 3 MB
 MAX_CLASS_BARS = 30
@@ -317,7 +318,7 @@ def _training(
 def _sample_pictures(regime: RegimeReport, files: CellFiles) -> SamplePictures | None:
     if files.pictures is None:
         return None
-    pairs, labels = files.pictures / "suspicious_pairs.png", files.pictures / "worst_labels.png"
+    pairs, labels = files.pictures / PAIRS_PICTURE, files.pictures / LABELS_PICTURE
     return SamplePictures(
         title=regime.title,
         suspicious_pairs=file_uri(pairs) if pairs.exists() else None,

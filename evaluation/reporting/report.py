@@ -215,18 +215,11 @@ def build_report(
     replicates = max(len(data.cells) for data in regimes.values())
     earlier, look = looks.before(replicates), looks.at(replicates, final=final)
     alpha = regime_alpha((1 - confidence) * look.share, num_regimes=len(regimes))
+    asked = _Asked(
+        confidence=confidence, alpha=alpha, wished_gain=wished_gain, earlier=earlier, wording=Wording(generator)
+    )
     reports = tuple(
-        _regime_report(
-            name,
-            data,
-            design=dataset.designs[name],
-            alpha=alpha,
-            wished_gain=wished_gain,
-            earlier=earlier,
-            confidence=confidence,
-            wording=Wording(generator),
-        )
-        for name, data in regimes.items()
+        _regime_report(name, data, design=dataset.designs[name], asked=asked) for name, data in regimes.items()
     )
     taken = TakenLook(
         look=look,
@@ -253,23 +246,30 @@ def build_report(
     )
 
 
-def _regime_report(
-    name: str,
-    data: RegimeData,
-    *,
-    design: DesignFacts,
-    alpha: float,
-    wished_gain: float,
-    earlier: Sequence[TakenLook],
-    confidence: float,
-    wording: Wording,
-) -> RegimeReport:
-    cells, answers = data.cells, data.answers
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What is asked of every regime alike.
+
+    Attributes:
+        alpha: probability that a regime's interval misses.
+        earlier: looks that the study took before.
+    """
+
+    confidence: float
+    alpha: float
+    wished_gain: float
+    earlier: Sequence[TakenLook]
+    wording: Wording
+
+
+def _regime_report(name: str, data: RegimeData, *, design: DesignFacts, asked: _Asked) -> RegimeReport:
+    cells, answers, wording = data.cells, data.answers, asked.wording
+    alpha, wished_gain = asked.alpha, asked.wished_gain
     tail = cells[0].tail
     arms = tuple(_arm_report(arm, data, alpha=alpha, wished_gain=wished_gain, tail=tail) for arm in answers.predicted)
     found = answers.headline(alpha=alpha, wished_gain=wished_gain)
     headline = _over_all_looks(
-        found, [taken.intervals[name] for taken in earlier if name in taken.intervals], wished_gain
+        found, [taken.intervals[name] for taken in asked.earlier if name in taken.intervals], wished_gain
     )
     worth = answers.labels_worth(level=1 - alpha, per_class=float(np.mean(cells[0].class_counts or [0])))
     return RegimeReport(
@@ -283,12 +283,10 @@ def _regime_report(
         rivals=found.rivals,
         needed=found.needed if headline.verdict == "undecided" else None,
         sentence=verdict_sentence(
-            headline,
+            BestGain(gain=headline, over=found.over, num_rivals=len(found.rivals)),
             title=data.title,
-            over=found.over,
-            num_rivals=len(found.rivals),
             repeated=_repeated(design, len(cells)),
-            confidence=confidence,
+            confidence=asked.confidence,
             wished_gain=wished_gain,
             wording=wording,
         ),
@@ -454,19 +452,23 @@ def overall_verdict(verdicts: Sequence[Verdict]) -> Verdict:
 
 
 def verdict_sentence(
-    gain: Gain,
+    best: BestGain,
     *,
     title: str,
-    over: ArmName,
-    num_rivals: int,
     repeated: str,
     confidence: float,
     wished_gain: float,
     wording: Wording = GAN_WORDING,
 ) -> str:
-    """Say in one sentence what the interval says; no stronger, no weaker."""
-    best = f"{over}, the best of {num_rivals} arms without {wording.indefinite}" if num_rivals > 1 else over
-    points = f"{in_points(gain.mean)} points of accuracy over {best}"
+    """Say in one sentence what the interval says; no stronger, no weaker.
+
+    Args:
+        title: of the regime.
+        repeated: how often, and in which way, such as "6 fresh draws".
+    """
+    gain = best.gain
+    among = f", the best of {best.num_rivals} arms without {wording.indefinite}" if best.num_rivals > 1 else ""
+    points = f"{in_points(gain.mean)} points of accuracy over {best.over}{among}"
     if gain.low is None or gain.high is None:
         return f"With {title}, the gain is {points}, without an interval: {gain.unavailable}."
     found = f"{points} ({confidence:.0%} interval {in_points(gain.low)} to {in_points(gain.high)}, {repeated})"

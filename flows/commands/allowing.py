@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from data.base.plugins import allow
+from evaluation.reporting.run_files import ENVIRONMENT_FILE
 from flows.study.config import StudyConfig
-from flows.study.run_directory import ENVIRONMENT_FILE
 
 AllowOption = Annotated[
     list[str] | None,

@@ -23,6 +23,7 @@ from evaluation.checks import CHECK_NAMES, Check
 from evaluation.features import feature_network, instrument_directory
 from flows.commands.console import output_console
 from flows.study.config import resolve_config
+from flows.study.run_directory import SUBSET_FILE
 from flows.study.stages.samples import nearest_made_by
 from gan.checkpoint import GENERATOR_FILE, load_generator
 from gan.config import GanConfig
@@ -123,7 +124,7 @@ def given_samples(directory: Path, source: Source, *, compute: Compute) -> Given
     """
     if not directory.is_dir():
         raise UsageError(f"{directory} is not a directory; --samples takes a synthetic data set")
-    subset_file = directory.resolve().parent / "subset.parquet"
+    subset_file = directory.resolve().parent / SUBSET_FILE
     subset = _rows_of(source.train, read_subset(subset_file)) if subset_file.is_file() else source.train
     return GivenSamples(
         name=f"samples in {directory}",

@@ -14,9 +14,9 @@ from rich.table import Table
 from data.base.errors import RegressionError, UsageError
 from evaluation.reporting.comparison import Comparison, NamedReport, compare_reports
 from evaluation.reporting.comparison_page import write_comparison
-from evaluation.reporting.history import PAGE_FILE, REPORT_FILE
 from evaluation.reporting.rendering import interval, p_value, points
 from evaluation.reporting.report import read_report
+from evaluation.reporting.run_files import REPORT_HTML, REPORT_JSON
 from flows.commands.console import output_console
 from flows.study.store import store_of
 
@@ -63,17 +63,17 @@ def named_reports(runs: Sequence[str | Path], *, page: Path) -> list[NamedReport
     found: list[NamedReport] = []
     for run in runs:
         store = store_of(run)
-        with store.fetched(REPORT_FILE) as directory:
-            file = directory if directory.is_file() else directory / REPORT_FILE
+        with store.fetched(REPORT_JSON) as directory:
+            file = directory if directory.is_file() else directory / REPORT_JSON
             if not file.is_file():
-                raise UsageError(f"{run} holds no {REPORT_FILE}; name a finished run's directory, or its report")
+                raise UsageError(f"{run} holds no {REPORT_JSON}; name a finished run's directory, or its report")
             report = read_report(file)
             if store.is_local:
                 plain = file.resolve().parent.name or str(file)
-                target = os.path.relpath(file.resolve().parent / PAGE_FILE, page.resolve().parent)
+                target = os.path.relpath(file.resolve().parent / REPORT_HTML, page.resolve().parent)
                 link = quote(Path(target).as_posix())
             else:
-                plain, link = store.name, store.link(PAGE_FILE)
+                plain, link = store.name, store.link(REPORT_HTML)
         name, count = plain, 1
         while any(other.name == name for other in found):
             count += 1

@@ -18,7 +18,7 @@ from data.base.errors import CorruptFileError, UsageError
 from data.base.files import digest_json, read_model
 from data.base.randomness import child_seed
 from data.images import LabelledImages
-from data.parquet import num_rows, read_subset
+from data.parquet import read_subset
 from data.publishing.formats import FileFormat
 from evaluation.arms import HEADLINE_REFERENCE, Material, training_set
 from evaluation.classifiers import fit_classifier
@@ -27,7 +27,8 @@ from evaluation.policy import PolicyChoice
 from evaluation.samples import SampleEvaluation
 from flows.commands.allowing import AllowOption, allow_code
 from flows.commands.console import output_console
-from flows.study.run_directory import POLICY_FILE, load_run_config
+from flows.study.generators.trained import generators_of, of_most_data
+from flows.study.run_directory import POLICY_FILE, SUBSET_FILE, load_run_config
 from flows.study.stages.samples import EVALUATION_FILE
 from flows.study.store import store_of
 from gan.checkpoint import GENERATOR_FILE
@@ -52,7 +53,7 @@ class GeneratorChoice:
         Raises:
             UsageError: it does not stand in a run.
         """
-        file = self.directory.parent / "subset.parquet"
+        file = self.directory.parent / SUBSET_FILE
         if not file.is_file():
             raise UsageError(f"{needed_for} needs the generator's subset, and {file} is missing; give --run")
         return read_subset(file)
@@ -136,7 +137,7 @@ def _copied_generator(location: str) -> Iterator[Path]:
     parent, _, name = location.rstrip("/").rpartition("/")
     cell = store_of(parent)
     with cell.workspace() as directory:
-        cell.pull(directory, ["subset.parquet"])
+        cell.pull(directory, [SUBSET_FILE])
         cell.pull_folder(directory, name)
         yield directory / name
 
@@ -153,22 +154,13 @@ def choose_generator(*, run: Path | None, cell: str | None, generator: Path | No
         return GeneratorChoice(directory=generator)
     if run is None or generator is not None:
         raise UsageError("give either --run RUN or --generator DIR")
-    found = {
-        file.parent.parent.relative_to(run / "cells").as_posix(): file.parent
-        for name in (GENERATOR_FILE, SAMPLES_FILE)
-        for file in sorted((run / "cells").glob(f"*/*/generator/{name}"))
-    }
+    found = generators_of(run, GENERATOR_FILE, SAMPLES_FILE)
     if not found:
         raise UsageError(f"{run} holds no trained generator; finish a run first, or give --generator DIR")
-    if cell is None:
-        cell = max(found, key=lambda name: (_size(found[name]), -int(found[name].parent.name)))
+    cell = of_most_data(found) if cell is None else cell
     if cell not in found:
         raise UsageError(f"{run} has no generator of cell {cell!r}; it has {', '.join(found)}")
     return GeneratorChoice(directory=found[cell], run=run, cell=cell)
-
-
-def _size(generator_directory: Path) -> int:
-    return num_rows(generator_directory.parent / "subset.parquet")
 
 
 def measured_privacy(generator_directory: Path) -> str:

@@ -23,6 +23,7 @@ from evaluation.reporting.report import (
     sentences_of_arms,
     worth_sentence,
 )
+from evaluation.reporting.run_files import REPORT_HTML, REPORT_JSON
 from evaluation.reporting.wording import Wording
 from evaluation.statistics import Spread
 from flows.augmentation_study import augmentation_study
@@ -42,7 +43,6 @@ from flows.study.config import (
 from flows.study.designs import resolve_study, study_designs, study_source, study_warning
 from flows.study.generators.naming import allow_generator
 from flows.study.growing import Until
-from flows.study.reporting import REPORT_HTML, REPORT_JSON
 from flows.study.run_directory import DEFAULT_RUNS_DIRECTORY, load_config_at, new_run_location
 from flows.study.stages.table import study_weight
 from flows.study.store import RunStore, store_of

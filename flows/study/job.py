@@ -9,6 +9,7 @@ from data.base.device import Compute
 
 Settings = TypeVar("Settings")
 OPERATIONS_FILE = "operations.json"  # how many operations a training took
+LABELLED_IMAGES_FILE = "images.parquet"  # what the stage `labelling` made
 OnUpdate = Callable[[float, str], None]  # finished share in [0, 1], a line of detail
 
 

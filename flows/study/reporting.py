@@ -11,24 +11,16 @@ from evaluation.gains import CellAnswers, RegimeAnswers
 from evaluation.predictions import read_predictions
 from evaluation.reporting.page import CellFiles, write_page
 from evaluation.reporting.report import RegimeData, StudyReport, build_report
+from evaluation.reporting.run_files import ENVIRONMENT_FILE, REPORT_HTML, REPORT_JSON
 from flows.study.config import StudyConfig
 from flows.study.designs import Designs
 from flows.study.engine import stage_timings
 from flows.study.generators.naming import GAN, generator_name
-from flows.study.run_directory import (
-    ENVIRONMENT_FILE,
-    Cell,
-    dataset_facts_file,
-    looks_at,
-    record_look,
-    study_cells,
-)
+from flows.study.run_directory import Cell, dataset_facts_file, looks_at, record_look, study_cells
 from flows.study.stages.arm import beside_file
 from flows.study.stages.outside import GRID_FILE
 from flows.study.stages.table import stage_weights
-
-REPORT_JSON = "report.json"
-REPORT_HTML = "report.html"
+from gan.checkpoint import HISTORY_FILE
 
 
 def compute_report(run_directory: Path, config: StudyConfig, *, final: bool = True) -> StudyReport:
@@ -126,7 +118,7 @@ def cell_files(cell: Cell, config: StudyConfig) -> CellFiles:
     return CellFiles(
         regime=cell.regime.name,
         replicate=cell.replicate,
-        history=cell.generator_directory / "history.json" if config.generator == GAN else None,
+        history=cell.generator_directory / HISTORY_FILE if config.generator == GAN else None,
         grids=cell.generator_directory,
         predictions={arm: cell.predictions_file(arm) for arm in config.evaluation.seeds_of_arms(cell.regime.name)},
         pictures=cell.samples_directory,

@@ -9,9 +9,9 @@ from pathlib import Path
 from data.base.errors import AugmentError, UsageError
 from data.base.files import digest_json, read_record
 from evaluation.reporting.report import read_report
-from flows.study.reporting import REPORT_JSON
+from evaluation.reporting.run_files import ENVIRONMENT_FILE, REPORT_JSON
 from flows.study.retrying import patiently
-from flows.study.run_directory import ENVIRONMENT_FILE, locked
+from flows.study.run_directory import locked
 from flows.study.store import RunStore
 
 JUDGEMENT_FILE = "judgement.json"

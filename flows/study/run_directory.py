@@ -24,17 +24,18 @@ from data.design import Design, OneDataSet
 from data.regimes import Regime
 from data.sources.registry import Source
 from evaluation.facts import DatasetFacts, DesignFacts, Looks
+from evaluation.reporting.run_files import CONFIG_FILE, ENVIRONMENT_FILE
 from flows.study.config import ComputeConfig, StudyConfig, to_toml, validate_config
 from flows.study.designs import Designs, study_warning
+from flows.study.job import LABELLED_IMAGES_FILE
 from flows.study.store import redact, store_of
 
 FORMAT_VERSION = 2
 DEFAULT_RUNS_DIRECTORY = Path("runs")
 DATASET_FILE = "dataset.json"
-ENVIRONMENT_FILE = "environment.json"
 LOOKS_FILE = "looks.json"
-POLICY_FILE = "policy.json"  # of a cell
-RUN_FILES = ("config.toml", ENVIRONMENT_FILE, DATASET_FILE, LOOKS_FILE)
+POLICY_FILE, SUBSET_FILE = "policy.json", "subset.parquet"  # of a cell
+RUN_FILES = (CONFIG_FILE, ENVIRONMENT_FILE, DATASET_FILE, LOOKS_FILE)
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Cell:
 
     @property
     def subset_file(self) -> Path:
-        return self.directory / "subset.parquet"
+        return self.directory / SUBSET_FILE
 
     @property
     def policy_file(self) -> Path:
@@ -69,7 +70,7 @@ class Cell:
 
     @property
     def labelled_images_file(self) -> Path:
-        return self.labelling_directory / "images.parquet"
+        return self.labelling_directory / LABELLED_IMAGES_FILE
 
     @property
     def generator_directory(self) -> Path:
@@ -167,7 +168,7 @@ def open_run(run_directory: Path, config: StudyConfig) -> Iterator[Compute]:
         f"another process is working in {run_directory}; wait for it, or start another run with --run-dir"
     )
     with locked(run_directory / ".lock", busy=busy, advice="choose another place with --run-dir"):
-        if (run_directory / "config.toml").exists():
+        if (run_directory / CONFIG_FILE).exists():
             before = load_run_config(run_directory)
             if not grows_from(before, config):
                 raise UsageError(
@@ -175,9 +176,9 @@ def open_run(run_directory: Path, config: StudyConfig) -> Iterator[Compute]:
                     "classifier seeds, and nothing else; choose another --run-dir"
                 )
             if config != before:
-                write_text(run_directory / "config.toml", to_toml(config))
+                write_text(run_directory / CONFIG_FILE, to_toml(config))
         else:
-            write_text(run_directory / "config.toml", to_toml(config))
+            write_text(run_directory / CONFIG_FILE, to_toml(config))
         compute = _apply_compute(config.compute)
         write_json(run_directory / ENVIRONMENT_FILE, _environment_of(run_directory, config, compute))
         yield compute
@@ -202,7 +203,7 @@ def load_run_config(run_directory: Path) -> StudyConfig:
         UsageError: not a run directory, or one of another format.
         CorruptFileError: its configuration cannot be read.
     """
-    file = run_directory / "config.toml"
+    file = run_directory / CONFIG_FILE
     if not file.is_file():
         raise UsageError(f"{run_directory} is not a run directory (it holds no config.toml)")
     environment = run_directory / ENVIRONMENT_FILE

@@ -27,6 +27,7 @@ from evaluation.policy import PolicyChoice
 from evaluation.policy_choice import check_own_policies
 from evaluation.predictions import read_predictions
 from evaluation.reporting.report import StudyReport
+from evaluation.reporting.run_files import CONFIG_FILE, ENVIRONMENT_FILE
 from evaluation.samples import SampleEvaluation
 from flows.study.cells import CellPlace, OpenCell
 from flows.study.config import StudyConfig, to_toml
@@ -38,7 +39,6 @@ from flows.study.reporting import write_reports
 from flows.study.retrying import patiently
 from flows.study.run_directory import (
     DEFAULT_RUNS_DIRECTORY,
-    ENVIRONMENT_FILE,
     LOOKS_FILE,
     RUN_FILES,
     Cell,
@@ -112,8 +112,8 @@ class OpenStudy:
         if replicates <= self.config.num_replicates:
             return self
         config = self.config.model_copy(update={"replicates": replicates})
-        write_text(self.directory / "config.toml", to_toml(config))
-        patiently(lambda: self.store.push(self.directory, [self.directory / "config.toml"]))
+        write_text(self.directory / CONFIG_FILE, to_toml(config))
+        patiently(lambda: self.store.push(self.directory, [self.directory / CONFIG_FILE]))
         return replace(self, config=config)
 
     def report(self, *, final: bool = True) -> StudyReport:

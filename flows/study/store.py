@@ -27,6 +27,7 @@ import fsspec
 
 from data.base.errors import AugmentError, CorruptFileError, UsageError, message_of
 from data.base.files import given_path
+from evaluation.reporting.run_files import CONFIG_FILE
 from flows.study.retrying import LASTING, StoreError, patiently
 from flows.study.scratch import scratch_folder, sweep_scratch
 
@@ -128,10 +129,10 @@ class RunStore:
         A link to a run beside it, such as `latest`, is no further run.
         """
         if self.is_local:
-            found = (path.parent.name for path in Path(self.location).glob("*/config.toml"))
+            found = (path.parent.name for path in Path(self.location).glob(f"*/{CONFIG_FILE}"))
             return sorted(set(found) - self.links_inside().keys())
         with self._reached() as (files, root):
-            return sorted(str(path).split("/")[-2] for path in files.glob(f"{root}/*/config.toml"))
+            return sorted(str(path).split("/")[-2] for path in files.glob(f"{root}/*/{CONFIG_FILE}"))
 
     def links_inside(self) -> dict[str, str]:
         """Return the links of this folder that lead to what lies in it too, by name; a store has none."""

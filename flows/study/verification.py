@@ -21,10 +21,11 @@ from data.parquet import published_shards, read_subset, read_table
 from data.sources.registry import Source, load_source
 from evaluation.metrics import mean_metrics, tail_classes
 from evaluation.predictions import read_predictions
+from evaluation.reporting.run_files import CONFIG_FILE, REPORT_JSON
 from flows.study.config import StudyConfig
 from flows.study.designs import Designs, designs_of
 from flows.study.engine import MADE_BY, CellContext, StageKind, record_digest, record_file
-from flows.study.reporting import REPORT_JSON, compute_report
+from flows.study.reporting import compute_report
 from flows.study.run_directory import Cell, load_run_config, study_cells
 from flows.study.stages.arm import arm_variant
 from flows.study.stages.samples import EVALUATION_FILE
@@ -60,7 +61,7 @@ def verify(path: Path, *, load: LoadSource = load_source) -> Iterator[Link]:
     Raises:
         UsageError: `path` is neither.
     """
-    if (path / "config.toml").is_file():
+    if (path / CONFIG_FILE).is_file():
         return verify_run(path, load=load)
     if (path / PROVENANCE_FILE).is_file() or published_shards(path):
         return verify_dataset(path)

@@ -193,8 +193,10 @@ def test_frozen_statistics_are_gone_by(network):
 
 def test_a_scripted_network_is_no_obstacle():
     scripted = torch.jit.script(nn.Sequential(nn.BatchNorm2d(1), nn.Flatten()))
+    before = scripted.state_dict()["0.running_mean"].clone()
     with statistics_apart(scripted):
-        scripted(torch.randn(2, 1, 2, 2))
+        scripted(torch.randn(2, 1, 2, 2) + 3)
+    assert not torch.equal(scripted.state_dict()["0.running_mean"], before)  # it keeps statistics by code of its own
 
 
 def test_statistics_are_those_of_labelled_images(striped):

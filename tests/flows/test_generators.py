@@ -12,13 +12,13 @@ from data.base.errors import AugmentError, UsageError
 from data.base.files import read_json
 from data.parquet import read_published
 from evaluation.reporting.report import StudyReport, read_report
+from evaluation.reporting.run_files import REPORT_JSON
 from flows import cli
 from flows.commands import judge
 from flows.commands.export import choose_generator, resolve_counts
 from flows.commands.run import named_again
 from flows.study.config import StudyConfig
 from flows.study.generators.naming import allow_generator
-from flows.study.reporting import REPORT_JSON
 from flows.study.run_directory import load_config_at
 from flows.study.running import run_study
 from flows.study.verification import verify

@@ -15,10 +15,8 @@ from evaluation.classifiers import classifier_operations, fit_classifier
 from evaluation.config import TrainingConfig
 from evaluation.consistency import operations_factor
 from evaluation.pseudo_labels import labelled_by
-from flows.study.job import OPERATIONS_FILE, Job
+from flows.study.job import LABELLED_IMAGES_FILE, OPERATIONS_FILE, Job
 from flows.study.stages.fitting import fit_options
-
-IMAGES_FILE = "images.parquet"
 
 
 class LabellingSettings(BaseModel, frozen=True):
@@ -56,7 +54,7 @@ def label_images(job: Job[LabellingSettings], *, subset: LabelledImages, unlabel
     classifier = fit_classifier(training_set(arm, material), options)
     threshold = config.consistency.threshold if is_network else config.pseudo_labels.threshold
     found = labelled_by(classifier, unlabelled, class_names=subset.class_names, threshold=threshold)
-    write_subset(job.output / IMAGES_FILE, found)
+    write_subset(job.output / LABELLED_IMAGES_FILE, found)
     operations = classifier_operations(config.classifier, shape=subset.shape, num_classes=subset.num_classes) or 0
     if is_network:
         operations = round(operations_factor(config.consistency) * operations)

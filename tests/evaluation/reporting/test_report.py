@@ -8,6 +8,7 @@ import pytest
 from data.base.errors import CorruptFileError
 from evaluation.gains import Gain
 from evaluation.reporting.report import (
+    BestGain,
     flatten_config,
     needed_sentence,
     overall_verdict,
@@ -55,16 +56,14 @@ def test_sentence_says_what_the_interval_says(
         mean=0.025, values=(), low=low, high=high, p_value=None, verdict=verdict, parts=None, unavailable=reason
     )
     sentence = verdict_sentence(
-        gain,
+        BestGain(gain=gain, over="equal-compute", num_rivals=3),
         title="10 per class",
-        over="equal-compute",
-        num_rivals=3,
         repeated="6 fresh draws",
         confidence=0.95,
         wished_gain=0.005,
     )
     assert said in sentence
-    assert low is None or "6 fresh draws" in sentence
+    assert ("6 fresh draws" in sentence) == (low is not None)
 
 
 @pytest.mark.parametrize(

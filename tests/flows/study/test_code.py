@@ -44,6 +44,7 @@ def changed(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
         ("flows/server.py", set()),
         ("flows/study/engine.py", set()),
         ("flows/study/stages/generator.py", {"generator"}),
+        ("flows/study/stages/fitting.py", {"labelling", "arm"}),
         ("gan/losses.py", {"generator"}),
         ("gan/export.py", {"generator", "synthetic"}),
         ("evaluation/classifiers.py", {"policy", "labelling", "arm"}),

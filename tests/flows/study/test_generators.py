@@ -18,12 +18,12 @@ from data.base.errors import AugmentError, UsageError
 from data.base.files import read_json
 from data.images import LabelledImages
 from data.parquet import read_published
+from evaluation.reporting.run_files import REPORT_JSON
 from flows.commands.allowing import allow_code
 from flows.study.config import StudyConfig, resolve_config, validate_config
 from flows.study.generators.naming import allow_generator, generator_digest, generator_name
 from flows.study.generators.programs import run_program
 from flows.study.job import Job
-from flows.study.reporting import REPORT_JSON
 from flows.study.running import run_study
 from flows.study.stages.outside import LOG_FILE, OutsideSettings, run_generator
 from gan.export import PROVENANCE_FILE, SAMPLES_FILE

@@ -11,10 +11,10 @@ from data.images import LabelledImages
 from data.sources.registry import load_source
 from evaluation.baselines import pca_mixture
 from evaluation.reporting.report import read_report
+from evaluation.reporting.run_files import REPORT_HTML, REPORT_JSON
 from flows.study.designs import seen_by_generator, study_designs, study_source
 from flows.study.generators.made import dataset_at, write_folder, write_npz, write_parquet
 from flows.study.judging import JudgeRequest, judge_config
-from flows.study.reporting import REPORT_HTML, REPORT_JSON
 from flows.study.running import run_study
 
 QUICK = {
