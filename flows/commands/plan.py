@@ -1,12 +1,13 @@
 """`augment plan`: a pilot, and what it says about a whole study's size."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
-from evaluation.facts import CellFacts
+from evaluation.arms import ARMS
 from evaluation.reporting.rendering import duration
 from evaluation.reporting.report import RegimeReport, StudyReport, needed_sentence
 from evaluation.verdicts import is_decided
@@ -16,6 +17,7 @@ from flows.commands.console import output_console
 from flows.commands.run import PRESET_HELP, Preset, run_study
 from flows.study.config import RunnerKind, StudyConfig, resolve_config, resolve_runner
 from flows.study.run_directory import DEFAULT_RUNS_DIRECTORY, new_run_location
+from flows.study.stages.arm import arm_of
 
 PILOT_REPLICATES = 4
 
@@ -68,10 +70,43 @@ def plan(
 
 def plan_lines(report: StudyReport, study: StudyConfig) -> list[str]:
     """Return a line for each regime: what it takes to decide it, and how long that is on one core of this machine."""
-    return [_line(regime, _seconds(report, regime), study) for regime in report.regimes]
+    seeds = study.evaluation.classifier_seeds
+    return [_line(regime, replicate_seconds(report, regime.name, seeds=seeds), seeds) for regime in report.regimes]
 
 
-def _line(regime: RegimeReport, seconds: float, study: StudyConfig) -> str:
+@dataclass(frozen=True, kw_only=True)
+class ReplicateSeconds:
+    """What a replicate took on average, in seconds of one core.
+
+    Attributes:
+        each_seed: one classifier of every arm that is trained for each seed.
+        once: all else, whatever the number of seeds.
+    """
+
+    each_seed: float
+    once: float
+
+    def total(self, seeds: int) -> float:
+        """Return the seconds with so many seeds."""
+        return self.once + seeds * self.each_seed
+
+
+def replicate_seconds(report: StudyReport, regime: str, *, seeds: int) -> ReplicateSeconds:
+    """Return what a replicate of a regime took, from the timings of its stages."""
+    cells = [f"{cell.regime}/{cell.replicate}" for cell in report.cells if cell.regime == regime]
+    spent = [(name, cost.elapsed_seconds) for cell in cells for name, cost in report.timings[cell].items()]
+    of_seeds = sum(seconds for name, seconds in spent if _is_trained_for_every_seed(name))
+    everything = sum(seconds for _, seconds in spent)
+    return ReplicateSeconds(each_seed=of_seeds / len(cells) / seeds, once=(everything - of_seeds) / len(cells))
+
+
+def _is_trained_for_every_seed(stage: str) -> bool:
+    kind, _, variant = stage.partition(" ")
+    return kind == "arm" and ARMS[arm_of(variant)[0]].every_seed
+
+
+def _line(regime: RegimeReport, took: ReplicateSeconds, seeds: int) -> str:
+    seconds = took.total(seeds)
     start = f"{regime.title}: a replicate takes {duration(seconds)} of one core"
     if is_decided(regime.headline.verdict):
         return f"{start}; the pilot has decided it already: {regime.headline.verdict}"
@@ -83,18 +118,11 @@ def _line(regime: RegimeReport, seconds: float, study: StudyConfig) -> str:
         line += f", {' to '.join(dict.fromkeys(duration(time) for time in times))} of one core"
     parts = regime.headline.parts
     if parts is not None and parts.seeds is not None:
-        replicates, seeds = regime.num_replicates, study.evaluation.classifier_seeds
         best = best_seeds(
-            parts.draws * replicates,
-            parts.seeds * replicates * seeds,
-            replicate_seconds=max(seconds / 2, 1e-9),
-            seed_seconds=max(seconds / (2 * seeds), 1e-9),
+            parts.draws * regime.num_replicates,
+            parts.seeds * regime.num_replicates * seeds,
+            replicate_seconds=took.once,
+            seed_seconds=max(took.each_seed, 1e-9),
         )
         line += f"; {best} classifier seed{'s' if best > 1 else ''} an arm narrow the interval most per second"
     return line
-
-
-def _seconds(report: StudyReport, regime: RegimeReport) -> float:
-    cells: list[CellFacts] = [cell for cell in report.cells if cell.regime == regime.name]
-    costs = [report.timings[f"{cell.regime}/{cell.replicate}"].values() for cell in cells]
-    return sum(cost.elapsed_seconds for stages in costs for cost in stages) / len(cells)
