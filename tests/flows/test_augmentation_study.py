@@ -43,7 +43,7 @@ def test_report_has_every_arm_of_every_regime(finished: Path, tiny: StudyConfig)
     assert (finished / "report.html").stat().st_size > 10_000
 
 
-def test_gan_and_classifiers_see_the_subset_only(finished: Path, tiny: StudyConfig) -> None:
+def test_subsets_are_of_the_train_split_and_balanced(finished: Path, tiny: StudyConfig) -> None:
     source = load_source("digits")
     for cell in study_cells(tiny, finished):
         subset = read_subset(cell.subset_file)

@@ -98,7 +98,7 @@ def workplace(undisturbed: Path, prefect_api: str, tmp_path_factory: pytest.Temp
 
 
 @pytest.mark.parametrize("command", QUICK)
-def test_command_does_what_it_says(command: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quick_command_ends_without_an_error(command: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(workplace)
     run_command(command, monkeypatch)
 
@@ -123,7 +123,7 @@ def test_tutorial_works_from_its_first_line_to_its_last(
         run_command(f"{command} {TINY}" if new else command, monkeypatch)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(2400)
 def test_the_generator_that_nobody_here_wrote_is_run_and_judged(
     prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
