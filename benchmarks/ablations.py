@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.protocol import Draw, by_draw, overridden, parser_of_draws, samples_of, trained_generator
+from benchmarks.protocol import Asked, Draw, by_draw, overridden, parser_of_draws, samples_of, trained_generator
 from data.base.device import resolve_compute
 from data.base.randomness import numpy_stream
 from data.images import LabelledImages, joined
@@ -143,36 +143,33 @@ def _halved(images: LabelledImages) -> LabelledImages:
 
 
 def figures_of(
-    number: int,
-    *,
-    dataset: str,
-    per_class: int,
-    policy: str,
-    classifier: Sequence[str],
-    gan: Sequence[str],
-    only: Sequence[str],
+    number: int, asked: Asked, *, classifier: Sequence[str], gan: Sequence[str]
 ) -> Iterator[tuple[str, float]]:
-    """Yield the accuracy in % that each recipe gives on one draw, and the seconds of each GAN's training."""
-    draw = Draw.of(number, dataset=dataset, per_class=per_class, policy=policy, judged_on=JUDGED_ON)
+    """Yield the accuracy in % that each recipe gives on one draw, and the seconds of each GAN's training.
+
+    Args:
+        classifier, gan: KEY=VALUE changes to `TrainingConfig` and to every GAN's `GanConfig`.
+    """
+    draw = Draw.of(number, asked, judged_on=JUDGED_ON)
     subset, config = draw.subset, overridden(TrainingConfig(), classifier)
     compute = resolve_compute(device="auto", precision="auto")
     for name, arm in WITHOUT_GAN.items():
-        if name == REFERENCE or not only or name in only:
+        if name == REFERENCE or asked.wants(name):
             count = SYNTHETIC_PER_CLASS * subset.num_classes
             yield name, draw.accuracy(draw.fitted(arm, config, num_synthetic=count))
-    if not only or SHARED_PCA in only:
+    if asked.wants(SHARED_PCA):
         images, labels = shared_covariance(subset.images, subset.labels, SYNTHETIC_PER_CLASS, number)
         yield SHARED_PCA, draw.accuracy(draw.fitted(HEADLINE_ARM, config, synthetic=_labelled(images, labels, subset)))
 
     @cache
     def trained(changes: tuple[str, ...]) -> tuple[GeneratorEnsemble, float]:
         decided = overridden(GanConfig(), [*gan, *changes]).for_subset(
-            len(subset), imbalance=subset.imbalance, policy=policy, image_shape=subset.shape
+            len(subset), imbalance=subset.imbalance, policy=asked.policy, image_shape=subset.shape
         )
         return trained_generator(subset, config=decided, seed=number, compute=compute)
 
     for name, recipe in GANS.items():
-        if only and name not in only:
+        if not asked.wants(name):
             continue
         generator, seconds = trained(recipe.changes)
         yield f"{name}: seconds", seconds
@@ -222,15 +219,7 @@ def main() -> None:
     parser.add_argument("--classifier", nargs="*", default=[], metavar="KEY=VALUE", help="of `TrainingConfig`")
     parser.add_argument("--gan", nargs="*", default=[], metavar="KEY=VALUE", help="of `GanConfig`, for every GAN")
     arguments = parser.parse_args()
-    figures = partial(
-        figures_of,
-        dataset=arguments.dataset,
-        per_class=arguments.images_per_class,
-        policy=arguments.policy,
-        classifier=arguments.classifier,
-        gan=arguments.gan,
-        only=arguments.only,
-    )
+    figures = partial(figures_of, asked=Asked.of(arguments), classifier=arguments.classifier, gan=arguments.gan)
     draws = range(arguments.first_draw, arguments.first_draw + arguments.draws)
     print(table_of(by_draw(figures, draws=draws, workers=arguments.workers)))
 

@@ -107,6 +107,36 @@ def trained_samples(
     return samples, seconds
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a comparison of recipes draw by draw is asked (`parser_of_draws`).
+
+    Attributes:
+        per_class: labelled images of each class.
+        policy: of classical augmentation.
+        only: recipes; () for all.
+    """
+
+    dataset: str
+    per_class: int
+    policy: str
+    only: tuple[str, ...]
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> "Asked":
+        """Take it from what `parser_of_draws` parsed."""
+        return cls(
+            dataset=arguments.dataset,
+            per_class=arguments.images_per_class,
+            policy=arguments.policy,
+            only=tuple(arguments.only),
+        )
+
+    def wants(self, recipe: str) -> bool:
+        """Tell whether a recipe is to be measured."""
+        return not self.only or recipe in self.only
+
+
 Figures = Callable[[int], Iterator[tuple[str, float]]]
 """What a benchmark measures on one draw, piece by piece: a name and its figure, in % or seconds."""
 
@@ -171,18 +201,16 @@ class Draw:
     unlabelled: UnlabelledImages | None
 
     @classmethod
-    def of(
-        cls, number: int, *, dataset: str, per_class: int, policy: str, judged_on: int, most_unlabelled: int = 0
-    ) -> "Draw":
+    def of(cls, number: int, asked: Asked, *, judged_on: int, most_unlabelled: int = 0) -> "Draw":
         """Draw from a data set's train split; where few images are left, half of them are for judging."""
-        train = load_source(dataset).train
-        subset = draw_subset(train, BalancedRegime(per_class), rng=numpy_stream(number, "split"))
+        train = load_source(asked.dataset).train
+        subset = draw_subset(train, BalancedRegime(asked.per_class), rng=numpy_stream(number, "split"))
         count = min(judged_on, (len(train) - len(subset)) // 2)
         judged = held_out(train, without=subset, count=count, seed=number)
         rest = rest_of_pool(train.take(np.flatnonzero(~np.isin(train.rows, judged.rows))), subset)
         return cls(
             number=number,
-            policy=policy,
+            policy=asked.policy,
             subset=subset,
             judged_on=judged,
             unlabelled=drawn_for_cell(rest, most=most_unlabelled, subset=subset) if most_unlabelled else None,

@@ -9,10 +9,10 @@ of each arm. Accuracies in %, per draw and on average, go to benchmarks/TRIALS.m
 """
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import partial
 
-from benchmarks.protocol import Draw, by_draw, overridden, parser_of_draws, trained_samples
+from benchmarks.protocol import Asked, Draw, by_draw, overridden, parser_of_draws, trained_samples
 from data.base.device import resolve_compute
 from data.unlabelled import with_pseudo_labelled
 from evaluation.arms import CONSISTENT_ARM, HEADLINE_ARM, HEADLINE_REFERENCE, SELF_TRAINED_ARM
@@ -49,28 +49,15 @@ GANS: Mapping[str, tuple[str, ...]] = {  # name: changes to `GanConfig`
 COMBINED_ARM = "fixmatch+synthetic"
 
 
-def figures_of(
-    number: int, *, dataset: str, per_class: int, policy: str, only: Sequence[str]
-) -> Iterator[tuple[str, float]]:
+def figures_of(number: int, asked: Asked) -> Iterator[tuple[str, float]]:
     """Yield what each recipe gives on one draw: its name, and an accuracy in % or the like."""
-    draw = Draw.of(
-        number,
-        dataset=dataset,
-        per_class=per_class,
-        policy=policy,
-        judged_on=JUDGED_ON,
-        most_unlabelled=MOST_UNLABELLED,
-    )
+    draw = Draw.of(number, asked, judged_on=JUDGED_ON, most_unlabelled=MOST_UNLABELLED)
     assert draw.unlabelled is not None
-
-    def wanted(name: str) -> bool:
-        return not only or name in only
-
     for name, (arm, changes) in PARTNERS.items():
-        if wanted(name):
+        if asked.wants(name):
             config = overridden(TrainingConfig(), changes)
             yield name, draw.accuracy(draw.fitted(arm, config))
-    gans = {name: changes for name, changes in GANS.items() if wanted(name)}
+    gans = {name: changes for name, changes in GANS.items() if asked.wants(name)}
     if not gans:
         return
     config = TrainingConfig()
@@ -102,13 +89,7 @@ def figures_of(
 def main() -> None:
     parser = parser_of_draws(__doc__, draws=6, first_draw=FIRST_DRAW, recipes=[*PARTNERS, *GANS])
     arguments = parser.parse_args()
-    figures = partial(
-        figures_of,
-        dataset=arguments.dataset,
-        per_class=arguments.images_per_class,
-        policy=arguments.policy,
-        only=arguments.only,
-    )
+    figures = partial(figures_of, asked=Asked.of(arguments))
     draws = range(arguments.first_draw, arguments.first_draw + arguments.draws)
     for name, each in by_draw(figures, draws=draws, workers=arguments.workers).items():
         print(f"{name}: {statistics.mean(each):.2f} ({' '.join(f'{figure:.2f}' for figure in each)})")

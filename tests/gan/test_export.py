@@ -202,16 +202,21 @@ def test_real_images_of_another_shape_are_refused(tmp_path, striped):
 # --- resuming
 
 
-def test_a_failure_keeps_finished_shards_and_the_same_call_goes_on(generator, tmp_path):
-    export(generator, tmp_path / "whole")
+def interrupt(generator, output, *, after):
+    """Export as `export` does, and stop once so many images are written."""
 
     def stop(progress):
-        if progress.done == 10:
+        if progress.done == after:
             raise KeyboardInterrupt
 
     request = ExportRequest(num_images=25, shard_size=10)
     with pytest.raises(KeyboardInterrupt):
-        export_dataset(generator, tmp_path / "out", request, compute=CPU, on_progress=stop)
+        export_dataset(generator, output, request, compute=CPU, on_progress=stop)
+
+
+def test_a_failure_keeps_finished_shards_and_the_same_call_goes_on(generator, tmp_path):
+    export(generator, tmp_path / "whole")
+    interrupt(generator, tmp_path / "out", after=10)
     assert not (tmp_path / "out").exists()
     seen = export(generator, tmp_path / "out")
     assert seen[0].resumed == 10
@@ -220,14 +225,7 @@ def test_a_failure_keeps_finished_shards_and_the_same_call_goes_on(generator, tm
 
 def test_a_shard_that_was_altered_meanwhile_is_made_again(generator, tmp_path):
     export(generator, tmp_path / "whole")
-
-    def stop(progress):
-        if progress.done == 20:
-            raise KeyboardInterrupt
-
-    request = ExportRequest(num_images=25, shard_size=10)
-    with pytest.raises(KeyboardInterrupt):
-        export_dataset(generator, tmp_path / "out", request, compute=CPU, on_progress=stop)
+    interrupt(generator, tmp_path / "out", after=20)
     (shard,) = tmp_path.glob(".out.*.partial/data/train-00000-*")
     shard.write_bytes(b"altered")
     assert export(generator, tmp_path / "out")[0].resumed == 10
