@@ -13,6 +13,7 @@ from data.base.errors import AugmentError, UsageError
 from flows.study.generators import supervisor
 
 POLL_SECONDS = 0.5
+END_SECONDS = 60.0  # for the supervisor, which takes a few: ended before, it would leave the group running
 LONGEST_LINE = 200  # characters of a log that a message quotes
 _TAIL_BYTES = 4096
 
@@ -65,7 +66,7 @@ def _let_go(process: "subprocess.Popen[bytes]") -> None:
         with suppress(BrokenPipeError):
             process.stdin.close()
     try:
-        process.wait(2 * supervisor.GRACE_SECONDS)
+        process.wait(END_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
