@@ -152,9 +152,13 @@ class StageKind(Generic[Settings]):
         """The module whose imports are the stage's code."""
         return self.work.__module__
 
+    def name_of(self, variant: str) -> str:
+        """Return the name of a variant within its cell, which is its record's too."""
+        return f"{self.name} {variant}".strip()
+
     def names(self, config: StudyConfig, regime: str) -> list[tuple[str, str]]:
         """Return the name of the stage and the variant, for each variant of a cell of a regime."""
-        return [(f"{self.name} {variant}".strip(), variant) for variant in self.variants(config, regime)]
+        return [(self.name_of(variant), variant) for variant in self.variants(config, regime)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +177,7 @@ class Stage:
     @property
     def name(self) -> str:
         """Its name within the cell, and its record's."""
-        return f"{self.kind.name} {self.variant}".strip()
+        return self.kind.name_of(self.variant)
 
     @property
     def record_file(self) -> Path:

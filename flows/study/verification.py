@@ -230,7 +230,7 @@ def _depends_on(
     readable: Sequence[str],
 ) -> None:
     kind, variant = stage
-    name = f"{kind.name} {variant}".strip()
+    name = kind.name_of(variant)
     record = _record(cell, name)
     compute = Compute(**record["compute"])
     context = CellContext(cell=cell, config=config, compute=compute, given_source=source, given_designs=designs)
