@@ -112,6 +112,8 @@ def _started(runner: RunnerConfig, *, workers: int) -> Iterator[TaskRunner[Any]]
         url = str(client.api_url)
     ending = workers_ended_on_failure() if runner.kind == "processes" else nullcontext()
     with api_url_everywhere(url), _task_runner(runner, workers=workers) as tasks, ending:
+        if runner.kind == "dask":
+            tell_dask_workers(tasks)
         yield tasks
 
 
@@ -184,6 +186,13 @@ def _dask_runner(address: str, *, workers: int) -> TaskRunner[Any]:
     except (OSError, ValueError) as error:
         raise AugmentError(f"no Dask scheduler answers at {address}; start one: dask scheduler") from error
     return DaskTaskRunner(address=address)
+
+
+def tell_dask_workers(tasks: TaskRunner[Any]) -> None:
+    """Tell the cluster's workers, also those that start later, which tags Prefect need not ask about."""
+    from flows.dask_workers import TagLimitsKnown
+
+    tasks.client.register_plugin(TagLimitsKnown(unlimited_tags()))  # type: ignore[attr-defined]
 
 
 def _watching_cluster(tasks: TaskRunner[Any], on_wait: Callable[[], None], *, address: str) -> Callable[[], None]:

@@ -1,5 +1,7 @@
 """Task runs need not ask Prefect's server about their tags one by one, and a limit that somebody set still counts."""
 
+from types import SimpleNamespace
+
 import pytest
 from cachetools import TTLCache
 from prefect import Task
@@ -9,6 +11,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 import flows.augmentation_study
 from flows.augmentation_study import STAGE_TASKS
+from flows.runners import tell_dask_workers
 from flows.tag_limits import STUDY_TAGS, remember_tag_limits, unlimited_tags
 
 
@@ -47,3 +50,11 @@ def test_known_tags_are_not_asked_about(forgetful: None) -> None:
     remember_tag_limits()
     assert services._no_limits_cache.get(frozenset(["tag:arm"])), "what is known stays"
     assert services._no_limits_cache.ttl > 60
+
+
+def test_dask_workers_know_the_tags_without_a_limit_before_their_first_cell(forgetful: None, prefect_api: str) -> None:
+    distributed = pytest.importorskip("distributed")
+    options = {"n_workers": 1, "processes": False, "dashboard_address": None}
+    with distributed.LocalCluster(**options) as cluster, cluster.get_client() as client:
+        tell_dask_workers(SimpleNamespace(client=client))
+        assert services._no_limits_cache.get(frozenset(["tag:cell"]))
