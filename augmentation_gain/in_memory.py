@@ -6,8 +6,8 @@ Arrays of numbers become an `.npz`, all else becomes Parquet with the bytes of i
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, ValuesView
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -20,11 +20,14 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
+from augmentation_gain.items import known_names, taken_apart
 from data.base.errors import AugmentError, UsageError, first_line
 from data.base.files import is_there, write_atomically
 from data.config import DataConfig
 from data.decoding import encode_pngs
 from data.sources.advice import kind_of_file, suggestion
+from data.sources.arrays import is_flat_image
+from data.sources.csv import pixels_in_order
 from data.sources.registry import KINDS
 
 if TYPE_CHECKING:
@@ -46,7 +49,9 @@ class MapDataset(Protocol):
     def __getitem__(self, index: int, /) -> Any: ...
 
 
-GivenImages: TypeAlias = "npt.NDArray[Any] | torch.Tensor | MapDataset | Dataset[Any] | pd.DataFrame | str | Path"
+GivenImages: TypeAlias = (
+    "npt.NDArray[Any] | torch.Tensor | MapDataset | Dataset[Any] | Iterable[Any] | pd.DataFrame | str | Path"
+)
 GivenLabels: TypeAlias = "npt.ArrayLike | Sequence[Any] | torch.Tensor | pd.Series[Any] | str | None"
 _Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
 
@@ -109,11 +114,28 @@ def dataset_options(given: Given, *, folder: Path, settings: Mapping[str, Any]) 
         tested = _split(test[0], test[1], groups=None, columns=columns, what="test images")
     elif test is not None:
         tested = _split(test, None, groups=None, columns=columns, what="test images")
-    known = train.class_names if train.labels.dtype.kind == "i" else None
+    train, tested = _numbered_alike(train, tested)
+    known = train.class_names
     written = _written(train, tested, known if class_names is None else _checked_names(class_names), folder)
     options = {**settings, "data.dataset": written}
     options |= {"data.image_column": IMAGE_COLUMN, "data.label_column": LABEL_COLUMN}
     return options | ({"data.group_column": GROUP_COLUMN} if train.groups is not None else {})
+
+
+def _numbered_alike(train: _Split, test: _Split | None) -> tuple[_Split, _Split | None]:
+    """Return the splits with the labels of the test split as the train split means them, where both say names.
+
+    Two folders of torchvision's `ImageFolder`, for example, number their classes each for itself.
+    """
+    if test is None or test.class_names is None or test.labels.dtype.kind != "i":
+        return train, test
+    if train.labels.dtype.kind != "i":
+        return train, replace(test, labels=np.array(test.class_names)[test.labels])
+    if train.class_names is None or train.class_names == test.class_names or test.labels.min() < 0:
+        return train, test
+    names = tuple(dict.fromkeys((*train.class_names, *test.class_names)))
+    numbers = np.array([names.index(name) for name in test.class_names], np.int64)
+    return replace(train, class_names=names), replace(test, labels=numbers[test.labels], class_names=names)
 
 
 def _checked_names(class_names: object) -> tuple[str, ...]:
@@ -153,24 +175,30 @@ def _columns(settings: Mapping[str, Any]) -> DataConfig:
 
 
 def _split(images: Any, labels: GivenLabels, *, groups: GivenLabels, columns: DataConfig, what: str) -> _Split:
-    class_names: tuple[str, ...] | None = None
+    dataset: Any = None
     if isinstance(images, Mapping | Set):
         parts = ", ".join(repr(str(part)) for part in list(images)[:_SHOWN]) if isinstance(images, Mapping) else ""
         advice = f"give one of its values ({parts})" if parts else "give a list, which has an order"
         raise UsageError(f"the {what} are a {type(images).__name__}; {advice}")
     if isinstance(images, pd.DataFrame):
         label_column = labels if isinstance(labels, str) else columns.label_column
+        known = [label_column]
         if labels is None or isinstance(labels, str):
             labels = _column(images, label_column)
         if isinstance(groups, str):
+            known.append(groups)
             groups = _column(images, groups)
         elif groups is None and columns.group_column in images.columns:
+            known.append(columns.group_column)
             groups = images[columns.group_column]
-        images = list(_column(images, columns.image_column))
+        _check_order(images, labels=labels, groups=groups)
+        images = _images_of_frame(images, columns.image_column, without=known)
     elif labels is None:
-        class_names = _names_of(images, columns.label_column)
-        images, labels, found = _items(images, columns, what=what)
-        groups = found if groups is None else groups
+        dataset, items = images, taken_apart(images, columns, what=what)
+        images, labels = items.images, items.labels
+        groups = items.groups if groups is None else groups
+    elif isinstance(images, pd.Series):
+        _check_order(images, labels=labels, groups=groups)
     if isinstance(labels, str) or isinstance(groups, str):
         raise UsageError(f"a single text names a column of a pandas frame, and the {what} are no frame")
     taken, numbers = _pictures(images, what=what), _labels(labels, what=f"labels of the {what}")
@@ -179,7 +207,33 @@ def _split(images: Any, labels: GivenLabels, *, groups: GivenLabels, columns: Da
     if not len(taken):
         raise UsageError(f"there are no {what}")
     belonging = None if groups is None else _groups(groups, len(taken))
+    class_names = None
+    if dataset is not None and numbers.dtype.kind == "i":
+        class_names = known_names(dataset, numbers, label_column=columns.label_column)
     return _Split(images=taken, labels=numbers, groups=belonging, class_names=class_names)
+
+
+def _check_order(images: "pd.DataFrame | pd.Series[Any]", *, labels: GivenLabels, groups: GivenLabels) -> None:
+    """Make sure that what belongs to the images is in their order.
+
+    Raises:
+        UsageError: its index holds the same in another order, so that its rows belong to other images.
+    """
+    for what, values in (("labels", labels), ("groups", groups)):
+        if not isinstance(values, pd.Series) or values.index.equals(images.index):
+            continue
+        if len(values) == len(images) and values.index.sort_values().equals(images.index.sort_values()):
+            raise UsageError(f"the {what} have the images' index in another order; give {what}.loc[images.index]")
+
+
+def _images_of_frame(frame: pd.DataFrame, image_column: str, *, without: Sequence[str]) -> Any:
+    """Return a column of images, or where there is none of that name, columns of pixels."""
+    if image_column not in frame.columns:
+        others = [column for column in frame.columns if column not in without]
+        if is_flat_image(len(others)) and all(frame[column].dtype.kind in "biuf" for column in others):
+            by_name = {str(column): column for column in others}
+            return frame[[by_name[name] for name in pixels_in_order(list(by_name))]].to_numpy()
+    return list(_column(frame, image_column))
 
 
 def _column(frame: pd.DataFrame, name: str) -> "pd.Series[Any]":
@@ -190,51 +244,6 @@ def _column(frame: pd.DataFrame, name: str) -> "pd.Series[Any]":
             '{"data.image_column": "NAME", "data.label_column": "NAME"}'
         )
     return frame[name]
-
-
-def _items(dataset: Any, columns: DataConfig, *, what: str) -> tuple[list[Any], list[Any], list[Any] | None]:
-    """Take a map-style data set's items apart: images, labels, and groups where they have any."""
-    if isinstance(dataset, np.ndarray | torch.Tensor):
-        raise UsageError(f"{what} need labels; give one for each, or name a data set such as 'mnist' or 'folder:PATH'")
-    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
-        raise UsageError(
-            f"a {type(dataset).__name__} has no length and items by number; give a map-style data set or arrays"
-        )
-    images, labels, groups = [], [], []
-    for position in range(len(dataset)):
-        item = dataset[position]
-        if isinstance(item, Mapping):
-            missing = [name for name in (columns.image_column, columns.label_column) if name not in item]
-            if missing:
-                raise UsageError(
-                    f"item {position} of the {what} has no {missing[0]!r}, it has {', '.join(map(str, item))}; choose "
-                    "with data.image_column and data.label_column in settings"
-                )
-            image, label = item[columns.image_column], item[columns.label_column]
-            if columns.group_column in item:
-                groups.append(item[columns.group_column])
-        elif isinstance(item, tuple | list) and len(item) >= 2:
-            image, label = item[0], item[1]
-        else:
-            raise UsageError(
-                f"item {position} of the {what} is a {type(item).__name__}, not a pair of image and label; give "
-                "labels, or a data set of pairs"
-            )
-        images.append(image)
-        labels.append(label)
-    return images, labels, groups if len(groups) == len(images) and groups else None
-
-
-def _names_of(dataset: Any, label_column: str) -> tuple[str, ...] | None:
-    """Return the class names that torchvision's and Hugging Face's data sets know, those of a part's whole too."""
-    while dataset is not None:
-        features = getattr(dataset, "features", None)
-        feature = features.get(label_column) if isinstance(features, Mapping) else None
-        names = getattr(feature, "names", None) or getattr(dataset, "classes", None)
-        if isinstance(names, list | tuple) and names and all(isinstance(name, str) for name in names):
-            return tuple(names)
-        dataset = getattr(dataset, "dataset", None)
-    return None
 
 
 def _plain(value: Any) -> Any:
@@ -356,6 +365,8 @@ def _labels(labels: Any, *, what: str) -> npt.NDArray[Any]:
     Raises:
         UsageError: a label is missing, or is neither a whole number nor a text; or not one label an image.
     """
+    if isinstance(labels, Iterator | ValuesView):
+        labels = list(labels)
     if isinstance(labels, list | tuple):
         labels = [value.item() if isinstance(value, torch.Tensor | np.ndarray) and value.size == 1 else value
                   for value in (_plain(one) for one in labels)]  # fmt: skip
@@ -382,6 +393,11 @@ def _has_texts(labels: Any) -> bool:
 def _label(value: Any, *, where: str) -> int | str:
     if value is None or value is pd.NA or value is pd.NaT or value == "" or value != value:
         raise UsageError(f"{where} is missing; fill it in, or leave the image out")
+    if isinstance(value, bytes):
+        try:
+            value = value.decode()
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{where} is bytes that are no UTF-8 text; give texts") from error
     if isinstance(value, str):
         if "\0" in value:
             raise UsageError(f"{where} holds a NUL character; give it another name")
@@ -394,7 +410,8 @@ def _label(value: Any, *, where: str) -> int | str:
 
 
 def _groups(groups: Any, count: int) -> npt.NDArray[np.str_]:
-    values = np.asarray(_plain(groups), object).reshape(-1).tolist()
+    given = list(groups) if isinstance(groups, Iterator | ValuesView) else _plain(groups)
+    values = np.asarray(given, object).reshape(-1).tolist()
     if len(values) != count:
         raise UsageError(f"there are {count:,} images with {len(values):,} groups; give one for each")
     return np.array(

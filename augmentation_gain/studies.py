@@ -48,9 +48,10 @@ def study(
               from the smallest to the largest; the report notes it. A tensor counts as an array.
             - a list of arrays, Pillow images, bytes of image files, or their paths, also of different sizes
               (then with settings={"data.resize": 32});
-            - a pandas frame with these in the column `data.image_column`;
-            - a map-style data set of (image, label) pairs, such as torchvision's, or of dictionaries, such as Hugging
-              Face's `datasets` has them;
+            - a pandas frame with these in the column `data.image_column`, or with a column for each pixel;
+            - a data set of (image, label) pairs, such as torchvision's, or of dictionaries, such as Hugging Face's
+              `datasets` has them, whether it has items by number or gives them one after the other. Its images must
+              be the same each time: no random transforms. Class names are taken from it where its labels count them;
             - a path, or a data set's name as `augment run --dataset` takes it.
         labels: (N,) class numbers or names; of a frame the name of its column (default `data.label_column`); None where
             `images` has them.

@@ -276,6 +276,140 @@ def test_part_of_a_torch_data_set_knows_the_names_of_the_whole(tmp_path):
     assert everything(source_of(torch.utils.data.Subset(whole, range(8)), None, tmp_path))[1] == NAMES[:8]
 
 
+class Changed(Pairs):
+    """A data set around another, as people write them to transform images or labels."""
+
+    classes = None
+
+    def __init__(self, whole, change, indices):
+        self.dataset, self.indices, self._change = whole, indices, change
+
+    def __len__(self):
+        return len(self.indices)
+
+    def __getitem__(self, index):
+        image, label = self.dataset[self.indices[index]]
+        return image, self._change(label)
+
+
+class Known(Pairs):
+    """A data set that holds its labels beside its items, as torchvision's do."""
+
+    classes = ("cat", "dog", "emu")
+
+    def __init__(self, images, labels, target_transform=None):
+        super().__init__(images, labels)
+        self.targets, self.target_transform = list(labels), target_transform
+
+    def __getitem__(self, index):
+        image, label = super().__getitem__(index)
+        return image, label if self.target_transform is None else self.target_transform(label)
+
+
+THREE = [0, 1, 2] * 4
+
+
+@pytest.mark.parametrize(
+    ("dataset", "names"),
+    [
+        (Known(PIXELS, THREE, target_transform=lambda label: 2 - label), ["2", "1", "0"]),
+        (torch.utils.data.Subset(Known(PIXELS, THREE, lambda label: (label + 1) % 3), range(9)), ["1", "2", "0"]),
+        (Known(PIXELS, THREE, target_transform=int), ["cat", "dog", "emu"]),
+        (Changed(Known(PIXELS, THREE), lambda label: label - 1, [1, 2, 4, 5, 7, 8, 10, 11]), ["0", "1", "0"]),
+        (Changed(Pairs(PIXELS, THREE), lambda label: label % 2, list(range(12))), ["0", "1", "0"]),
+        (Changed(Known(PIXELS, THREE), int, list(range(3, 12))), ["cat", "dog", "emu"]),
+        (torch.utils.data.ConcatDataset([Known(PIXELS, THREE), Known(255 - PIXELS, THREE)]), ["cat", "dog", "emu"]),
+        (torch.utils.data.ConcatDataset([Known(PIXELS, THREE), Pairs(255 - PIXELS, THREE)]), ["0", "1", "2"]),
+    ],
+)
+def test_class_names_hold_where_nothing_renumbers_the_labels(dataset, names, tmp_path):
+    assert everything(source_of(dataset, None, tmp_path))[1][:3] == names
+
+
+@pytest.mark.parametrize("in_train", [0, 1])
+def test_test_images_are_of_the_classes_that_their_own_names_say(tmp_path, in_train):
+    train = Known(PIXELS, THREE) if in_train else ([*PIXELS], ["cat", "dog", "emu"] * 4)
+    tested = Known(255 - PIXELS, [0, 1] * 6)
+    tested.classes = ("cat", "emu")
+    images, labels = (train, None) if in_train else train
+    source = source_of(images, labels, tmp_path, test=tested)
+    assert [source.train.class_names[label] for label in source.test.labels[:2]] == ["cat", "emu"]
+
+
+def test_a_test_class_that_the_train_images_lack_is_refused_by_name(tmp_path):
+    tested = Known(255 - PIXELS, THREE)
+    tested.classes = ("cat", "dog", "gnu")
+    with pytest.raises(AugmentError, match="class 'gnu' of the test split"):
+        source_of(Known(PIXELS, THREE), None, tmp_path, test=tested)
+
+
+def test_hugging_faces_labels_that_a_transform_renumbers_lose_their_names(tmp_path):
+    import datasets
+
+    kinds = datasets.Features(image=datasets.Image(), label=datasets.ClassLabel(names=["cat", "dog"]))
+    rows = {"image": [Image.fromarray(image) for image in PIXELS], "label": [0, 1] * 6}
+    turned = datasets.Dataset.from_dict(rows, features=kinds).with_transform(
+        lambda batch: {"image": batch["image"], "label": [1 - label for label in batch["label"]]}
+    )
+    assert everything(source_of(turned, None, tmp_path))[1][:2] == ["1", "0"]
+
+
+def test_images_that_differ_each_time_are_refused(tmp_path):
+    class Noisy(Pairs):
+        def __getitem__(self, index):
+            image, label = super().__getitem__(index)
+            return torch.rand(image.shape), label
+
+    with pytest.raises(UsageError, match="item 0 of the images is another image each time"):
+        source_of(Noisy(PIXELS, [0, 1] * 6), None, tmp_path)
+
+
+class Stream(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        return iter(zip(PIXELS, NAMES, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"),
+    [
+        (Stream(), None),
+        (zip(PIXELS, NAMES, strict=True), None),
+        (({"image": image, "label": name} for image, name in zip(PIXELS, NAMES, strict=True)), None),
+        ((image for image in PIXELS), (name for name in NAMES)),
+        (dict(enumerate(PIXELS)).values(), dict(enumerate(NAMES)).values()),
+        (PIXELS, [name.encode() for name in NAMES]),
+        (PIXELS, np.array(NAMES, "S")),
+    ],
+    ids=["stream", "pairs", "dictionaries", "generators", "values", "bytes", "array of bytes"],
+)
+def test_what_gives_images_one_after_the_other_is_read_once(images, labels, tmp_path):
+    pixels, names = everything(source_of(images, labels, tmp_path))
+    assert np.array_equal(pixels[:, 0], PIXELS)
+    assert names == NAMES
+
+
+def test_a_loader_of_batches_is_told(tmp_path):
+    with pytest.raises(UsageError, match="give its data set, loader"):
+        source_of(torch.utils.data.DataLoader(Pairs(PIXELS, [0, 1] * 6)), None, tmp_path)
+
+
+@pytest.mark.parametrize("labels", [pd.Series(NAMES, dtype="category"), "animal", None])
+def test_frames_may_have_a_column_for_each_pixel(labels, tmp_path):
+    frame = pd.DataFrame(PIXELS.reshape(12, 64), columns=[f"pixel{number}" for number in range(1, 65)])
+    frame = frame[sorted(frame.columns)]  # pixel10 before pixel2, as some programs write them
+    if not isinstance(labels, pd.Series):
+        frame["label" if labels is None else labels] = NAMES
+    pixels, names = everything(source_of(frame, labels, tmp_path))
+    assert np.array_equal(pixels[:, 0], PIXELS)
+    assert names == NAMES
+
+
+def test_labels_in_another_order_than_their_images_are_refused(tmp_path):
+    frame = pd.DataFrame({"image": list(PIXELS)})
+    with pytest.raises(UsageError, match="labels have the images' index in another order"):
+        source_of(frame, pd.Series(NAMES)[::-1], tmp_path)
+
+
 def test_hugging_faces_data_sets_are_taken_as_they_are(tmp_path):
     import datasets
 
@@ -330,7 +464,8 @@ def test_paths_and_names_go_as_they_are(tmp_path):
         (["nowhere.png"], ["a"], r"images\[0\]: cannot read 'nowhere.png'"),
         ([None, b"", 3], [0, 1, 1], r"images\[0\] is missing"),
         (pd.DataFrame({"picture": [1]}), None, "no column 'label'"),
-        (iter(()), None, "has no length"),
+        (iter(()), None, "there are no images"),
+        (object(), None, "gives no items"),
         ([PIXELS[0]], None, "not a pair of image and label"),
         (None, [0, 1], "images are a NoneType"),
         ({"train": PIXELS}, None, r"the images are a dict; give one of its values \('train'\)"),

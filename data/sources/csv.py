@@ -176,7 +176,7 @@ def _table(path: Path, config: DataConfig, *, is_test: bool) -> _Table:
         candidates = [names[number] for number in named]
     others = [name for name in names if name not in (*given, *texts) and name.strip().lower() not in _NUMBERING]
     numbered = [name for name in others if name.lower().startswith("pix") or _is_place(name)]
-    pixels = [PIXEL_COLUMN] if PIXEL_COLUMN in texts else _in_order(numbered) or others
+    pixels = [PIXEL_COLUMN] if PIXEL_COLUMN in texts else pixels_in_order(numbered) or others
     if not candidates and not numbered and PIXEL_COLUMN not in texts:  # files may be named by numbers
         candidates = [name for name in likely if name is not None and name not in given]
     if not candidates and not pixels:
@@ -329,7 +329,7 @@ def _is_place(name: str) -> bool:
     return bool(separator) and row.isdecimal() and column.isdecimal()
 
 
-def _in_order(names: Sequence[str]) -> list[str]:
+def pixels_in_order(names: Sequence[str]) -> list[str]:
     """Return pixels' columns as they are numbered: some programs write them as words, `pixel10` before `pixel2`.
 
     Names with several numbers stay as they lie: no one knows which of row and column comes first.
