@@ -245,6 +245,15 @@ def _standardised(images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.asarray(flat / np.where(length > 1e-3, length, np.inf), np.float32)
 
 
+def contradictory(splits: Sequence[LabelledImages]) -> list[tuple[int, int]]:
+    """Return two labels of each image that occurs, pixel by pixel, with more than one label in these splits."""
+    labels: dict[bytes, dict[int, None]] = {}
+    for split in splits:
+        for identity, label in zip(identities(split), split.labels.tolist(), strict=True):
+            labels.setdefault(identity, {})[label] = None
+    return [(first, second) for first, second, *_ in (found for found in labels.values() if len(found) > 1)]
+
+
 def num_flat(images: LabelledImages) -> int:
     """Return how many images have no contrast: all pixels alike."""
     if not len(images):

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from data.base.errors import UsageError
 from data.config import ImagesPerClass
-from data.copies import NearCopies, blankness, near_copies, num_flat
+from data.copies import NearCopies, blankness, contradictory, near_copies, num_flat
 from data.images import LabelledImages, identities
 from data.policy_candidates import policy_candidates, usual_policy
 from data.regimes import Regime, check_regime, regime_of
@@ -58,10 +58,6 @@ class Inspection:
 def inspect_source(source: Source) -> Inspection:
     """Count classes, copies and groups of a source, and try the usual regimes."""
     train, test = identities(source.train), identities(source.test)
-    labels: dict[bytes, set[int]] = {}
-    for of_split, images in ((train, source.train), (test, source.test)):
-        for identity, label in zip(of_split, images.labels.tolist(), strict=True):
-            labels.setdefault(identity, set()).add(label)
     seen_in_train = set(train)
     return Inspection(
         train_counts=tuple(source.train.class_counts().tolist()),
@@ -71,7 +67,7 @@ def inspect_source(source: Source) -> Inspection:
         duplicates_across=sum(identity in seen_in_train for identity in test),
         near_copies=near_copies(source.train, source.test),
         groups=_groups(source),
-        contradictions=sum(len(found) > 1 for found in labels.values()),
+        contradictions=len(contradictory([source.train, source.test])),
         num_flat=num_flat(source.train) + num_flat(source.test),
         blankness=blankness(source.train),
         values=(

@@ -64,7 +64,7 @@ class Classes:
         facts = [
             f"{' and '.join(repr(one) for one in several)} are one class, {unified!r}: the names look alike"
             for unified, several in spellings.items()
-            if len(several) > 1
+            if len(set(several)) > 1
         ]
         if dropped:
             more = f" and {len(dropped) - _SHOWN:,} more" if len(dropped) > _SHOWN else ""
@@ -86,6 +86,12 @@ class Classes:
             (self._given[label] if isinstance(label, int) and self._given else str(label))
             for label in set(labels) - known.keys()
         )
+        if unknown and len(unknown) == len(set(labels)):
+            raise AugmentError(
+                f"{where}: no class of the test split ({', '.join(map(repr, unknown[:_SHOWN]))}) occurs in the train "
+                "split; lay both out alike, or leave the test split out (--set data.test_split=ignore, or of a "
+                "validation split data.validation=ignore)"
+            )
         if unknown:
             raise AugmentError(
                 f"{where}: class {unknown[0]!r} of the test split does not occur in the train split; add images of it "

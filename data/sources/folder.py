@@ -11,7 +11,7 @@ from data.base.errors import AugmentError, CorruptFileError, UsageError
 from data.base.files import given_path
 from data.base.limits import MAX_IMAGES, check_limit
 from data.base.names import natural_key
-from data.config import DataConfig
+from data.config import UNSPLIT, DataConfig
 from data.publishing.class_names import published_classes
 from data.sources.advice import suggestion
 from data.sources.reading import Found, Record, read_found, read_image_file, read_unlabelled
@@ -108,6 +108,12 @@ def load_folder(path: Path, config: DataConfig) -> Source:
     roles = assign_roles(splits, config, where=str(path), describe=describe, named_test=named_test)
     published = published_classes(path) or published_classes(found.root)
 
+    of_train = {image.folder for image in roles.train}
+    if len(of_train) == 1 and config.test_share != UNSPLIT:
+        raise AugmentError(
+            f"{path}: the {len(roles.train):,} images to train on all lie in one class folder, {of_train.pop()!r}; "
+            "give a folder that holds one folder for each class"
+        )
     titles = dict(zip(published.folders, published.names, strict=True)) if published else {}
 
     def title(image: _Image) -> str:
@@ -171,7 +177,8 @@ def _layout(path: Path, config: DataConfig) -> _Layout:
             advice = suggestion(path, kind="folder") or "convert images of other kinds to PNG"
         raise AugmentError(f"{tree.root} holds no class folders{beside}; {advice}")
     split_of = {top: split for top in tops if (split := split_named(top)) is not None}
-    with_folders = {parts[0] for parts in tree.files if len(parts) > 2}
+    class_at = _class_levels(tree, split_of)
+    with_folders = {parts[0] for parts in tree.files if len(parts) > class_at.get(parts[0], 1) + 1}
     above = {top: split for top, split in split_of.items() if top in with_folders}
     others = [top for top in tops if top not in above]
     flat = [top for top in others if split_of.get(top) not in (None, "train")]
@@ -186,16 +193,18 @@ def _layout(path: Path, config: DataConfig) -> _Layout:
             "not; move one of them elsewhere"
         )
     if not above and len(split_of) == len(tops) and len(set(split_of.values())) > 1:
+        other = suggestion(path, kind="folder")  # such as a table beside the images
         raise AugmentError(
-            f"{tree.root}: {', '.join(tops)} hold images, but no class folders; put the images of each class into a "
-            "folder of its own inside them"
+            f"{tree.root}: {', '.join(tops)} hold images, but no class folders; "
+            f"{other or 'put the images of each class into a folder of its own inside them'}"
         )
     left_out = tree.left_out.copy()
     facts: list[str] = []
     if above:
         line = "folders for splits, class folders below them"
-        splits = _splits_above(tree, above, left_out)
+        splits = _splits_above(tree, above, class_at, left_out)
     else:
+        _refuse_splits_beside(tree)
         splits, line = _classes_above(tree, left_out, facts)
         facts += [
             f"FOLDER {name!r} WAS READ AS A CLASS, though it has a split's name and images that no class folder holds: "
@@ -203,6 +212,7 @@ def _layout(path: Path, config: DataConfig) -> _Layout:
             for name in split_of
             if len(split_of) < len(tops)
         ]
+        facts += [] if config.group_level else _doubts_about_classes(splits)
     empty = [name for name in tree.empty if not above or name in above]
     if empty:
         facts.append(f"folders without an image are no classes: {', '.join(empty[:_SHOWN])}")
@@ -213,24 +223,98 @@ def _layout(path: Path, config: DataConfig) -> _Layout:
     return _Layout(root=tree.root, splits=splits, lines=(*wrappers, line), facts=tuple(facts))
 
 
-def _splits_above(tree: _Tree, above: Mapping[str, Split], left_out: Counter[str]) -> Splits:
+def _class_levels(tree: _Tree, split_of: Mapping[str, Split]) -> dict[str, int]:
+    """Return for each folder of a split which part of a path names the class: 1, or 2 where a folder wraps all.
+
+    Archives unpack to `seg_train/seg_train/forest`. A folder wraps all where it is the only one and is named for the
+    same split, or where training images would else all be of one class.
+    """
+    below: dict[str, set[str]] = {top: set() for top in split_of}
+    direct: set[str] = set()
+    for parts in tree.files:
+        if parts[0] in split_of and len(parts) > 2:
+            below[parts[0]].add(parts[1])
+        elif parts[0] in split_of:
+            direct.add(parts[0])
+    deep = {parts[0] for parts in tree.files if len(parts) > 3}
+    one_class = any(split_of[top] == "train" and len(below[top]) == 1 and top in deep for top in split_of)
+    return {
+        top: 2
+        for top, inner in below.items()
+        if len(inner) == 1 and top not in direct and (one_class or split_named(*inner) == split_of[top])
+    }
+
+
+def _splits_above(
+    tree: _Tree, above: Mapping[str, Split], class_at: Mapping[str, int], left_out: Counter[str]
+) -> Splits:
     splits: Splits = {}
     for parts in tree.files:
-        if len(parts) == 1 or (parts[0] in above and len(parts) == 2):
+        level = class_at.get(parts[0], 1)
+        if len(parts) == 1 or (parts[0] in above and len(parts) <= level + 1):
             left_out["images beside the class folders"] += 1
         elif parts[0] not in above:
             why = "names no split" if split_named(parts[0]) is None else "has no class folders"
             left_out[f"images in {parts[0]}/, which {why}"] += 1
         else:
-            image = _Image(root=tree.root, parts=parts, class_at=1, inner_at=2)
+            image = _Image(root=tree.root, parts=parts, class_at=level, inner_at=level + 1)
             splits.setdefault(above[parts[0]], []).append(image)
     return splits
+
+
+def _refuse_splits_beside(tree: _Tree) -> None:
+    """Make sure that no class is a folder of a whole data set, with splits and class folders inside.
+
+    Raises:
+        AugmentError: one is, and others beside it are not.
+    """
+    inside: dict[str, set[Split]] = {}
+    for parts in tree.files:
+        if len(parts) > 3 and (split := split_named(parts[1])) is not None:
+            inside.setdefault(parts[0], set()).add(split)
+    whole = [top for top, splits in inside.items() if "train" in splits and len(splits) > 1]
+    others = [top for top in tree.tops if top not in whole]
+    if whole and others:
+        raise AugmentError(
+            f"{tree.root}: {whole[0]}/ holds folders for splits with class folders inside, {others[0]}/ beside it does "
+            f"not; write folder:{tree.root / whole[0]}"
+        )
+
+
+def _doubts_about_classes(splits: Splits) -> list[str]:
+    """Return a note where the folders inside the classes look as if they were the classes."""
+    inner: dict[str, set[str]] = {}
+    for image in (one for of_split in splits.values() for one in of_split):
+        is_inside = image.inner_at < len(image.parts) - 1
+        inner.setdefault(image.folder, set()).add(image.parts[image.inner_at] if is_inside else "")
+    shown = ", ".join(sorted(set().union(*inner.values()) - {""}, key=natural_key)[:_SHOWN])
+    if len(inner) > 1 and "" not in next(iter(inner.values())) and len(set(map(frozenset, inner.values()))) == 1:
+        if len(next(iter(inner.values()))) > 1:
+            return [
+                f"EVERY CLASS FOLDER HOLDS THE SAME FOLDERS ({shown}): if these are the classes, give the folders "
+                "above them names with the words train and test, or put all images of a class into one; if some hold "
+                "no images of the class (such as masks), take them out"
+            ]
+    elif any(found == {""} for found in inner.values()):
+        nested = [name for name, found in inner.items() if "" not in found and len(found) > 1]
+        if len(nested) == 1:
+            return [
+                f"ONLY {nested[0]!r} HOLDS ITS IMAGES IN FOLDERS INSIDE ({shown}): if these are the classes, give that "
+                "folder itself"
+            ]
+    return []
 
 
 def _classes_above(tree: _Tree, left_out: Counter[str], facts: list[str]) -> tuple[Splits, str]:
     images = [_Image(root=tree.root, parts=parts, class_at=0, inner_at=1) for parts in tree.files if len(parts) > 1]
     if len(images) < len(tree.files):
         left_out["images beside the class folders"] += len(tree.files) - len(images)
+    again = _whole_again(images)
+    if again:
+        left_out[f"images in {again}/, which holds folders named as the classes beside it"] += sum(
+            image.folder == again for image in images
+        )
+        images = [image for image in images if image.folder != again]
     inside = {image.parts[1] if len(image.parts) > 2 else "" for image in images}
     split_of = {name: split_named(name) for name in inside}
     if None not in split_of.values() and "train" in split_of.values() and len(set(split_of.values())) > 1:
@@ -246,6 +330,15 @@ def _classes_above(tree: _Tree, left_out: Counter[str], facts: list[str]) -> tup
     return {"train": images}, "class folders" + (", with folders inside" if inside != {""} else "")
 
 
+def _whole_again(images: Sequence[_Image]) -> str:
+    """Return the only class folder that holds the other class folders again, as some archives have it, or ""."""
+    inner: dict[str, set[str]] = {}
+    for image in images:
+        inner.setdefault(image.folder, set()).add(image.parts[1] if len(image.parts) > 2 else "")
+    found = [name for name, names in inner.items() if len(names) > 1 and names <= inner.keys() - {name}]
+    return found[0] if len(found) == 1 else ""
+
+
 def _unwrapped(path: Path) -> tuple[_Tree, list[str]]:
     """List a folder; where all it holds is one folder with folders inside, as archives unpack, list that one."""
     if not path.is_dir():
@@ -255,11 +348,13 @@ def _unwrapped(path: Path) -> tuple[_Tree, list[str]]:
     lines = []
     for _ in range(_MAX_WRAPPERS):
         depths = {len(parts) for parts in tree.files}
-        if len(tree.tops) != 1 or 1 in depths or max(depths) == 2 or split_named(tree.tops[0]) is not None:
+        if len(tree.tops) != 1 or max(depths) == 2 or split_named(tree.tops[0]) is not None:
             break
         top = tree.tops[0]
-        lines.append(f"{top}/ is all that folder {tree.root.resolve().name!r} holds: it was read")
-        tree = replace(_listed(tree.root / top), left_out=tree.left_out)
+        lines.append(f"{top}/ is the only folder in {tree.root.resolve().name!r} that holds images: it was read")
+        beside = sum(len(parts) == 1 for parts in tree.files)
+        left_out = tree.left_out + (Counter({f"images beside {top}/": beside}) if beside else Counter())
+        tree = replace(_listed(tree.root / top), left_out=left_out)
     return tree, lines
 
 

@@ -1,5 +1,6 @@
 """What a source gives, and the test split that is held out where the data set has none."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,7 +10,7 @@ from data.base.errors import AugmentError
 from data.base.limits import MAX_CLASSES, MIN_CLASSES
 from data.base.names import unified_name
 from data.base.randomness import numpy_stream
-from data.copies import blankness, kept_together, near_copies, near_copy_pairs
+from data.copies import blankness, contradictory, kept_together, near_copies, near_copy_pairs
 from data.images import LabelledImages, identities
 from data.unlabelled import UnlabelledSource
 
@@ -158,6 +159,7 @@ def split_source(user: UserImages, *, share: float, seed: int) -> Source:
     notes = [f"THE IMAGES ARE NEARLY BLANK: {blank}"] if blank else []
     of_split: list[str] = []
     notes += user.facts
+    notes += _contradictions([user.train] if user.test is None else [user.train, user.test])
     pairs = near_copy_pairs(user.train)
     notes += _near_copies_within(user.train, pairs)
     train, test = user.train, user.test
@@ -244,6 +246,16 @@ def _crossing(train: LabelledImages, test: LabelledImages) -> list[str]:
         if len(both):
             notes.append(f"{len(both):,} groups have images in both splits: the measured accuracy may be too high")
     return notes
+
+
+def _contradictions(splits: Sequence[LabelledImages]) -> list[str]:
+    """Return a note on images that occur in several classes."""
+    found = contradictory(splits)
+    if not found:
+        return []
+    first, second = (splits[0].class_names[label] for label in found[0])
+    images = "1 image occurs" if len(found) == 1 else f"{len(found):,} images occur"
+    return [f"{images} in several classes, such as in {first!r} and {second!r}: no answer to them is right everywhere"]
 
 
 def _near_copies_within(images: LabelledImages, pairs: npt.NDArray[np.int64]) -> list[str]:

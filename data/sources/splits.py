@@ -20,11 +20,12 @@ Split = Literal["train", "validation", "test"]
 Part = TypeVar("Part")
 
 _WORDS: Mapping[str, Split] = {
-    "train": "train", "training": "train", "trainset": "train", "trn": "train", "trainval": "train",
-    "test": "test", "testing": "test", "testset": "test", "tst": "test",
-    "val": "validation", "valid": "validation", "validation": "validation", "valset": "validation", "dev": "validation",
-    "eval": "validation", "evaluation": "validation",
+    "train": "train", "training": "train", "trn": "train", "trainval": "train",
+    "test": "test", "testing": "test", "tst": "test", "holdout": "test",
+    "val": "validation", "valid": "validation", "validation": "validation", "validate": "validation",
+    "dev": "validation", "eval": "validation", "evaluation": "validation",
 }  # fmt: skip
+_WHAT_OF = re.compile(r"(?:set|data|images?|imgs?|split|files|labels)$")  # at the end of a word: trainset, testimages
 _MNIST_TEST = re.compile(r"(?<![a-z0-9])t10k(?![a-z0-9])")
 _SHOWN = 3
 
@@ -36,7 +37,8 @@ def words_of(name: str) -> list[str]:
 
 def split_named(name: str) -> Split | None:
     """Return the split that a file or folder is named for: by the words in it, in any case; None where they differ."""
-    found = {_WORDS[word] for word in words_of(name) if word in _WORDS}
+    words = (word if word in _WORDS else _WHAT_OF.sub("", word) for word in words_of(name))
+    found = {_WORDS[word] for word in words if word in _WORDS}
     if _MNIST_TEST.search(name.lower()):
         found.add("test")
     if found == {"train", "validation"}:  # such as train_val: all that there is to learn from

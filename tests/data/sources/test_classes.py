@@ -54,6 +54,11 @@ def test_names_that_cannot_be(labels, names, message):
         of(labels, names)
 
 
+def test_numbers_and_texts_of_one_spelling_are_one_class_without_a_word():
+    classes = Classes.of([0, "0", 1], None, where="here")
+    assert (classes.names, classes.facts) == (("0", "1"), ())
+
+
 def test_a_label_of_the_test_split_alone():
     with pytest.raises(AugmentError, match="here: class 'emu' of the test split"):
         of([0, 1], ("cat", "dog", "emu")).numbers([0, 2], where="here")

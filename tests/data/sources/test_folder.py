@@ -149,7 +149,7 @@ def test_a_folder_without_images_is_no_class(tmp_path):
 def test_one_class_and_an_empty_folder(tmp_path):
     fill(tmp_path / "a", 3)
     (tmp_path / "b").mkdir()
-    with pytest.raises(AugmentError, match="has 1 classes"):
+    with pytest.raises(AugmentError, match="all lie in one class folder, 'a'"):
         load(tmp_path)
 
 
@@ -167,19 +167,21 @@ def test_no_such_folder(tmp_path):
 
 def test_a_newline_in_a_name(tmp_path):
     fill(tmp_path / "a\nb", 2)
+    fill(tmp_path / "c", 2)
     with pytest.raises(AugmentError, match="control character"):
         load(tmp_path)
 
 
 def test_a_test_class_without_training_images(tmp_path):
-    fill(tmp_path / "train" / "a", 2)
-    fill(tmp_path / "test" / "z", 2)
+    for place in ("train/a", "train/b", "test/a", "test/z"):
+        fill(tmp_path / place, 2)
     with pytest.raises(AugmentError, match="class 'z' of the test split does not occur in the train split"):
         load(tmp_path)
 
 
 def test_huge_files_are_refused_unread(tmp_path):
     fill(tmp_path / "a", 2)
+    fill(tmp_path / "b", 2)
     with open(tmp_path / "a" / "huge.png", "wb") as stream:
         stream.truncate(10 * 2**30)  # sparse
     with pytest.raises(AugmentError, match=r"huge\.png: size in bytes is 10,737,418,240, the limit is"):
@@ -259,12 +261,12 @@ def test_test_images_elsewhere(tmp_path):
 
 
 def test_test_images_inside_the_folder_are_not_trained_on(tmp_path):
-    for folder in ("fold1/train", "fold1/holdout"):
+    for folder in ("fold1/train", "fold1/unseen"):
         for name in ("a", "b"):
             fill(tmp_path / folder / name, 3)
     with pytest.raises(AugmentError, match="looks like a split"):
         load(tmp_path / "fold1")
-    source = load(tmp_path / "fold1" / "train", test=str(tmp_path / "fold1" / "holdout"))
+    source = load(tmp_path / "fold1" / "train", test=str(tmp_path / "fold1" / "unseen"))
     assert (len(source.train), len(source.test)) == (6, 6)
 
 
@@ -272,7 +274,7 @@ def test_a_wrapping_folder_is_entered(tmp_path):
     three_splits(tmp_path / "mnist_png")
     source = load(tmp_path)
     assert len(source.test) == 4
-    assert source.layout[0] == f"mnist_png/ is all that folder {tmp_path.name!r} holds: it was read"
+    assert source.layout[0] == (f"mnist_png/ is the only folder in {tmp_path.name!r} that holds images: it was read")
 
 
 def test_splits_below_the_classes(tmp_path):
@@ -540,3 +542,92 @@ def test_black_ink_of_16_bits_is_seen_on_white(tmp_path):
             put(tmp_path / name / f"{number}.png", values * np.uint16(65535), transparency=65535)
     images = load(tmp_path).train.images
     assert (images.min(), images.max()) == (0, 255)
+
+
+def fill_splits(folder, *, wrapped="{}"):
+    for split, count in (("train", 6), ("test", 3)):
+        for name in ("a", "b"):
+            fill(folder / f"seg_{split}" / wrapped.format(f"seg_{split}") / name, count)
+
+
+@pytest.mark.parametrize("wrapped", ["{}", "images"])
+def test_folders_that_wrap_a_whole_split_are_entered(tmp_path, wrapped):
+    fill_splits(tmp_path, wrapped=wrapped)
+    fill(tmp_path / "seg_pred" / "seg_pred", 2)
+    source = load(tmp_path)
+    assert source.train.class_names == ("a", "b")
+    assert (len(source.train), len(source.test)) == (12, 6)
+
+
+def test_a_wrapped_split_without_class_folders_has_no_labels(tmp_path):
+    for name in ("a", "b"):
+        fill(tmp_path / "my_train" / "my_train" / name, 5)
+    fill(tmp_path / "my_test" / "my_test", 4)
+    with pytest.raises(UsageError, match="my_test/ holds images in no class folder"):
+        load(tmp_path)
+    assert load(tmp_path, test_split="ignore").train.class_names == ("a", "b")
+
+
+def test_one_test_class_with_folders_inside_is_no_wrapper(tmp_path):
+    for place in ("train/a/p1", "train/b/p2", "test/a/p3"):
+        fill(tmp_path / place, 5)
+    assert load(tmp_path).test.class_counts().tolist() == [5, 0]
+
+
+def test_images_beside_the_only_folder_do_not_hide_what_it_holds(tmp_path):
+    fill_splits(tmp_path / "data", wrapped="")
+    put(tmp_path / "sample.png", noise(0))
+    source = load(tmp_path)
+    assert (len(source.train), len(source.test)) == (12, 6)
+    assert "1 images beside data/" in source.warning
+
+
+def test_a_whole_data_set_beside_another_folder_is_no_class(tmp_path):
+    fill_splits(tmp_path / "data", wrapped="")
+    fill(tmp_path / "figures", 1)
+    with pytest.raises(AugmentError, match=f"write folder:{tmp_path}/data"):
+        load(tmp_path)
+
+
+def test_classes_that_come_again_in_a_folder_beside_them_are_left_out(tmp_path):
+    for name in ("infected", "healthy"):
+        fill(tmp_path / name, 6)
+        shutil.copytree(tmp_path / name, tmp_path / "cells" / name)
+    source = load(tmp_path)
+    assert source.train.class_names == ("healthy", "infected")
+    assert "12 images in cells/, which holds folders named as the classes beside it" in source.warning
+
+
+def test_the_same_folders_in_every_class_are_shouted_about(tmp_path):
+    for place in ("tr/x", "tr/y", "te/x", "te/y"):
+        fill(tmp_path / place, 5)
+    assert r"EVERY CLASS FOLDER HOLDS THE SAME FOLDERS (x, y)" in load(tmp_path).warning
+    assert "EVERY CLASS" not in load(tmp_path, group_level=1).warning
+
+
+def test_folders_inside_a_single_class_are_shouted_about(tmp_path):
+    for place in ("data/x", "data/y", "figures"):
+        fill(tmp_path / place, 5)
+    assert "ONLY 'data' HOLDS ITS IMAGES IN FOLDERS INSIDE (x, y)" in load(tmp_path).warning
+
+
+def test_a_single_class_folder_is_told_as_a_folder(tmp_path):
+    fill(tmp_path / "train" / "train", 5)
+    with pytest.raises(AugmentError, match="all lie in one class folder, 'train'; give a folder that holds one folder"):
+        load(tmp_path)
+
+
+def test_a_table_of_labels_beside_the_images_is_advised(tmp_path):
+    for split in ("train", "test"):
+        fill(tmp_path / split, 3)
+        (tmp_path / split / "metadata.csv").write_text("file_name,label\n000.png,a\n")
+    with pytest.raises(AugmentError, match=f"no class folders; write csv:{tmp_path}"):
+        load(tmp_path)
+
+
+def test_a_test_split_of_other_folders_altogether_is_told(tmp_path):
+    for place in ("train/a", "train/b", "val/images"):
+        fill(tmp_path / place, 5)
+    with pytest.raises(AugmentError, match=r"no class of the test split \('images'\).*data.validation=ignore"):
+        load(tmp_path)
+    assert load(tmp_path, validation="ignore").held_out

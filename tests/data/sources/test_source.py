@@ -187,3 +187,10 @@ def test_what_a_given_split_lacks_stays_said():
     test = replace(labelled([0, 0], 2), images=pixels)
     source = split_source(user([0] * 8 + [1], 2, test=test), share=0.25, seed=0)
     assert "no test image of class 'class 1'" in source.warning_without_split
+
+
+def test_images_that_occur_in_several_classes_are_counted():
+    train, test = labelled([0] * 8 + [1] * 8, 2), labelled([1, 0], 2)
+    train.images[9], test.images[1] = train.images[2], train.images[15]
+    source = split_source(replace(user([0], 2, test), train=train), share=0.2, seed=0)
+    assert "3 images occur in several classes, such as in 'class 0' and 'class 1'" in source.warning

@@ -13,6 +13,8 @@ from data.sources.splits import assign_roles, nearest_split, split_named
         ("split=train", "train"), ("train_val", "train"), ("trainval", "train"), ("MyTrain", "train"),
         ("test", "test"), ("my-TEST-images", "test"), ("t10k-images-idx3-ubyte", "test"), ("test10k", "test"),
         ("val", "validation"), ("valid", "validation"), ("validation-0", "validation"), ("DEV", "validation"),
+        ("trainingset", "train"), ("validationset", "validation"), ("testimages", "test"), ("dev_data", "validation"),
+        ("Validate", "validation"), ("holdout", "test"), ("dataset", None), ("labels", None), ("asset", None),
         ("x", None), ("latest", None), ("contest", None), ("devices", None), ("strain", None), ("invalid", None),
         ("train_test_split", None), ("st10kx", None), ("", None),
     ],
