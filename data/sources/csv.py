@@ -29,9 +29,10 @@ from data.sources.classes import Label
 from data.sources.folder import IMAGE_SUFFIXES
 from data.sources.named_files import read_named_image
 from data.sources.reading import Found, Record, read_found, read_unlabelled
-from data.sources.row_splits import split_rows, unused_split_column
+from data.sources.row_splits import split_rows
 from data.sources.source import Source
 from data.sources.splits import FileKind, assign_files, list_files
+from data.sources.unused_columns import unused_columns
 from data.unlabelled import UnlabelledSource
 
 CSV = FileKind(
@@ -58,7 +59,6 @@ class _Table:
         label, group, split: None where there is none.
         file: column of file names; "" where pixels are in the table.
         pixels: columns of the pixels; a single one holds texts.
-        first_row: its values.
     """
 
     path: Path
@@ -70,7 +70,6 @@ class _Table:
     split: str | None
     file: str
     pixels: tuple[str, ...]
-    first_row: tuple[str, ...]
 
 
 def load_csv(path: Path, config: DataConfig) -> Source:
@@ -107,11 +106,15 @@ def load_csv(path: Path, config: DataConfig) -> Source:
             layout=rows.layout,
             facts=rows.facts,
         )
-    else:
-        first = _table(roles.train[0], config, is_test=False)
-        if note := unused_split_column(first.names, first.first_row):
-            found = replace(found, facts=(*found.facts, note))
+    first = _table(roles.train[0], config, is_test=False)
+    unused = unused_columns(first.names, config, first_values=partial(_first_values, first))
+    found = replace(found, facts=(*found.facts, *unused))
     return read_found(found, config)
+
+
+def _first_values(table: _Table, name: str) -> list[object]:
+    first = next(_batches(replace(table, label=None, group=None, file=name, pixels=())), None)
+    return [] if first is None else first.column(name).to_pylist()
 
 
 def _split_values(table: _Table) -> Iterator[str | None]:
@@ -191,7 +194,6 @@ def _table(path: Path, config: DataConfig, *, is_test: bool) -> _Table:
         split=split,
         file=candidates[0] if candidates else "",
         pixels=() if candidates else tuple(pixels),
-        first_row=tuple(values),
     )
 
 

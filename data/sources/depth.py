@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from data.base.errors import AugmentError
 
+_ROUNDING = 1e-4  # of floats that were computed
 COMMON_BITS = (1, 8, 10, 12, 14, 16, 24, 32)
 
 
@@ -58,7 +59,7 @@ def scale_of(seen: ValuesSeen, *, is_float: bool, bits: int | None) -> Scale:
     Raises:
         AugmentError: a value does not fit the configured bits.
     """
-    if is_float and seen.low >= 0 and seen.high <= 1 and bits is None:
+    if is_float and seen.low >= 0 and seen.high <= 1 + _ROUNDING and bits is None:
         return Scale(low=0, high=1, fact="values from 0 to 1 were scaled to 0 to 255")
     if seen.low < 0:
         if bits is not None:

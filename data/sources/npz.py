@@ -26,6 +26,7 @@ from data.sources.classes import Label
 from data.sources.reading import Found, Record, read_found, read_unlabelled
 from data.sources.source import Source
 from data.sources.splits import FileKind, Split, assign_roles, list_files, split_named, words_of
+from data.sources.unused_columns import unused_groups
 from data.unlabelled import UnlabelledSource
 
 NPZ = FileKind(
@@ -34,6 +35,7 @@ NPZ = FileKind(
     takes="npz:PATH takes a NumPy archive with arrays such as train_images and train_labels",
 )
 _SHOWN = 12
+_SHORT = re.compile(r"(?i)^([xy]|[a-z]+(?=_))_?(tr|te)$")
 _NPY_MAGIC = b"\x93NUMPY"
 Role = Literal["images", "labels", "groups", "names"]
 
@@ -124,12 +126,18 @@ def _read(path: Path, config: DataConfig) -> tuple[dict[Split, list[_Part]], tup
                 raise UsageError(f"{file} has no images and labels by name; it has {_shown(arrays)}: {NPZ.takes}")
             if unknown:
                 facts.append(f"arrays that are neither images nor labels were left out: {', '.join(unknown)}")
+                facts += unused_groups(unknown, config, first_values=partial(_flat_values, arrays))
             names = names or _names(arrays, file)
             for split, roles in keys.items():
                 role = split or of_file
                 part = _part(file, arrays, roles, config, is_test=role != "train")
                 splits.setdefault(role, []).append(part)
     return splits, names, tuple(facts)
+
+
+def _flat_values(arrays: Mapping[str, npt.NDArray[Any]], name: str) -> list[Any]:
+    values: list[Any] = arrays[name].ravel().tolist()
+    return values
 
 
 def _arrays(file: Path) -> dict[str, npt.NDArray[Any]]:
@@ -181,7 +189,8 @@ def _keys(
 
 
 def _spaced(name: str) -> str:
-    """Return a name with its first letter apart where a split's name follows: Xtrain is x train."""
+    """Return a name with its first letter apart where a split's name follows: Xtrain is x train, x_tr is x_train."""
+    name = _SHORT.sub(lambda found: f"{found[1]}_{'train' if found[2].lower() == 'tr' else 'test'}", name)
     apart = re.fullmatch(r"([xyXY])([a-zA-Z]+)", name)
     return f"{apart[1]} {apart[2]}" if apart and split_named(apart[2]) is not None else name
 

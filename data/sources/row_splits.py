@@ -7,9 +7,10 @@ from typing import Literal
 from data.base.errors import UsageError
 from data.config import DataConfig
 from data.sources.reading import Record
-from data.sources.splits import Split, assign_roles, split_named
+from data.sources.splits import Split, assign_roles, split_named, words_of
 
-SPLIT_COLUMNS = frozenset({"split", "splits", "usage", "subset", "partition", "fold", "set", "phase"})
+TRUTH = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False, "1.0": True, "0.0": False}
+"""How tables write whether something is so, in small letters."""
 _SHOWN = 5
 
 Role = Literal["train", "test"]
@@ -40,12 +41,14 @@ class RowSplits:
 def split_rows(values: Sequence[object], config: DataConfig, *, where: str) -> RowSplits:
     """Give each row its role by the words in its value, such as train, Validation or PublicTest.
 
+    A column such as `is_valid` holds truth values: what is not of its split is for training.
+
     Raises:
         UsageError: no value names a split, or there is nothing to train on.
     """
     column = config.split_column
     texts = [None if value is None or value != value else str(value) for value in values]
-    split_of = {text: split_named(text) for text in set(texts) if text is not None}
+    split_of = {text: _split_said(text, column) for text in set(texts) if text is not None}
     if not any(split_of.values()):
         shown = ", ".join(repr(text[:30]) for text in sorted(split_of)[:_SHOWN]) or "nothing"
         raise UsageError(
@@ -72,12 +75,14 @@ def split_rows(values: Sequence[object], config: DataConfig, *, where: str) -> R
     return RowSplits(roles=tuple(roles), layout=found.layout, facts=(*found.facts, *(left_out if unnamed else [])))
 
 
-def unused_split_column(names: Sequence[str], first_values: Sequence[object]) -> str:
-    """Return a note on a column that seems to say which split a row belongs to and is not used, or ""."""
-    for name, value in zip(names, first_values, strict=False):
-        if name.strip().lower() in SPLIT_COLUMNS and split_named(str(value)) is not None:
-            return (
-                f"COLUMN {name!r} SEEMS TO NAME SPLITS (such as {str(value)[:30]!r}) AND IS NOT USED: "
-                f"--set data.split_column={name} divides by it"
-            )
-    return ""
+def _split_said(text: str, column: str) -> Split | None:
+    of_truth = split_of_truth(column)
+    is_so = TRUTH.get(text.strip().lower())
+    if of_truth is None or is_so is None:
+        return split_named(text)
+    return of_truth if is_so else "test" if of_truth == "train" else "train"
+
+
+def split_of_truth(column: str) -> Split | None:
+    """Return the split that a column of truth values tells of, such as `is_valid`, or None."""
+    return split_named(column) if words_of(column)[:1] == ["is"] else None

@@ -14,6 +14,8 @@ from data.copies import blankness, contradictory, kept_together, near_copies, ne
 from data.images import LabelledImages, identities
 from data.unlabelled import UnlabelledSource
 
+LEAST_TO_COMPARE = 10  # images of a split
+ALIKE_SPANS = 0.6  # of the pixels of a split, as a share of the other's
 _SHOWN = 5
 
 
@@ -181,6 +183,8 @@ def split_source(user: UserImages, *, share: float, seed: int) -> Source:
     notes += _uniform_classes(train)
     if user.test is not None and blankness(test):
         notes.insert(0, f"THE TEST IMAGES ARE NEARLY BLANK: {blankness(test)}")
+    elif user.test is not None:
+        notes += _other_scale(train, test)
     crossing = _crossing(train, test)
     notes += crossing
     of_split += crossing if user.test is None else []
@@ -224,6 +228,27 @@ def unsplit_source(user: UserImages) -> Source:
         layout=user.layout,
         left_out=user.left_out,
     )
+
+
+def _other_scale(train: LabelledImages, test: LabelledImages) -> list[str]:
+    """Return a note where the values of one split span far less than those of the other, as of other transforms."""
+    if min(len(train), len(test)) < LEAST_TO_COMPARE:
+        return []
+    (low, high), (test_low, test_high) = _span(train), _span(test)
+    narrow, wide = sorted([high - low, test_high - test_low])
+    if narrow >= ALIKE_SPANS * wide:
+        return []
+    return [
+        f"PIXELS OF THE TEST IMAGES LIE FROM {test_low} TO {test_high}, OF THE TRAIN IMAGES FROM {low} TO {high}: are "
+        "both scaled alike?"
+    ]
+
+
+def _span(images: LabelledImages) -> tuple[int, int]:
+    """Return the 1st and the 99th percentile of all pixels, of at most 1,000 images."""
+    some = images.images[:: -(-len(images) // 1000)]
+    shares = np.bincount(some.ravel(), minlength=256).cumsum() / some.size
+    return int(np.searchsorted(shares, 0.01)), int(np.searchsorted(shares, 0.99))
 
 
 def _crossing(train: LabelledImages, test: LabelledImages) -> list[str]:

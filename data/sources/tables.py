@@ -25,9 +25,10 @@ from data.sources.arrays import ArrayReader
 from data.sources.classes import Label
 from data.sources.named_files import read_named_image
 from data.sources.reading import Found, Record, read_found, read_unlabelled
-from data.sources.row_splits import SPLIT_COLUMNS, split_rows, unused_split_column
+from data.sources.row_splits import split_rows
 from data.sources.source import Source
 from data.sources.splits import FileKind, assign_files, list_files, partition_values
+from data.sources.unused_columns import unused_columns
 from data.unlabelled import UnlabelledSource
 
 BATCH_ROWS = 512
@@ -152,8 +153,8 @@ def load_tables(path: Path, config: DataConfig, *, of: FileKind, open_file: Call
             layout=rows.layout,
             facts=(*rows.facts, *columns[0].facts),
         )
-    elif note := _unused_split(train[0]):
-        described = replace(described, facts=(*described.facts, note))
+    unused = unused_columns(train[0].schema.names, config, first_values=partial(_first_values, train[0]))
+    described = replace(described, facts=(*described.facts, *unused))
     return read_found(described, config)
 
 
@@ -172,14 +173,11 @@ def _split_values(file: TableFile, config: DataConfig) -> list[object]:
     return [value for batch in file.batches([name], large=name) for value in _plain_values(batch.column(name))]
 
 
-def _unused_split(file: TableFile) -> str:
-    likely = [
-        name for name in file.schema.names if name.lower() in SPLIT_COLUMNS and file.schema.names.count(name) == 1
-    ]
-    first = next(iter(file.batches(likely, large=likely[0])), None) if likely else None
-    if first is None or not len(first):
-        return ""
-    return unused_split_column(likely, [_plain_values(first.column(name)[:1])[0] for name in likely])
+def _first_values(file: TableFile, name: str) -> list[object]:
+    if file.schema.names.count(name) != 1:
+        return []
+    first = next(iter(file.batches([name], large=name)), None)
+    return [] if first is None else _plain_values(first.column(name))
 
 
 def _columns(file: TableFile, config: DataConfig, *, is_test: bool) -> _Columns:

@@ -229,6 +229,23 @@ def test_a_column_names_the_splits(tmp_path, images):
     assert "COLUMN 'usage' SEEMS TO NAME SPLITS" in load(table).warning
 
 
+@pytest.mark.parametrize(("name", "is_test"), [("is_valid", "True"), ("is_train", "no"), ("is_test", "1")])
+def test_a_column_of_truth_values_divides(tmp_path, images, name, is_test):
+    other = {"True": "False", "no": "yes", "1": "0"}[is_test]
+    rows = [f"images/{number}.png,{'ab'[number % 2]},{is_test if number > 7 else other}" for number in range(12)]
+    table = table_of(tmp_path, rows, header=f"file_name,label,{name}")
+    source = load(table, split_column=name)
+    assert (len(source.train), len(source.test), source.held_out) == (8, 4, False)
+    assert f"COLUMN {name!r} SEEMS TO NAME SPLITS" in load(table).warning
+
+
+def test_a_column_of_patients_is_shouted_about(tmp_path, images):
+    rows = [f"images/{number}.png,{'ab'[number % 2]},{number // 4}" for number in range(12)]
+    table = table_of(tmp_path, rows, header="file_name,label,patient_id")
+    assert "--set data.group_column=patient_id keeps them together" in load(table).warning
+    assert "patient_id" not in load(table, group_column="patient_id").warning
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

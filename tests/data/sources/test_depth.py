@@ -21,6 +21,12 @@ def test_floats_from_0_to_1_are_shares():
     assert scale.to_bytes(np.array([0.0, 0.5, 1.0])).tolist() == [0, 128, 255]
 
 
+def test_floats_that_are_over_1_by_rounding_are_shares():
+    scale = scale_of(seen(0, 1.0000002), is_float=True, bits=None)
+    assert scale.to_bytes(np.array([0.5, 1.0000002])).tolist() == [128, 255]
+    assert "from 0 to 1 were scaled" in scale.fact
+
+
 def test_floats_from_0_to_255_are_bytes():
     assert scale_of(seen(0, 254.6), is_float=True, bits=None).to_bytes(np.array([3.0, 254.6])).tolist() == [3, 255]
 

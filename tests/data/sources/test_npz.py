@@ -47,7 +47,8 @@ def test_medmnists_validation_split_can_be_trained_on(tmp_path):
 
 @pytest.mark.parametrize(
     "names", [("x_train", "y_train", "x_test", "y_test"), ("X_train", "Y_train", "X_test", "Y_test"),
-              ("trainImages", "trainLabels", "testImages", "testLabels"), ("train_x", "train_y", "test_x", "test_y")],
+              ("trainImages", "trainLabels", "testImages", "testLabels"), ("train_x", "train_y", "test_x", "test_y"),
+              ("x_tr", "y_tr", "x_te", "y_te"), ("Xtr", "Ytr", "Xte", "Yte")],
 )  # fmt: skip
 def test_other_names_of_arrays(tmp_path, names):
     arrays = (images(8), labels(8), images(4, seed=1), labels(4))
@@ -60,6 +61,12 @@ def test_other_names_of_arrays(tmp_path, names):
 def test_one_split_is_held_out_of(tmp_path, names):
     np.savez(tmp_path / "x.npz", **dict(zip(names, (images(10), labels(10)), strict=True)))
     assert load(tmp_path / "x.npz").held_out
+
+
+def test_an_array_of_patients_is_shouted_about(tmp_path):
+    np.savez(tmp_path / "x.npz", images=images(12), labels=labels(12), patient_ids=np.arange(12) // 3)
+    assert "--set data.group_column=patient_ids keeps them together" in load(tmp_path / "x.npz").warning
+    assert load(tmp_path / "x.npz", group_column="patient_ids").train.groups is not None
 
 
 def test_arrays_without_names(tmp_path):

@@ -559,6 +559,12 @@ def test_a_column_names_the_splits(tmp_path):
     assert "COLUMN 'split' SEEMS TO NAME SPLITS" in load(tmp_path / "x.parquet").warning
 
 
+def test_a_column_of_patients_is_shouted_about(tmp_path):
+    table = pa.table({"image": pngs(), "label": [0, 1] * 6, "patient": np.arange(12) // 4})
+    pq.write_table(table, tmp_path / "x.parquet")
+    assert "--set data.group_column=patient keeps them together" in load(tmp_path / "x.parquet").warning
+
+
 def test_a_split_column_that_is_not_there(tmp_path):
     path = write(tmp_path / "x.parquet", pngs(), alternating())
     with pytest.raises(UsageError, match=r"no single column 'fold'.*data\.split_column=NAME"):

@@ -194,3 +194,13 @@ def test_images_that_occur_in_several_classes_are_counted():
     train.images[9], test.images[1] = train.images[2], train.images[15]
     source = split_source(replace(user([0], 2, test), train=train), share=0.2, seed=0)
     assert "3 images occur in several classes, such as in 'class 0' and 'class 1'" in source.warning
+
+
+@pytest.mark.parametrize("low", [0, 128])
+def test_test_images_of_another_scale_are_shouted_about(low):
+    train, test = labelled([0, 1] * 20, 2), labelled([0, 1] * 6, 2)
+    test = replace(test, images=(test.images // 2 + low).astype(np.uint8))
+    source = split_source(replace(user([0], 2, test), train=train), share=0.2, seed=0)
+    assert f"PIXELS OF THE TEST IMAGES LIE FROM {low} TO {low + 125}, OF THE TRAIN IMAGES FROM" in source.warning
+    alike = split_source(replace(user([0], 2, labelled([0, 1] * 6, 2)), train=train), share=0.2, seed=0)
+    assert "PIXELS" not in alike.warning
