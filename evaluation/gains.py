@@ -24,7 +24,7 @@ from evaluation.intervals import (
     mean_overlap,
 )
 from evaluation.predictions import Predictions
-from evaluation.verdicts import Needed, Verdict, judge, read_off
+from evaluation.verdicts import Needed, NextLook, Verdict, judge, read_off
 from evaluation.worth import LabelsWorth, worth_in_labels
 
 MetricName = Literal["accuracy", "macro_f1", "tail_recall"]
@@ -131,7 +131,7 @@ class RegimeAnswers:
                     for arm in cells[0].arms
                 },
                 design=FreshDraws(  # of the very same images nothing is drawn: the answer is about these
-                    overlap=overlap if overlap < 1 else 0.0, clusters=first.groups
+                    overlap=overlap if overlap < 1 else 0.0, clusters=_clusters(first.groups)
                 ),
                 folds=1,
             )
@@ -211,9 +211,21 @@ class RegimeAnswers:
         values = self.difference(arm, over, metric=metric, tail=tail)
         return gain_of(self.design.estimate(values), values, alpha=alpha, wished_gain=wished_gain)
 
-    def headline(self, *, alpha: float, wished_gain: float) -> Headline:
-        """Judge the headline arm by its gain over every arm that needs no GAN."""
-        return self.over_best(HEADLINE_ARM, self.rivals(), alpha=alpha, wished_gain=wished_gain)
+    def headline(self, *, alpha: float, wished_gain: float, later_alpha: float | None = None) -> Headline:
+        """Judge the headline arm by its gain over every arm that needs no GAN.
+
+        Args:
+            later_alpha: probability that an interval of more replicates will miss, which says how many it takes;
+                None: the same.
+        """
+        later = NextLook(alpha=alpha if later_alpha is None else later_alpha, multiple_of=self.folds)
+        return self.over_best(HEADLINE_ARM, self.rivals(), alpha=alpha, wished_gain=wished_gain, later=later)
+
+    def tail_recalls(self, arm: ArmName, tail: Sequence[int]) -> list[float]:
+        """Return the mean recall of the classes `tail` in each replicate, or repeat of folds, over its seeds."""
+        values = recall_values(self.labels, self.predicted[arm], classes=tail).values
+        recalls: list[float] = values.mean((1, 2)).tolist()
+        return recalls
 
     def rivals(self, *, with_unlabelled: bool | None = None) -> list[ArmName]:
         """Return the arms that need no GAN: all, or only those that see images without labels, or that see none."""
@@ -231,21 +243,22 @@ class RegimeAnswers:
         alpha: float,
         wished_gain: float,
         metric: MetricName = "accuracy",
+        later: NextLook | None = None,
     ) -> Headline:
         """Judge an arm by its gain over every one of others.
 
         Args:
             rivals: one or more.
+            later: see `judge`.
         """
         differences = [self.difference(arm, rival, metric=metric) for rival in rivals]
         estimates = [self.design.estimate(values) for values in differences]
-        judged = judge(estimates, alpha=alpha, wished_gain=wished_gain)
+        judged = judge(estimates, alpha=alpha, wished_gain=wished_gain, later=later)
         gains = {
             rival: gain_of(estimate, values, alpha=alpha, wished_gain=wished_gain)
             for rival, estimate, values in zip(rivals, estimates, differences, strict=True)
         }
-        usual = rivals.index(HEADLINE_REFERENCE) if HEADLINE_REFERENCE in rivals else 0
-        closest = judged.closest if judged.closest is not None else usual
+        closest = min(range(len(rivals)), key=lambda index: gains[rivals[index]].mean)  # the best arm of them
         estimate = estimates[closest]
         return Headline(
             gain=replace(
@@ -285,6 +298,16 @@ class RegimeAnswers:
             per_class=per_class,
         )
         return None if isinstance(worth, Unavailable) else worth
+
+
+def _clusters(groups: IntArray | None) -> IntArray | None:
+    """Return ids that are equal where images belong together (N,) int64: -1 belongs to none, so each has its own."""
+    if groups is None:
+        return None
+    alone = groups < 0
+    own = groups.max(initial=0) + 1 + np.arange(len(groups))
+    clusters: IntArray = np.where(alone, own, groups)
+    return clusters
 
 
 def gain_of(estimate: Estimate | Unavailable, values: ImageValues, *, alpha: float, wished_gain: float) -> Gain:

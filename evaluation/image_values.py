@@ -55,21 +55,19 @@ def recall_values(labels: IntArray, predicted: IntArray, *, classes: Sequence[in
     Args:
         labels: (N,) int64.
         predicted: (..., N) int64.
-        classes: labels; those without a test image count as recall 0, as they do in `evaluation.metrics.tail_recall`.
+        classes: labels; those without a test image do not count, as in `evaluation.metrics.tail_recall`.
     """
     right = (predicted == labels).astype(np.float64)
     influence = np.zeros(right.shape)
     mean_recall = np.zeros(right.shape[:-1])
     unit = 0.0
-    for label in classes:
+    tested = [label for label in classes if (labels == label).any()]
+    for label in tested:
         members = labels == label
-        count = int(members.sum())
-        if not count:
-            continue
         recall = right[..., members].mean(-1)
-        weight = labels.size / (len(classes) * count)
+        weight = labels.size / (len(tested) * int(members.sum()))
         influence[..., members] = weight * (right[..., members] - recall[..., None])
-        mean_recall += recall / len(classes)
+        mean_recall += recall / len(tested)
         unit = max(unit, weight)
     return ImageValues(values=mean_recall[..., None] + influence, unit=unit)
 
@@ -79,7 +77,7 @@ def macro_f1_values(labels: IntArray, predicted: IntArray, *, num_classes: int) 
 
     F_c = 2 T_c / (L_c + P_c) with T_c right, L_c labelled and P_c predicted images of class c. Giving an image a little
     more weight changes F_c by (2 [right in c] - F_c [labelled c] - F_c [predicted c]) / (L_c + P_c), which sums to 0
-    over the images. The mean is over the classes that are labelled or predicted, as in scikit-learn.
+    over the images. The mean is over the classes that are labelled, so that it is over the same ones for all arms.
 
     Args:
         labels: (N,) int64.
@@ -92,11 +90,11 @@ def macro_f1_values(labels: IntArray, predicted: IntArray, *, num_classes: int) 
     for row, answers in enumerate(flat):
         right = answers == labels
         together = labelled + np.bincount(answers, minlength=num_classes)
-        present = together > 0
+        present = labelled > 0
         recognised = np.bincount(labels[right], minlength=num_classes)
         f1 = np.divide(2 * recognised, together, out=np.zeros(num_classes), where=present)
         per_image = np.divide(1.0, together, out=np.zeros(num_classes), where=present)
         change = 2 * right * per_image[labels] - (f1 * per_image)[labels] - (f1 * per_image)[answers]
         values[row] = f1[present].mean() + labels.size / present.sum() * change
-        unit = max(unit, labels.size / int(present.sum()) * 2 * float(per_image[labelled > 0].max()))
+        unit = max(unit, labels.size / int(present.sum()) * 2 * float(per_image[present].max()))
     return ImageValues(values=values.reshape(predicted.shape), unit=unit)

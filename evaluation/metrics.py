@@ -17,8 +17,13 @@ def accuracy(predictions: Predictions) -> float:
 
 
 def macro_f1(predictions: Predictions) -> float:
-    """Mean over classes of the harmonic mean of precision and recall, in [0, 1]; a class never predicted counts 0."""
-    return float(f1_score(predictions.labels, predictions.predicted, average="macro", zero_division=0))
+    """Mean over the classes that have test images of the harmonic mean of precision and recall, in [0, 1].
+
+    A class never predicted counts 0. Classes without a test image do not count, whatever an arm takes for them: the
+    mean is over the same classes for all arms.
+    """
+    present = np.unique(predictions.labels)
+    return float(f1_score(predictions.labels, predictions.predicted, labels=present, average="macro", zero_division=0))
 
 
 def tail_classes(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -37,14 +42,20 @@ def tail_classes(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def tail_recall(predictions: Predictions, tail: npt.NDArray[np.int64]) -> float:
-    """Mean over the classes `tail` (K,) of the share of their test images that are recognised, in [0, 1]."""
-    return float(recall_score(predictions.labels, predictions.predicted, labels=tail, average="macro", zero_division=0))
+    """Mean over the classes `tail` (K,) of the share of their test images that are recognised, in [0, 1].
+
+    Classes without a test image do not count; one of them must have some.
+    """
+    present = np.intersect1d(tail, predictions.labels)
+    return float(recall_score(predictions.labels, predictions.predicted, labels=present, average="macro"))
 
 
 def measured(predictions: Predictions, tail: npt.NDArray[np.int64]) -> dict[str, float]:
-    """Return every metric by its name; `tail_recall` only where there is a tail."""
+    """Return every metric by its name; `tail_recall` only where there is a tail with test images."""
     metrics = {"accuracy": accuracy(predictions), "macro_f1": macro_f1(predictions)} | asdict(calibration(predictions))
-    return metrics | ({"tail_recall": tail_recall(predictions, tail)} if len(tail) else {})
+    return metrics | (
+        {"tail_recall": tail_recall(predictions, tail)} if np.isin(tail, predictions.labels).any() else {}
+    )
 
 
 def mean_metrics(seeds: Sequence[Predictions], tail: npt.NDArray[np.int64]) -> dict[str, float]:

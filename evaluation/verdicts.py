@@ -47,11 +47,11 @@ def is_decided(verdict: Verdict) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Needed:
-    """What it would take to decide.
+    """What it would take to decide, by the next final look.
 
     Attributes:
         fewest: replicates in all that decide if the mean stays and the variance between replicates is as small as the
-            data allow (its lower 10 % bound); None where more than 10,000.
+            data allow (its lower 10 % bound), more than there are; None where more than 10,000.
         most: replicates in all that decide whatever the true gain is, since the interval is then no wider than the
             wished gain, with the variance at its upper 10 % bound; None where no number of replicates is sure to.
         bottleneck: what stands in the way: the largest part of the error that is left where replicates are not enough.
@@ -97,13 +97,29 @@ def regime_alpha(alpha: float, *, num_regimes: int) -> float:
     return alpha / num_regimes
 
 
-def judge(gains: Sequence[Estimate | Unavailable], *, alpha: float, wished_gain: float) -> JudgedGain:
+@dataclass(frozen=True, kw_only=True)
+class NextLook:
+    """How a study that is undecided will be judged when it has more replicates.
+
+    Attributes:
+        alpha: probability that its intervals may miss, the regime's own; less than now, since this look spent some.
+        multiple_of: replicates come in as many at a time: the folds of a repeat.
+    """
+
+    alpha: float
+    multiple_of: int = 1
+
+
+def judge(
+    gains: Sequence[Estimate | Unavailable], *, alpha: float, wished_gain: float, later: NextLook | None = None
+) -> JudgedGain:
     """Judge one regime by its gains over each arm that needs no GAN.
 
     Args:
         gains: of the arm in question, one or more.
         alpha: probability that the interval misses: the regime's own (`regime_alpha`).
         wished_gain: the gain worth having, above 0.
+        later: how more replicates will be judged; None: as these.
     """
     estimates: list[Estimate] = []
     for gain in gains:
@@ -122,7 +138,7 @@ def judge(gains: Sequence[Estimate | Unavailable], *, alpha: float, wished_gain:
         low=low,
         high=high,
         closest=closest,
-        needed=needed(estimates[closest], alpha=alpha / len(estimates), wished_gain=wished_gain)
+        needed=needed(estimates, wished_gain=wished_gain, later=later or NextLook(alpha=alpha))
         if verdict == "undecided"
         else None,
     )
@@ -137,17 +153,24 @@ def read_off(low: float, high: float, *, wished_gain: float) -> Verdict:
     return "hurts" if high < 0 else "undecided"
 
 
-def needed(gain: Estimate, *, alpha: float, wished_gain: float) -> Needed:
+def needed(gains: Sequence[Estimate], *, wished_gain: float, later: NextLook) -> Needed:
     """Say how many replicates decide, as a range that carries how badly the variance is known.
 
-    The interval decides when its half width is below |mean| or below wished gain - |mean|, if the mean stays. It is
-    sure to decide when its half width is at most half the wished gain.
-    """
-    degrees = min((source.degrees for source in gain.sources if source.shrinks), default=1.0)
-    smallest, largest = (degrees / float(chi2.ppf(1 - quantile, degrees)) for quantile in VARIANCE_QUANTILES)
-    at_best = max(abs(gain.mean), wished_gain - abs(gain.mean))
+    The interval decides when its half width is below |mean| or below wished gain - |mean|, if the mean of the closest
+    arm stays. It is sure to decide when the half width over each arm is at most half the wished gain: its ends may come
+    from different arms.
 
-    def decided_by(half_width: float, *, factor: float, optimistic: bool) -> int | None:
+    Args:
+        gains: over each arm that needs no GAN, one or more, of as many replicates.
+    """
+    closest = min(gains, key=lambda gain: gain.mean)
+    alpha, step = later.alpha / len(gains), later.multiple_of
+    present = len(closest.values)
+
+    def decided_by(gain: Estimate, half_width: float, *, quantile: float, optimistic: bool) -> int | None:
+        degrees = min((source.degrees for source in gain.sources if source.shrinks), default=1.0)
+        factor = degrees / float(chi2.ppf(1 - quantile, degrees))
+
         def wide(replicates: int) -> bool:
             projected = gain.projected_half_width(
                 1 - alpha, replicates=replicates, factor=factor, optimistic=optimistic
@@ -156,16 +179,19 @@ def needed(gain: Estimate, *, alpha: float, wished_gain: float) -> Needed:
 
         if wide(MOST_REPLICATES):
             return None
-        low, high = 1, MOST_REPLICATES
+        low, high = present, MOST_REPLICATES
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (middle, high) if wide(middle) else (low, middle)
-        return high
+        return step * -(-high // step)
 
-    fewest = decided_by(at_best, factor=smallest, optimistic=True)
-    most = decided_by(wished_gain / 2, factor=largest, optimistic=False)
+    at_best = max(abs(closest.mean), wished_gain - abs(closest.mean))
+    smallest, largest = VARIANCE_QUANTILES
+    fewest = decided_by(closest, at_best, quantile=smallest, optimistic=True)
+    surely = [decided_by(gain, wished_gain / 2, quantile=largest, optimistic=False) for gain in gains]
+    most = None if None in surely else max(count for count in surely if count is not None)
     if most is not None:
         bottleneck: Bottleneck = "replicates"
     else:
-        bottleneck = "test images" if gain.parts.test_images >= gain.parts.overlap else "overlap"
+        bottleneck = "test images" if closest.parts.test_images >= closest.parts.overlap else "overlap"
     return Needed(fewest=fewest, most=most, bottleneck=bottleneck)

@@ -28,10 +28,11 @@ from evaluation.class_gains import ClassGain
 from evaluation.facts import CellFacts, DatasetFacts, DesignFacts, Looks, StageTiming, TakenLook
 from evaluation.gains import Gain, Headline, MetricName, RegimeAnswers
 from evaluation.intervals import NextDraw
+from evaluation.metrics import tail_classes
 from evaluation.policy import PolicyUse, policy_use
 from evaluation.reporting.wording import GAN, Wording
 from evaluation.statistics import Spread, spread
-from evaluation.stopping import intersection
+from evaluation.stopping import intersection, look_at
 from evaluation.verdicts import Needed, Verdict, is_decided, read_off, regime_alpha
 from evaluation.worth import LabelsWorth
 
@@ -46,7 +47,8 @@ class ArmReport(BaseModel, frozen=True, extra="forbid"):
     Attributes:
         accuracy: of each replicate, the mean over its classifier seeds.
         seeds: classifiers of the arm in each replicate.
-        tail_recall: mean recall over the rarest third of the classes; None where classes have as many images.
+        tail_recall: mean recall over the rarest third of the classes, of each replicate or repeat of folds; None where
+            classes have as many images.
         ece, negative_log_likelihood, brier: calibration, means over replicates (see `evaluation.calibration`).
     """
 
@@ -214,9 +216,17 @@ def build_report(
     confidence, wished_gain = float(evaluation["confidence"]), float(evaluation["wished_gain"])
     replicates = max(len(data.cells) for data in regimes.values())
     earlier, look = looks.before(replicates), looks.at(replicates, final=final)
-    alpha = regime_alpha((1 - confidence) * look.share, num_regimes=len(regimes))
+    after = look_at(replicates + 1, earlier=[*(taken.look for taken in earlier), look], final=True)
+    alpha, later_alpha = (
+        regime_alpha((1 - confidence) * share, num_regimes=len(regimes)) for share in (look.share, after.share)
+    )
     asked = _Asked(
-        confidence=confidence, alpha=alpha, wished_gain=wished_gain, earlier=earlier, wording=Wording(generator)
+        confidence=confidence,
+        alpha=alpha,
+        later_alpha=later_alpha,
+        wished_gain=wished_gain,
+        earlier=earlier,
+        wording=Wording(generator),
     )
     reports = tuple(
         _regime_report(name, data, design=dataset.designs[name], asked=asked) for name, data in regimes.items()
@@ -251,12 +261,14 @@ class _Asked:
     """What is asked of every regime alike.
 
     Attributes:
-        alpha: probability that a regime's interval misses.
+        alpha: probability that a regime's interval misses at this look.
+        later_alpha: the same at the next final one.
         earlier: looks that the study took before.
     """
 
     confidence: float
     alpha: float
+    later_alpha: float
     wished_gain: float
     earlier: Sequence[TakenLook]
     wording: Wording
@@ -265,9 +277,9 @@ class _Asked:
 def _regime_report(name: str, data: RegimeData, *, design: DesignFacts, asked: _Asked) -> RegimeReport:
     cells, answers, wording = data.cells, data.answers, asked.wording
     alpha, wished_gain = asked.alpha, asked.wished_gain
-    tail = cells[0].tail
+    tail = _tail(cells, answers)
     arms = tuple(_arm_report(arm, data, alpha=alpha, wished_gain=wished_gain, tail=tail) for arm in answers.predicted)
-    found = answers.headline(alpha=alpha, wished_gain=wished_gain)
+    found = answers.headline(alpha=alpha, wished_gain=wished_gain, later_alpha=asked.later_alpha)
     headline = _over_all_looks(
         found, [taken.intervals[name] for taken in asked.earlier if name in taken.intervals], wished_gain
     )
@@ -305,6 +317,18 @@ def _regime_report(name: str, data: RegimeData, *, design: DesignFacts, asked: _
     )
 
 
+def _tail(cells: Sequence[CellFacts], answers: RegimeAnswers) -> tuple[int, ...]:
+    """Return the rare classes that have test images, the same for all replicates.
+
+    Of nearly balanced data, folds differ in which class they have fewest images of, and some have as many of each.
+    """
+    if not all(cell.class_counts for cell in cells):
+        tail = cells[0].tail  # of versions that kept no counts
+    else:
+        tail = tuple(tail_classes(np.sum([cell.class_counts for cell in cells], axis=0, dtype=np.int64)).tolist())
+    return tuple(label for label in tail if (answers.labels == label).any())
+
+
 def _shared(decided: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {key: value for key, value in decided[0].items() if all(other.get(key) == value for other in decided)}
 
@@ -326,7 +350,7 @@ def _arm_report(
         seeds=data.answers.predicted[arm].shape[1],
         accuracy=spread([found["accuracy"] for found in metrics]),
         macro_f1=spread([found["macro_f1"] for found in metrics]),
-        tail_recall=spread([found["tail_recall"] for found in metrics]) if tail else None,
+        tail_recall=spread(data.answers.tail_recalls(arm, tail)) if tail else None,
         ece=float(np.mean([found["ece"] for found in metrics])),
         negative_log_likelihood=float(np.mean([found["negative_log_likelihood"] for found in metrics])),
         brier=float(np.mean([found["brier"] for found in metrics])),
@@ -396,7 +420,7 @@ def _study_checks(arms: Mapping[ArmName, ArmReport], *, wished_gain: float, word
         checks.append(
             StudyCheck(
                 name=f"control: augmented copies in the {wording.kind}'s place do not help",
-                passed=None if copies.low is None else copies.low <= 0,
+                passed=_helps_not(copies, wished_gain=wished_gain),
                 detail=f"{in_points(copies.mean)} points, {_interval(copies)}",
             )
         )
@@ -418,6 +442,15 @@ def _study_checks(arms: Mapping[ArmName, ArmReport], *, wished_gain: float, word
             )
         )
     return checks
+
+
+def _helps_not(gain: Gain, *, wished_gain: float) -> bool | None:
+    """Tell whether an arm is sure to bring no gain worth having; None where neither that nor a gain is sure."""
+    if gain.low is None or gain.high is None:
+        return None
+    if gain.low > 0:
+        return False
+    return True if gain.high < wished_gain else None
 
 
 def _gain_of(arms: Mapping[ArmName, ArmReport], name: ArmName) -> Gain | None:

@@ -121,3 +121,42 @@ def test_images_that_belong_together_widen_the_interval():
 
 def test_worth_is_none_without_arms_of_more_labels():
     assert regime(0.9).labels_worth(level=0.95, per_class=10) is None
+
+
+def test_images_that_belong_to_no_group_stand_each_by_itself():
+    alone, some = regime(0.75), regime(0.75, groups=np.where(np.arange(200) < 8, 7, -1))
+    none = regime(0.75, groups=np.full(200, -1))
+    assert len(np.unique(some.design.clusters)) == 193
+    gains = [found.gain(HEADLINE_ARM, "real", alpha=0.05, wished_gain=0.005) for found in (alone, none)]
+    assert (gains[1].low, gains[1].high) == pytest.approx((gains[0].low, gains[0].high))
+
+
+def test_without_an_interval_the_arm_that_comes_closest_is_named():
+    found = RegimeAnswers.of([cell(0, shares(0.8) | {"real": 0.95})], folds=1)
+    headline = found.headline(alpha=0.05, wished_gain=0.005)
+    assert (headline.gain.verdict, headline.over) == ("unavailable", "real")
+    assert headline.gain.mean == min(gain.mean for gain in headline.rivals.values())
+
+
+def test_replicates_that_decide_come_in_whole_repeats_of_folds():
+    labels = np.zeros(20_000, np.int64)
+    more = np.array([250, 10, 90, -80, 160, 40, 300, -30])  # images that the headline arm gets right beyond the others
+    right = np.arange(20_000) < 10_000 + more[:, None, None]
+    predicted = dict.fromkeys(RIVALS, np.repeat(right[:1] * 0 + (np.arange(20_000) < 10_000), 8, axis=0))
+    found = RegimeAnswers(
+        labels=labels,
+        num_classes=2,
+        predicted={arm: 1 - values.astype(np.int64) for arm, values in (predicted | {HEADLINE_ARM: right}).items()},
+        design=FreshDraws(),
+        folds=3,
+    )
+    needed = found.headline(alpha=0.05, wished_gain=0.005).needed
+    assert needed.fewest > 8
+    assert (needed.fewest % 3, needed.most % 3) == (0, 0)
+
+
+def test_recall_of_rare_classes_is_of_each_repeat():
+    found = RegimeAnswers.of(folded(0.9), folds=4)
+    right = found.predicted["real"] == found.labels
+    expected = [repeat[:, found.labels == 1].mean() for repeat in right]
+    assert found.tail_recalls("real", [1]) == pytest.approx(expected)

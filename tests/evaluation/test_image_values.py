@@ -50,9 +50,16 @@ def test_mean_of_recall_values_is_tail_recall(answers):
         assert mean == pytest.approx(metric)
 
 
-def test_a_class_without_test_images_counts_as_no_recall():
-    labels = np.array([0, 0, 1])
-    assert recall_values(labels, labels, classes=[0, 2]).values.mean() == pytest.approx(0.5)
+@pytest.mark.parametrize(("classes", "recall"), [([0, 2], 0.5), ([0, 1, 2], 0.75), ([2], 0.0)])
+def test_recall_is_over_the_classes_that_have_test_images(classes, recall):
+    labels, predicted = np.array([0, 0, 1]), np.array([0, 1, 1])
+    assert recall_values(labels, predicted, classes=classes).values.mean() == pytest.approx(recall)
+
+
+def test_macro_f1_is_over_the_classes_that_have_test_images():
+    labels, predicted = np.array([0, 0, 1, 1]), np.array([0, 0, 1, 2])
+    mean = macro_f1_values(labels, predicted, num_classes=CLASSES).values.mean()
+    assert mean == pytest.approx(macro_f1(predictions(labels, predicted))) == pytest.approx((1 + 2 / 3) / 2)
 
 
 @pytest.mark.parametrize("metric", ["macro_f1", "recall"])

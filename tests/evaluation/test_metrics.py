@@ -26,6 +26,11 @@ def test_macro_f1_counts_a_class_never_predicted_as_zero():
     assert macro_f1(predictions([0, 0], [0, 1], num_classes=2)) == pytest.approx(1 / 3)
 
 
+def test_macro_f1_is_over_the_same_classes_whatever_an_arm_answers():
+    # class 2 has no test image: one answer of it costs the recall of class 1, not a third of the figure
+    assert macro_f1(predictions([0, 0, 1, 2], [0, 0, 1, 1])) == pytest.approx((1 + 2 / 3) / 2)
+
+
 @pytest.mark.parametrize(
     ("counts", "expected"),
     [
@@ -48,6 +53,12 @@ def test_tail_recall_is_analytic():
 
 def test_tail_recall_of_a_class_never_predicted_is_zero():
     assert tail_recall(predictions([0, 0], [0, 2]), np.array([2])) == 0
+
+
+def test_tail_recall_is_over_the_classes_that_have_test_images():
+    answers = predictions([0, 1], [0, 1])
+    assert tail_recall(answers, np.array([1, 2])) == 1
+    assert "tail_recall" not in measured(answers, np.array([2]))
 
 
 def test_tail_recall_is_measured_where_there_is_a_tail():

@@ -5,7 +5,7 @@ import pytest
 
 from evaluation.image_values import ImageValues
 from evaluation.intervals import FreshDraws, Unavailable
-from evaluation.verdicts import judge, read_off, regime_alpha
+from evaluation.verdicts import NextLook, judge, read_off, regime_alpha
 
 WISHED = 0.005
 
@@ -96,6 +96,29 @@ def test_as_many_replicates_as_most_says_decide_whatever_the_gain_is():
     decided = judge([gain(0.0025, sd=0.02, replicates=undecided.needed.most)], alpha=0.05, wished_gain=WISHED)
     assert decided.verdict != "undecided"
     assert decided.high - decided.low < WISHED
+
+
+def test_more_replicates_are_said_than_there_are():
+    for sd in (0.0031, 0.004, 0.006, 0.02):
+        needed = judge([gain(0.0045, sd=sd, replicates=12)], alpha=0.05, wished_gain=WISHED).needed
+        assert needed is None or 12 < needed.fewest <= needed.most
+
+
+def test_replicates_are_enough_for_the_smaller_error_that_later_looks_may_make():
+    unsure = [gain(0.0025, sd=0.02, replicates=100)]
+    later = NextLook(alpha=0.05 * 0.16, multiple_of=4)
+    usual, needed = (judge(unsure, alpha=0.05, wished_gain=WISHED, later=look).needed for look in (None, later))
+    assert needed.most > 1.3 * usual.most
+    assert (needed.fewest % 4, needed.most % 4) == (0, 0)
+    decided = judge([gain(0.0025, sd=0.02, replicates=needed.most)], alpha=later.alpha, wished_gain=WISHED)
+    assert decided.verdict != "undecided"
+
+
+def test_replicates_are_enough_for_every_arm():
+    arms = [gain(0.002, sd=0.01, replicates=40), gain(0.004, sd=0.05, replicates=40, seed=1)]
+    needed = judge(arms, alpha=0.05, wished_gain=WISHED).needed
+    alone = judge(arms[1:], alpha=0.025, wished_gain=WISHED).needed
+    assert needed.most == alone.most
 
 
 def test_test_images_may_be_what_is_lacking():

@@ -1,14 +1,19 @@
 """report.json: what it computes, says and refuses to read."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from data.base.errors import CorruptFileError
-from evaluation.gains import Gain
+from evaluation.gains import Gain, RegimeAnswers
+from evaluation.intervals import FreshDraws
 from evaluation.reporting.report import (
     BestGain,
+    _study_checks,
+    _tail,
     flatten_config,
     needed_sentence,
     overall_verdict,
@@ -16,10 +21,12 @@ from evaluation.reporting.report import (
     verdict_sentence,
     worth_sentence,
 )
+from evaluation.reporting.wording import Wording
 from evaluation.verdicts import Needed, Verdict
 from evaluation.worth import LabelsWorth
 from tests.evaluation.fabricated import fabricate_run
 
+COUNTS = ((8, 8, 7), (7, 7, 7))  # of nearly balanced data, in two folds
 HELPS = {10: (6, 7, 8, 7)}
 
 
@@ -113,9 +120,47 @@ def test_headline_is_held_against_every_arm_without_a_gan(tmp_path: Path) -> Non
 def test_controls_of_the_study_are_made(tmp_path: Path) -> None:
     regime = fabricate_run(tmp_path, more_right={10: (6,) * 5 + (7,)}).report.regimes[0]
     passed = {check.name: check.passed for check in regime.checks}
-    assert passed["control: augmented copies in the GAN's place do not help"] is True
+    assert passed["control: augmented copies in the GAN's place do not help"] is None  # of 60 images, nothing is sure
     assert passed["control: 2 times the labels help"] is True
     assert len(passed) == 3
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "passed"),
+    [(-0.004, 0.004, True), (0.001, 0.004, False), (-0.03, 0.03, None), (-0.01, 0.005, None), (None, None, None)],
+)
+def test_a_control_passes_where_a_gain_worth_having_is_ruled_out(
+    low: float | None, high: float | None, passed: bool | None, tmp_path: Path
+) -> None:
+    arms = fabricate_run(tmp_path, more_right=HELPS).report.regimes[0].arms
+    copies = next(arm for arm in arms if arm.name == "deformed-copies")
+    assert copies.accuracy_gain is not None
+    judged = replace(copies.accuracy_gain, low=low, high=high)
+    with_gain = copies.model_copy(update={"accuracy_gain": judged})
+    (check,) = _study_checks({"deformed-copies": with_gain}, wished_gain=0.005, wording=Wording())
+    assert check.passed is passed
+
+
+def test_without_an_interval_the_best_arm_is_named_all_the_same(tmp_path: Path) -> None:
+    regime = fabricate_run(tmp_path, more_right={10: (6,)}).report.regimes[0]
+    best = min(regime.rivals, key=lambda arm: regime.rivals[arm].mean)
+    assert (regime.over, regime.headline.mean) == (best, regime.rivals[best].mean)
+    assert regime.headline.verdict == "unavailable"
+    assert f"points of accuracy over {best}, the best of 3 arms" in regime.sentence
+
+
+def test_what_it_takes_to_decide_is_said_for_the_look_to_come(tmp_path: Path) -> None:
+    regime = fabricate_run(tmp_path, more_right={10: (2, 0, 3, -1, 2, 1)}).report.regimes[0]
+    assert regime.needed is not None
+    assert regime.needed.fewest is None or regime.needed.fewest > regime.num_replicates
+
+
+def test_rare_classes_are_those_of_all_replicates(tmp_path: Path) -> None:
+    cells = fabricate_run(tmp_path, more_right={10: (6, 7)}).report.cells
+    folds = [cell.model_copy(update={"class_counts": counts}) for cell, counts in zip(cells, COUNTS, strict=True)]
+    tested = RegimeAnswers(labels=np.array([0, 1, 2]), num_classes=3, predicted={}, design=FreshDraws(), folds=1)
+    assert _tail(folds, tested) == (2,)
+    assert _tail(folds, replace(tested, labels=np.array([0, 1]))) == ()  # nothing to recall
 
 
 def test_each_look_is_recorded_with_what_it_decided(tmp_path: Path) -> None:
