@@ -15,7 +15,7 @@ from augmentation_gain.progress import shown_progress
 from data.base.device import DeviceChoice, resolve_compute, threads_kept
 from data.base.errors import UsageError
 from data.base.files import digest_file, given_path
-from data.base.limits import GREATEST_SEED
+from data.base.limits import check_seed
 from data.base.plugins import allow
 from data.base.randomness import child_seed, torch_stream
 from data.design import whole_images
@@ -60,7 +60,7 @@ def train_gan(
         UsageError: the images cannot be, or a generator lies there already.
         AugmentError: training diverged, or the folder cannot be written.
     """
-    _check_seed(seed)
+    check_seed(seed)
     place = given_path(directory)
     generator = place / "generator"
     if (generator / GENERATOR_FILE).exists():
@@ -121,7 +121,7 @@ def sample(
     """
     if num_images < 1:
         raise UsageError(f"{num_images} images are asked for; ask for 1 or more")
-    _check_seed(seed)
+    check_seed(seed)
     compute = resolve_compute(device=device, precision="auto")
     network, class_names = load_generator(_generator_folder(given_path(generator), cell) / GENERATOR_FILE)
     labels = class_sequence(apportion(num_images, np.ones(len(class_names), np.int64)))
@@ -185,11 +185,6 @@ def export(
         compute = resolve_compute(device=device, precision="auto")
         export_dataset(folder, place, request, compute=compute, on_progress=on_progress)
     return place
-
-
-def _check_seed(seed: int) -> None:
-    if not 0 <= seed <= GREATEST_SEED:
-        raise UsageError(f"seed is {seed}; give one from 0 to {GREATEST_SEED}")
 
 
 def _tell(stage: str, share: float, detail: str) -> None:

@@ -19,6 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from data.base.errors import AugmentError, message_of
 from data.base.imports import imported_for_good
+from data.base.memory import is_lack_of_memory
 
 EXIT_SECONDS = 15.0  # for what is told to Prefect's server last
 QUESTION = "Does GAN augmentation help on my data, by how much, and can I trust the answer?"
@@ -95,8 +96,10 @@ def main() -> None:
     """Run the command line; a failure meant for people is one line on standard error and an exit code."""
     try:
         app()
-    except (AugmentError, OSError, MemoryError) as failure:
+    except (AugmentError, OSError, MemoryError, RuntimeError) as failure:
         error = failure if isinstance(failure, AugmentError) else _of_the_system(failure)
+        if error is None:
+            raise
         Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
         exit_at_once_without_server(error)
         end_in_time(error.exit_code)
@@ -120,10 +123,12 @@ class Ending:
             os._exit(self.code)
 
 
-def _of_the_system(error: OSError | MemoryError) -> AugmentError:
+def _of_the_system(error: OSError | MemoryError | RuntimeError) -> AugmentError | None:
     """Say what the system refused where no command expected it, such as a folder that was closed meanwhile."""
-    if isinstance(error, MemoryError):
+    if is_lack_of_memory(error):
         return AugmentError(f"there is not enough memory ({message_of(error)}); ask for less, or free some")
+    if not isinstance(error, OSError):
+        return None
     where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
     return AugmentError(f"{where}{error.strerror or message_of(error)}")
 

@@ -3,6 +3,7 @@
 import logging
 
 from data.base.errors import AugmentError
+from data.base.memory import is_lack_of_memory
 from flows.progress import SERVER_ERRORS
 
 EXPECTED = (AugmentError, OSError, *SERVER_ERRORS)  # meant for people, or of a connection that broke
@@ -13,7 +14,7 @@ class OneLine(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, EXPECTED) or type(error).__module__.startswith("websockets"):
+        if isinstance(error, EXPECTED) or (error and is_lack_of_memory(error)) or type(error).__module__.startswith("websockets"):
             told, why = record.getMessage(), " ".join(str(error).split())
             record.msg, record.args = told if why in told else f"{told} ({why})", ()
             record.exc_info = record.exc_text = None

@@ -28,7 +28,7 @@ from filelock import FileLock, Timeout
 from data.base.device import Compute, threads_kept
 from data.base.errors import AugmentError, CorruptFileError, UsageError
 from data.base.files import digest_file, digest_json, read_json, write_json, write_text
-from data.base.limits import GREATEST_SEED, check_limit
+from data.base.limits import check_limit, check_seed
 from data.base.names import check_class_name, public_dataset_name
 from data.base.randomness import numpy_stream, torch_stream
 from data.images import LabelledImages
@@ -322,8 +322,7 @@ def _prepare(generator_directory: Path, request: ExportRequest, compute: Compute
             f"cannot export {request.num_images} images in shards of {request.shard_size} with {request.workers} "
             "workers; each must be 1 or more"
         )
-    if not 0 <= request.seed <= GREATEST_SEED:
-        raise UsageError(f"seed {request.seed} cannot be written beside each image; give one from 0 to {GREATEST_SEED}")
+    check_seed(request.seed)
     check_limit(request.num_images, MAX_EXPORTED, what="number of images to export", advice="export several sets")
     source = sample_source(generator_directory)
     class_names = source.class_names

@@ -1,6 +1,6 @@
 """What is accepted from outside: sizes are checked against these before anything is decoded or allocated."""
 
-from data.base.errors import AugmentError
+from data.base.errors import AugmentError, UsageError
 
 MIN_SIDE, MAX_SIDE = 8, 64  # pixels of an image as the networks see it; sides are multiples of SIDE_STEP
 SIDE_STEP = 4
@@ -29,3 +29,13 @@ def check_limit(value: int, limit: int, *, what: str, advice: str = "give a smal
     """
     if value > limit:
         raise LimitError(f"{what} is {value:,}, the limit is {limit:,}; {advice}")
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a root seed that cannot be recorded.
+
+    Raises:
+        UsageError: it is negative, or above `GREATEST_SEED`.
+    """
+    if not 0 <= seed <= GREATEST_SEED:
+        raise UsageError(f"seed is {seed}; give one from 0 to {GREATEST_SEED}")

@@ -5,6 +5,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+_LACKING_WORDS = ("out of memory", "can't allocate memory", "not enough memory", "STATUS_ALLOC_FAILED")  # cuBLAS, cuDNN
 _CLEAR_REFS, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
@@ -27,5 +28,5 @@ def is_lack_of_memory(error: BaseException) -> bool:
     """Tell whether work failed for want of memory: NumPy and Arrow raise MemoryError, PyTorch a RuntimeError."""
     said = str(error)
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(words in said for words in ("out of memory", "can't allocate memory"))
+        isinstance(error, RuntimeError) and any(words in said for words in _LACKING_WORDS)
     )

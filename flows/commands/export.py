@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -200,10 +199,11 @@ def resolve_counts(
 
 def _parse_counts(text: str, class_names: tuple[str, ...]) -> tuple[int, ...]:
     how = "write balanced, as-real, one count per class (100,50,25), or NAME=COUNT,NAME=COUNT"
-    counts = np.zeros(len(class_names), np.int64)
+    counts: dict[int, int] = {}
     parts = [part.strip() for part in text.split(",")]
     for position, part in enumerate(parts):
         name, separator, count = part.rpartition("=")
+        name = name if name in class_names else name.strip()
         if not count.strip().isdecimal():
             raise UsageError(f"--class-distribution {text!r}: {part!r} holds no count; {how}")
         if separator and name not in class_names:
@@ -212,8 +212,11 @@ def _parse_counts(text: str, class_names: tuple[str, ...]) -> tuple[int, ...]:
             raise UsageError(
                 f"--class-distribution {text!r}: {len(parts)} counts for {len(class_names)} classes; {how}"
             )
-        counts[class_names.index(name) if separator else position] += int(count)
-    return tuple(counts.tolist())
+        place = class_names.index(name) if separator else position
+        if place in counts:
+            raise UsageError(f"--class-distribution {text!r}: the class {class_names[place]!r} is given twice; {how}")
+        counts[place] = int(count)
+    return tuple(counts.get(place, 0) for place in range(len(class_names)))
 
 
 def confidence_filter(choice: GeneratorChoice, *, minimum: float, compute: Compute) -> ConfidenceFilter:

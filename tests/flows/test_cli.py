@@ -60,6 +60,8 @@ def fails(
         (["serve", "--name", ""], "--name '' cannot be used"),
         (["serve", "--cron", "0 3 * * *", "--timezone", "Europe/Atlantis"], "not the name of a time zone"),
         (["serve", "--cron", "0 3 * * *", "--timezone", "../etc"], "not the name of a time zone"),
+        (["serve", "--cron", "0 3 * * *", "--timezone", "posix/UTC"], "--timezone 'posix/UTC' is not the name of"),
+        (["serve", "--interval", "60", "--timezone", "right/UTC"], "--timezone 'right/UTC' is not the name of"),
     ],
 )
 def test_usage_errors_are_one_line_and_exit_2(
@@ -83,6 +85,10 @@ def test_usage_errors_are_one_line_and_exit_2(
     [
         (PermissionError(13, "Permission denied", "runs/[a]"), "runs/[a]: Permission denied"),
         (MemoryError(), "there is not enough memory (MemoryError); ask for less, or free some"),
+        (
+            RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+            "there is not enough memory (CUDA out of memory. Tried to allocate 2.00 GiB.); ask for less, or free some",
+        ),
     ],
 )
 def test_what_the_system_refuses_is_one_line_wherever_it_happens(

@@ -36,7 +36,12 @@ def log(message: str, error: Exception) -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [AugmentError("the disk\nis full"), httpx.ConnectError("refused"), ConnectionRefusedError(111, "refused")],
+    [
+        AugmentError("the disk\nis full"),
+        httpx.ConnectError("refused"),
+        ConnectionRefusedError(111, "refused"),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    ],
 )
 def test_expected_errors_are_told_without_their_traceback(error: Exception, logged: pytest.LogCaptureFixture) -> None:
     log("it ended", error)

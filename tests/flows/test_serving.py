@@ -93,6 +93,13 @@ def test_machine_without_a_time_zone_counts_as_utc(monkeypatch: pytest.MonkeyPat
     assert machine_timezone() == "UTC"
 
 
+@pytest.mark.parametrize("name", ["posix/America/New_York", "right/America/New_York", "Nowhere/Else"])
+def test_machines_zone_is_one_that_prefect_knows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tzlocal.get_localzone_name", lambda: name)
+    zone = checked_timetable(cron="0 3 * * *", interval=None, timezone=None).timezone
+    assert zone == ("UTC" if name == "Nowhere/Else" else "America/New_York")
+
+
 def test_server_that_fails_is_asked_again_with_growing_pauses_and_a_line_each(
     prefect_api: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -299,8 +299,8 @@ def test_nothing_to_draw(generator, tmp_path, option):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ({"seed": 2**63}, "seed 9223372036854775808 cannot be written"),
-        ({"seed": -1}, "seed -1 cannot be written"),
+        ({"seed": 2**63}, "seed is 9223372036854775808; give one from 0 to 9223372036854775807"),
+        ({"seed": -1}, "seed is -1; give one from 0 to"),
         ({"num_images": 10**12}, "the limit is 100,000,000"),
     ],
 )

@@ -114,6 +114,7 @@ def test_a_confidence_needs_a_run(run, tmp_path):
         ("as-real", 9, (9, (3, 3, 3))),
         ("4,0,2", None, (6, (4, 0, 2))),
         ("none=5, rows=1", 6, (6, (1, 0, 5))),
+        ("none = 5, rows =1", 6, (6, (1, 0, 5))),
     ],
 )
 def test_distributions(run, text, num_images, expected):
@@ -129,6 +130,8 @@ def test_distributions(run, text, num_images, expected):
         ("1,2", "2 counts for 3 classes"),
         ("cat=3", "no class 'cat'"),
         ("rows=-3", "holds no count"),
+        ("rows=3,none=1,rows=4", "the class 'rows' is given twice"),
+        ("4,rows=3,none=1", "the class 'rows' is given twice"),
         ("1,2,3", "add up to 6, --num-images says 7"),
     ],
 )
