@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 from data.base.device import resolve_compute
 from data.base.errors import AugmentError, CorruptFileError, RegressionError, UsageError, message_of
-from data.base.files import read_model, read_record, write_json
+from data.base.files import digest_file, read_model, read_record, write_json
 from data.sources.registry import Source
 from evaluation.fidelity import FidelityFigures
 from evaluation.reporting.comparison import NamedReport, compare_reports, incompatibilities
@@ -37,6 +37,7 @@ from flows.pages import page_link
 from flows.progress import NO_ANSWER, artifact_key
 from flows.study.config import RunnerConfig, StudyConfig
 from flows.study.designs import resolve_study, study_source
+from flows.study.reporting import DIGESTS_FILE, vouch_for
 from flows.study.retention import JUDGEMENT_FILE
 from flows.study.retrying import LASTING, patiently
 from flows.study.run_directory import DATASET_FILE, DEFAULT_RUNS_DIRECTORY, load_run_config, other_data_of
@@ -252,8 +253,10 @@ def _judge(run: RunStore, report: StudyReport, runs: RunStore, earlier: Sequence
     for line in (*judgement.regressions, *judgement.not_compared):
         get_run_logger().warning(line)
     with run.workspace() as directory:
-        files = [directory / JUDGEMENT_FILE]
+        patiently(lambda: run.pull(directory, [DIGESTS_FILE]))
+        files = [directory / JUDGEMENT_FILE, directory / DIGESTS_FILE]
         write_json(directory / JUDGEMENT_FILE, judgement.model_dump(mode="json"))
+        vouch_for(directory, {JUDGEMENT_FILE: digest_file(directory / JUDGEMENT_FILE)})
         if judgement.base is None and judgement.not_compared:
             files.append(directory / COMPARISON_PAGE)
             write_not_compared(directory / COMPARISON_PAGE, name=run.name, reasons=judgement.not_compared)

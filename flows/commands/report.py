@@ -9,7 +9,7 @@ from data.base.errors import SourceUnavailableError
 from flows.commands.console import output_console
 from flows.commands.run import print_report
 from flows.study.designs import Designs, study_designs
-from flows.study.reporting import write_reports
+from flows.study.reporting import report_files, write_reports
 from flows.study.run_directory import load_run_config, study_cells
 from flows.study.running import summarise_cell
 from flows.study.store import store_of
@@ -29,5 +29,5 @@ def report(run: Annotated[str, typer.Argument(help="Run whose cells are finished
         for cell in study_cells(config, directory):
             summarise_cell(cell, config)
         found = write_reports(directory, config, designs=designs)
-        store.push(directory, sorted(directory.glob("report.*")))
+        store.push(directory, report_files(directory))
     print_report(found, store, console=console)

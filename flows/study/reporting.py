@@ -1,9 +1,13 @@
 """From the files of a run's cells to report.json and report.html; no training, so it can be done again at any time."""
 
+from collections.abc import Mapping
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
-from data.base.files import read_model, read_record, write_text
+from data.base.errors import CorruptFileError
+from data.base.files import digest_file, digest_json, read_model, read_record, write_json, write_text
 from data.parquet import read_subset
 from evaluation.arms import HEADLINE_ARM, HEADLINE_REFERENCE
 from evaluation.facts import CellFacts, DatasetFacts
@@ -16,11 +20,13 @@ from flows.study.config import StudyConfig
 from flows.study.designs import Designs
 from flows.study.engine import stage_timings
 from flows.study.generators.naming import GAN, generator_name
-from flows.study.run_directory import Cell, dataset_facts_file, looks_at, record_look, study_cells
+from flows.study.run_directory import LOOKS_FILE, Cell, dataset_facts_file, looks_at, record_look, study_cells
 from flows.study.stages.arm import beside_file
 from flows.study.stages.outside import GRID_FILE
 from flows.study.stages.table import stage_weights
 from gan.checkpoint import HISTORY_FILE
+
+DIGESTS_FILE = "report.digests.json"  # of what no other file of the run vouches for
 
 
 def compute_report(run_directory: Path, config: StudyConfig, *, final: bool = True) -> StudyReport:
@@ -110,7 +116,22 @@ def write_reports(
         command=environment.get("command") or "augment run config.toml",
         test_images=None if designs is None else {name: design.tested for name, design in designs.items()},
     )
+    page = digest_file(run_directory / REPORT_HTML)
+    vouch_for(run_directory, {REPORT_HTML: page, ENVIRONMENT_FILE: digest_json(environment)})
     return report
+
+
+def vouch_for(run_directory: Path, digests: Mapping[str, str]) -> None:
+    """Record the digests of files of a run, by name, beside those that are recorded and can be read."""
+    file, before = run_directory / DIGESTS_FILE, dict[str, Any]()
+    with suppress(CorruptFileError):
+        before = read_record(file)
+    write_json(file, {**before, **digests})
+
+
+def report_files(run_directory: Path) -> list[Path]:
+    """Return all that `write_reports` left in a run, the digests last."""
+    return [run_directory / name for name in (LOOKS_FILE, REPORT_JSON, REPORT_HTML, DIGESTS_FILE)]
 
 
 def cell_files(cell: Cell, config: StudyConfig) -> CellFiles:

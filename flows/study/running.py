@@ -35,11 +35,10 @@ from flows.study.designs import Designs, resolve_study, study_designs, study_sou
 from flows.study.engine import MADE_BY, CellContext, Stage, named_code_of, resolved_settings
 from flows.study.job import OnUpdate, unheard
 from flows.study.processes import prepare_worker, worker_context, workers_ended_on_failure
-from flows.study.reporting import write_reports
+from flows.study.reporting import report_files, write_reports
 from flows.study.retrying import patiently
 from flows.study.run_directory import (
     DEFAULT_RUNS_DIRECTORY,
-    LOOKS_FILE,
     RUN_FILES,
     Cell,
     new_run_location,
@@ -124,8 +123,7 @@ class OpenStudy:
         """
         patiently(lambda: self.store.pull_folder(self.directory, "cells"))
         report = write_reports(self.directory, self.config, designs=self.designs, final=final)
-        made = [*sorted(self.directory.glob("report.*")), self.directory / LOOKS_FILE]
-        patiently(lambda: self.store.push(self.directory, made))
+        patiently(lambda: self.store.push(self.directory, report_files(self.directory)))
         return report
 
 

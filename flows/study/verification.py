@@ -14,19 +14,35 @@ import numpy as np
 
 from data.base.device import Compute
 from data.base.errors import AugmentError, UsageError
-from data.base.files import digest_file, digest_json, is_below, read_json
+from data.base.files import digest_file, digest_json, is_below, read_json, read_model, read_record
 from data.config import DataConfig
 from data.images import LabelledImages
 from data.parquet import published_shards, read_subset, read_table
 from data.sources.registry import Source, load_source
+from evaluation.facts import DatasetFacts
 from evaluation.metrics import mean_metrics, tail_classes
 from evaluation.predictions import read_predictions
-from evaluation.reporting.run_files import CONFIG_FILE, REPORT_JSON
+from evaluation.reporting.run_files import CONFIG_FILE, ENVIRONMENT_FILE, REPORT_HTML, REPORT_JSON
 from flows.study.config import StudyConfig
 from flows.study.designs import Designs, designs_of
-from flows.study.engine import MADE_BY, CellContext, StageKind, record_digest, record_file
-from flows.study.reporting import compute_report
-from flows.study.run_directory import Cell, load_run_config, study_cells
+from flows.study.engine import (
+    MADE_BY,
+    CellContext,
+    StageKind,
+    named_code_of,
+    record_digest,
+    record_file,
+    resolved_settings,
+)
+from flows.study.reporting import DIGESTS_FILE, compute_report, report_files
+from flows.study.run_directory import (
+    LOOKS_FILE,
+    Cell,
+    dataset_facts_file,
+    load_run_config,
+    other_data_of,
+    study_cells,
+)
 from flows.study.stages.arm import arm_variant
 from flows.study.stages.samples import EVALUATION_FILE
 from flows.study.stages.table import INPUTS, STAGES, stage_of
@@ -76,6 +92,7 @@ def verify_run(run_directory: Path, *, load: LoadSource) -> Iterator[Link]:
         CorruptFileError: its configuration cannot be read.
     """
     config = load_run_config(run_directory)
+    yield _link("environment.json", lambda: read_record(run_directory / ENVIRONMENT_FILE))
     source: Source | None = None
     reason = ""
     try:
@@ -83,6 +100,8 @@ def verify_run(run_directory: Path, *, load: LoadSource) -> Iterator[Link]:
     except AugmentError as error:
         reason = str(error)
     yield Link(name=f"source {config.data.dataset}", holds=source is not None, detail=reason)
+    if source is not None:
+        yield _link("dataset.json = source", lambda: _began_with(run_directory, source))
     designs = None if source is None else designs_of(config, source)
     for cell in study_cells(config, run_directory):
         yield from verify_cell(cell, config, source, designs)
@@ -144,19 +163,42 @@ def verify_dataset(directory: Path) -> Iterator[Link]:
 
 
 def verify_report(run_directory: Path, config: StudyConfig) -> Iterator[Link]:
-    """Yield the link from a run's cells to its report."""
-    file = run_directory / REPORT_JSON
-
-    def check() -> None:
-        recomputed = compute_report(run_directory, config).model_dump(mode="json")
-        recorded = read_json(file)
-        for key in recomputed.keys() | recorded.keys():
-            _same(recorded.get(key), recomputed.get(key), f"{key} of report.json")
-
-    if file.exists():
-        yield _link("report.json = its cells", check)
-    else:
+    """Yield the links from a run's cells to its report, and to what the run says beside it."""
+    files = {path.name: path for path in report_files(run_directory)}
+    if not any(path.exists() for path in files.values()):
         yield Link(name="report.json = its cells", holds=None, detail="the run is not finished")
+        return
+
+    def is_of_its_cells() -> None:
+        recorded, recomputed = read_json(files[REPORT_JSON]), compute_report(run_directory, config)
+        expected = recomputed.model_dump(mode="json")
+        for key in expected.keys() | recorded.keys():
+            _same(recorded.get(key), expected.get(key), f"{key} of {REPORT_JSON}")
+
+    def has_its_looks() -> None:
+        _same(read_json(files[LOOKS_FILE]), read_json(files[REPORT_JSON])["looks"], LOOKS_FILE)
+
+    def are_as_written() -> None:
+        digests = read_record(files[DIGESTS_FILE])
+        _same_files(
+            run_directory, {name: digests[name] for name in (*digests, REPORT_HTML) if name != ENVIRONMENT_FILE}
+        )
+
+    yield _link("report.json = its cells", is_of_its_cells)
+    yield _link("looks.json = report.json", has_its_looks)
+    yield _link("report.html, and any judgement, as written", are_as_written)
+    yield _link("environment.json as it was reported", lambda: _environment_as_reported(run_directory))
+
+
+def _environment_as_reported(run_directory: Path) -> None:
+    """Compare the environment with that of the report; a run may have gone on since, which adds to it."""
+    digest = read_json(run_directory / DIGESTS_FILE)[ENVIRONMENT_FILE]
+    now = read_json(run_directory / ENVIRONMENT_FILE)
+    began = {name: value for name, value in now.items() if name != "resumed"}
+    resumed = list(now.get("resumed", {}).items())
+    before = [began, *(began | {"resumed": dict(resumed[: count + 1])} for count in range(len(resumed)))]
+    if digest not in map(digest_json, before):
+        _same(digest, digest_json(now), ENVIRONMENT_FILE)
 
 
 def digest_of(path: Path) -> str:
@@ -164,7 +206,7 @@ def digest_of(path: Path) -> str:
     return digest_file(path) if path.is_file() else "missing"
 
 
-def _link(name: str, check: Callable[[], None]) -> Link:
+def _link(name: str, check: Callable[[], object]) -> Link:
     try:
         check()
     except (BrokenLinkError, AugmentError) as error:
@@ -191,6 +233,13 @@ def _same_files(directory: Path, files: Mapping[str, str]) -> None:
 def _short(value: object) -> str:
     text = str(value)
     return text[:12] + "…" if len(text) > 40 else text
+
+
+def _began_with(run_directory: Path, source: Source) -> None:
+    read_model(dataset_facts_file(run_directory), DatasetFacts)
+    other = other_data_of(run_directory, source)
+    if other:
+        raise BrokenLinkError(f"the run began with other data ({other})")
 
 
 def _subset_equals_rows(cell: Cell, train: LabelledImages) -> None:
@@ -240,6 +289,16 @@ def _depends_on(
     _same(record["seed"], stage_of(context, kind, variant).seed, f"seed of stage {name!r}")
     settings = kind.settings(config, cell, variant).model_dump(mode="json")
     _same(record["settings"], settings, f"settings of stage {name!r}")
+    _same(_but_auto(record["resolved"], settings), _but_auto(settings, settings), f"decided settings of stage {name!r}")
+
+
+def _but_auto(values: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings without those that say "auto", which a stage decides for itself."""
+    return {
+        name: _but_auto(value, settings[name]) if isinstance(settings.get(name), Mapping) else value
+        for name, value in values.items()
+        if settings.get(name) != "auto"
+    }
 
 
 def _one_code(kind: StageKind[Any], cells: Sequence[Cell], config: StudyConfig) -> None:
@@ -316,5 +375,8 @@ def _summary(cell: Cell, config: StudyConfig) -> None:
                 raise BrokenLinkError(
                     f"{name} of {arm} is {summary['metrics'][arm][name]}, its predictions give {value}"
                 )
+    stages = [name for kind in STAGES for name, _ in kind.names(config, cell.regime.name)]
+    _same(summary["resolved"], resolved_settings(cell, names=stages), "what was decided")
+    _same(summary["named_code"], named_code_of(cell, names=stages), "code of the user's own")
     _same(summary["policy"], read_json(cell.policy_file), "policy of classical augmentation")
     _same(summary["samples"], read_json(cell.samples_directory / EVALUATION_FILE), "evaluation of the samples")

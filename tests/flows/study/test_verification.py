@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from data.base.errors import SourceUnavailableError, UsageError
+from data.base.files import digest_file, write_json
 from data.config import DataConfig
 from data.images import LabelledImages
 from data.sources.registry import Source
@@ -18,7 +19,8 @@ from flows.study.config import ComputeConfig, StudyConfig
 from flows.study.designs import designs_of
 from flows.study.engine import CellContext, record_digest
 from flows.study.job import unheard
-from flows.study.reporting import write_reports
+from flows.study.reporting import vouch_for, write_reports
+from flows.study.retention import JUDGEMENT_FILE
 from flows.study.run_directory import open_run, record_source, study_cells
 from flows.study.running import summarise_cell
 from flows.study.stages.table import stages_of
@@ -157,7 +159,8 @@ def test_other_source_is_found(run):
         images=changed, labels=source.train.labels, rows=source.train.rows, class_names=source.train.class_names
     )
     names = broken(run, Source(name="stripes", train=train, test=source.test))
-    assert names[:2] == [
+    assert names[:3] == [
+        "dataset.json = source",
         "balanced-8/0: subset = its source rows",
         "balanced-8/0: stage subset ← pool, settings",
     ]
@@ -167,8 +170,8 @@ def test_source_that_cannot_be_loaded_is_a_link_that_does_not_hold(run):
     def load(name):
         raise SourceUnavailableError("no network")
 
-    first, *others = verify(run, load=load)
-    assert (first.holds, first.detail) == (False, "no network")
+    *others, last = sorted(verify(run, load=load), key=lambda link: not link.holds)
+    assert (last.holds, last.detail) == (False, "no network")
     assert all(link.holds for link in others)
 
 
@@ -192,6 +195,53 @@ def test_edited_report_is_found(run):
     report["regimes"][0]["headline"]["mean"] += 0.01
     path.write_text(json.dumps(report))
     assert broken(run) == ["report.json = its cells"]
+
+
+@pytest.mark.parametrize(
+    "name", ["dataset.json", "environment.json", "looks.json", "report.digests.json", "report.html", "report.json"]
+)
+def test_what_the_run_says_beside_its_cells_is_missed(run, name):
+    (run / name).unlink()
+    assert broken(run)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("looks.json", '"replicates": 1', '"replicates": 2'),
+        ("report.html", "</title>", "!</title>"),
+        ("environment.json", '"torch": "', '"torch": "9'),
+    ],
+)
+def test_edited_words_about_the_run_are_found(run, name, old, new):
+    text = (run / name).read_text()
+    assert old in text
+    (run / name).write_text(text.replace(old, new))
+    assert broken(run)
+
+
+def test_edited_judgement_is_found(run):
+    write_json(run / JUDGEMENT_FILE, {"base": "before", "regressions": ["worse"]})
+    vouch_for(run, {JUDGEMENT_FILE: digest_file(run / JUDGEMENT_FILE)})
+    write_reports(run, CONFIG, designs=None)
+    assert broken(run) == []
+    write_json(run / JUDGEMENT_FILE, {"base": "before", "regressions": []})
+    assert broken(run) == ["report.html, and any judgement, as written"]
+
+
+def test_edited_decision_of_a_stage_is_found(run):
+    path = cell_of(run) / "stages" / "arm real.json"
+    record = json.loads(path.read_text())
+    record["resolved"]["training"]["classifier"]["steps"] += 1
+    path.write_text(json.dumps(record))
+    assert broken(run) == ["balanced-8/0: stage arm real ← subset, test, beside, settings"]
+
+
+def test_run_that_went_on_and_has_not_reported_yet_holds(run):
+    with open_run(run, CONFIG):
+        pass
+    assert "resumed" in json.loads((run / "environment.json").read_text())
+    assert broken(run) == []
 
 
 def test_something_else_is_refused(tmp_path):
