@@ -32,7 +32,7 @@ from flows.study.scratch import scratch_folder
 from flows.study.stages.generator import train_generator
 from flows.study.watching import StageUpdate, listeners
 from gan.checkpoint import GENERATOR_FILE, load_generator
-from gan.export import ExportProgress, ExportRequest, export_dataset
+from gan.export import ExportProgress, ExportRequest, check_number, export_dataset
 from gan.sampling import apportion, class_sequence, draw_images
 
 
@@ -121,6 +121,7 @@ def sample(
     """
     if num_images < 1:
         raise UsageError(f"{num_images} images are asked for; ask for 1 or more")
+    check_number(num_images)
     check_seed(seed)
     compute = resolve_compute(device=device, precision="auto")
     network, class_names = load_generator(_generator_folder(given_path(generator), cell) / GENERATOR_FILE)

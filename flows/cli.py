@@ -4,10 +4,13 @@
 """
 
 import atexit
+import io
 import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -17,7 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
-from data.base.errors import AugmentError, message_of
+from data.base.errors import AugmentError, UsageError, message_of
 from data.base.imports import imported_for_good
 from data.base.memory import is_lack_of_memory
 
@@ -36,10 +39,32 @@ class Subcommand:
     def load(self) -> Any:
         """Import the function and make the command of it."""
         app = typer.Typer(pretty_exceptions_enable=False)
-        with imported_for_good():
+        with imported_for_good(), prefect_settings_in_one_line():
             module = import_module(f"flows.commands.{self.module}")
         app.command(name=self.name)(getattr(module, self.name))
         return typer.main.get_command(app)
+
+
+@contextmanager
+def prefect_settings_in_one_line() -> Iterator[None]:
+    """Import Prefect while the block runs, which reads its settings and may find one that it cannot use.
+
+    Raises:
+        UsageError: it did.
+    """
+    try:
+        yield
+    except ValueError as error:  # pydantic's, which a list of commands need not import
+        title, errors = getattr(error, "title", ""), getattr(error, "errors", None)
+        if not title.endswith("Settings") or errors is None:
+            raise
+        first = errors()[0]
+        named = [name for name, value in os.environ.items() if name.startswith("PREFECT_") and value == first["input"]]
+        where = named[0] if named else f"Prefect's setting {'.'.join(map(str, first['loc']))}"
+        raise UsageError(
+            f"{where} = {first['input']!r} cannot be used: {first['msg']}; mend it in the environment, or in the "
+            "profile that `prefect config view` shows"
+        ) from error
 
 
 COMMANDS = {
@@ -118,8 +143,9 @@ class Ending:
 
     def _end(self) -> None:
         if self.code is not None:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(OSError, ValueError, AttributeError):  # closed before, or by who read from it
+                    stream.flush()
             os._exit(self.code)
 
 
@@ -136,6 +162,9 @@ def _of_the_system(error: OSError | MemoryError | RuntimeError) -> AugmentError 
 def program() -> None:
     """Run the command line in a process of its own: what `augment` starts."""
     ending = Ending()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that knows no ✓ shows a question mark
+            stream.reconfigure(errors="replace")
     try:
         main()
     except SystemExit as end:
@@ -156,7 +185,7 @@ def end_in_time(code: int) -> None:
 
 def exit_at_once_without_server(error: AugmentError) -> None:
     """End the process where Prefect's server went away: a proper exit would wait minutes for it."""
-    if "prefect" in sys.modules:
+    if "flows.server" in sys.modules:
         from flows.server import end_without_server
 
         end_without_server(error)

@@ -57,16 +57,22 @@ class PagesHandler(BaseHTTPRequestHandler):
         pass
 
     def _answer(self) -> None:
-        host = urlsplit(f"//{self.headers.get('Host', '')}").hostname
+        try:
+            host = urlsplit(f"//{self.headers.get('Host', '')}").hostname
+            path = unquote(urlsplit(self.path).path)
+        except ValueError:  # such as a bracket that is not closed
+            self.send_error(HTTPStatus.BAD_REQUEST)
+            return
         if self._own_names is not None and host not in self._own_names:  # another site's name that leads here
             self.send_error(HTTPStatus.FORBIDDEN)
             return
-        path = unquote(urlsplit(self.path).path)
         try:
             if path == "/":
                 self._send(self._index().encode(), "text/html; charset=utf-8")
             else:
                 self._send_file(path.removeprefix("/"))
+        except ConnectionError:  # who asked has gone
+            self.close_connection = True
         except (AugmentError, OSError, ValueError):
             self.send_error(HTTPStatus.NOT_FOUND)
 
@@ -131,7 +137,8 @@ def served_pages(runs: RunStore, *, host: str, port: int | None) -> Iterator[str
                 raise
             server = kind((host, 0), handler)
     except OSError as error:
-        raise AugmentError(f"cannot listen on {host}:{port} ({error.strerror}); choose another --pages-port") from error
+        where, other = (host, "--host") if port is None else (f"{host}:{port}", "--pages-port")
+        raise AugmentError(f"cannot listen on {where} ({error.strerror}); choose another {other}") from error
     url = f"http://{reachable_host(host)}:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, daemon=True, name="pages")
     thread.start()

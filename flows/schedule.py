@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import Literal, TypeVar
+from urllib.parse import quote
 
 import numpy as np
 from prefect import flow, get_run_logger
@@ -302,7 +303,7 @@ def last_good_run(run: NamedReport, runs: RunStore, earlier: Sequence[str]) -> L
         report = _report(candidate) if judgement is not None and not judgement.regressions else None
         if report is None:
             continue
-        base = NamedReport(name=name, link=f"../{name}/{REPORT_HTML}", report=report)
+        base = NamedReport(name=name, link=f"../{quote(name, safe='')}/{REPORT_HTML}", report=report)
         reasons = incompatibilities([base, run])
         if not reasons:
             return LastGoodRun(run=base, passed_over=tuple(passed_over[:MOST_REASONS]))

@@ -38,7 +38,8 @@ from flows.schedule import OnRegression, augmentation_comparison, augmentation_e
 from flows.server import PrefectServer
 from flows.study.config import RunnerConfig, StudyConfig
 
-BANNED_IN_NAMES = '/%&<>"'
+BANNED_IN_NAMES = '/%&<>"?#'  # Prefect's own, and what ends a path in a URL
+CRON_FIELDS = 5
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 1.0, 10 * 366 * 86_400.0  # seconds
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 300.0  # seconds between attempts to reach a server, or to start it again
 STEADY_SECONDS = 60.0  # a server that lived so long is started again at once
@@ -112,6 +113,10 @@ def checked_timetable(*, cron: str | None, interval: float | None, timezone: str
         raise UsageError(f"--timezone {zone!r} is not the name of a time zone; for example Europe/Berlin, or UTC")
     if cron is not None:
         cron = " ".join(cron.split())
+        fields = len(cron.split())
+        if fields > CRON_FIELDS:  # Prefect takes a sixth one for seconds, other tools a first one
+            names = "minute, hour, day of the month, month, day of the week"
+            raise UsageError(f"--cron {cron!r} has {fields} fields; write {CRON_FIELDS}: {names}")
         try:
             schedule = CronSchedule(cron=cron, timezone=zone)
         except ValidationError as error:
@@ -135,7 +140,7 @@ def checked_name(name: str) -> str:
     Raises:
         UsageError: Prefect allows no such name.
     """
-    if not name.strip() or not name.isprintable() or any(character in name for character in BANNED_IN_NAMES):
+    if not name.strip(" .") or not name.isprintable() or any(character in name for character in BANNED_IN_NAMES):
         raise UsageError(f"--name {name!r} cannot be used; write a word without {' '.join(BANNED_IN_NAMES)}")
     return name
 

@@ -316,6 +316,15 @@ def export_dataset(
         shutil.rmtree(stale, ignore_errors=True)
 
 
+def check_number(num_images: int) -> None:
+    """Refuse more images than one data set may have.
+
+    Raises:
+        LimitError: there are more.
+    """
+    check_limit(num_images, MAX_EXPORTED, what="number of images to export", advice="export several sets")
+
+
 def _prepare(generator_directory: Path, request: ExportRequest, compute: Compute) -> _Export:
     if request.num_images < 1 or request.shard_size < 1 or request.workers < 1:
         raise UsageError(
@@ -323,7 +332,7 @@ def _prepare(generator_directory: Path, request: ExportRequest, compute: Compute
             "workers; each must be 1 or more"
         )
     check_seed(request.seed)
-    check_limit(request.num_images, MAX_EXPORTED, what="number of images to export", advice="export several sets")
+    check_number(request.num_images)
     source = sample_source(generator_directory)
     class_names = source.class_names
     for name in class_names:

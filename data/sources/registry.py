@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from glob import has_magic
 from pathlib import Path
 
 import platformdirs
@@ -223,6 +224,26 @@ def _labelled(config: DataConfig) -> Source:
             f"data.{given[0]} is for data sets given by KIND:PATH; {config.dataset} is read as it was published"
         )
     return load()
+
+
+def missing_data(config: DataConfig) -> str:
+    """Say what of a configuration's data does not lie where they are said to lie, without reading them; "" if all does.
+
+    Raises:
+        UsageError: a data set by a name that nobody knows, or a kind without a path.
+    """
+    for dataset in filter(None, (config.dataset, config.unlabelled)):
+        kind, separator, path = dataset.partition(":")
+        if separator and kind in KINDS:
+            if not path:
+                raise UsageError(f"{dataset!r} names no path; write {kind}:PATH")
+            place = given_path(path)
+            place = place.parent if kind == "idx" else place  # of files whose names have a common beginning
+            if not has_magic(path) and not is_there(place):
+                return f"nothing lies at {place}"
+        elif dataset not in (DEFAULT_DATASET, REST_OF_POOL):
+            _named_loader(dataset)
+    return ""
 
 
 def load_whole(config: DataConfig) -> Source:

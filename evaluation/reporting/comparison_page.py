@@ -5,7 +5,8 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from data.base.files import write_text
+from data.base.errors import CorruptFileError, UsageError
+from data.base.files import read_record, write_text
 from evaluation.arms import HEADLINE_ARM, HEADLINE_REFERENCE
 from evaluation.reporting.charts import TrendLine, trend_chart
 from evaluation.reporting.comparison import HEADLINE, Comparison, RegimeComparison
@@ -16,9 +17,12 @@ def write_comparison(path: Path, comparison: Comparison) -> Path:
     """Write the page to `path` and its figures to the JSON file of the same name; return the JSON file's path.
 
     Raises:
+        UsageError: a JSON file of that name is there that holds no comparison, such as a run's report.
         AugmentError: one of them cannot be written.
     """
     json_path = path.with_suffix(".json")
+    if json_path.exists() and not _is_comparison(json_path):
+        raise UsageError(f"{json_path} is there and holds no comparison, so it stays as it is; choose another --output")
     content = {
         "comparison": comparison,
         "charts": [_chart(comparison, regime, number) for number, regime in enumerate(comparison.regimes)],
@@ -33,6 +37,13 @@ def write_comparison(path: Path, comparison: Comparison) -> Path:
     write_text(json_path, comparison.model_dump_json(indent=2) + "\n")
     write_text(path, page)
     return json_path
+
+
+def _is_comparison(path: Path) -> bool:
+    try:
+        return "comparison_version" in read_record(path)
+    except CorruptFileError:
+        return False
 
 
 def write_not_compared(path: Path, *, name: str, reasons: Sequence[str]) -> None:

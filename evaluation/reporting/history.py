@@ -62,10 +62,12 @@ def read_history(runs_directory: Path) -> list[HistoryEntry]:
     """Read all runs below `runs_directory`, oldest first; a damaged one becomes an entry, not an error.
 
     Raises:
-        UsageError: there is no such directory.
+        UsageError: there is no such directory, or it is a run.
     """
     if not runs_directory.is_dir():
         raise UsageError(f"{runs_directory} is not a directory of runs; name another, or start one with `augment run`")
+    if (runs_directory / ENVIRONMENT_FILE).is_file():
+        raise UsageError(f"{runs_directory} is a run; name the directory that it lies in")
     try:
         directories = [path for path in runs_directory.iterdir() if path.is_dir() and _is_run(path)]
     except OSError as error:

@@ -1,5 +1,6 @@
 """Which code of the user's own a command may load: what the user typed, wrote in a file, or allows by name."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -38,5 +39,6 @@ def allow_code(references: Sequence[str] | None, *, study: StudyConfig | None = 
 
 
 def resume_command(location: str, study: StudyConfig) -> str:
-    """Return the command that continues a run."""
-    return " ".join(["augment run --resume", location, *(f"--allow {reference}" for reference in study.named_code)])
+    """Return the command that continues a run, as a shell takes it."""
+    allowed = [word for reference in study.named_code for word in ("--allow", reference)]
+    return shlex.join(["augment", "run", "--resume", location, *allowed])

@@ -8,6 +8,7 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from data.base.device import Compute, resolve_compute
@@ -56,7 +57,7 @@ def audit(
     )
     source = load_source(settings.data)
     if source.warning:
-        console.print(f"[yellow]{source.warning}[/]")
+        console.print(f"[yellow]{escape(source.warning)}[/]", highlight=False)
     compute = resolve_compute(device="auto", precision="float32")
     given = given_samples(samples, source, compute=compute) if samples is not None else None
     config, divided = settings.evaluation.samples, divide(source, seed=seed)
@@ -143,7 +144,8 @@ def _rows_of(train: LabelledImages, subset: LabelledImages) -> LabelledImages:
 
 def audit_table(report: AuditReport) -> Table:
     """Return checks as rows and generators as columns; the legend is in `audit_lines`."""
-    table = Table(title=f"audit of {report.dataset}: {report.num_samples:,} samples, {report.elapsed_seconds:.0f} s")
+    took = f"{report.num_samples:,} samples, {report.elapsed_seconds:.0f} s"
+    table = Table(title=f"audit of {escape(report.dataset)}: {took}")
     table.add_column("check", no_wrap=True)
     for number in range(1, len(report.trials) + 1):
         table.add_column(str(number), justify="center", no_wrap=True, min_width=3)

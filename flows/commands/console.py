@@ -12,7 +12,8 @@ WIDTH_OF_FILES = 140  # characters, where standard output is no terminal
 
 def output_console() -> Console:
     """Return a console on standard output, as wide as the terminal."""
-    return Console(width=None if sys.stdout.isatty() else WIDTH_OF_FILES)
+    closed = sys.stdout is None  # as `>&-` leaves it
+    return Console(width=None if not closed and sys.stdout.isatty() else WIDTH_OF_FILES)
 
 
 def silence_prefect_console() -> None:

@@ -32,7 +32,7 @@ from flows.study.stages.samples import EVALUATION_FILE
 from flows.study.store import store_of
 from gan.checkpoint import GENERATOR_FILE
 from gan.config import SHARD_SIZE
-from gan.export import SAMPLES_FILE, ExportProgress, ExportRequest, export_dataset, sample_source
+from gan.export import SAMPLES_FILE, ExportProgress, ExportRequest, check_number, export_dataset, sample_source
 from gan.sampling import ConfidenceFilter, apportion
 
 DEFAULT_NUM_IMAGES = 10_000
@@ -180,6 +180,7 @@ def resolve_counts(
 
     Raises:
         UsageError: unknown class, counts that do not fit, or a number of images that contradicts the counts.
+        LimitError: more images than one data set may have.
     """
     source = sample_source(choice.directory)
     class_names = source.class_names
@@ -189,6 +190,7 @@ def resolve_counts(
         return DEFAULT_NUM_IMAGES if num_images is None else num_images, None
     if distribution == "as-real":
         total = DEFAULT_NUM_IMAGES if num_images is None else num_images
+        check_number(total)
         real_counts = choice.subset(needed_for="--class-distribution as-real").class_counts()
         return total, tuple(apportion(total, real_counts).tolist())
     counts = _parse_counts(distribution, class_names)

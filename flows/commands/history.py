@@ -24,7 +24,9 @@ def history(
     with store.copied_runs(*FILES_OF_A_RUN, INDEX_FILE) as directory:
         entries = read_history(directory)
         try:
-            store.push(directory, [update_history(directory)])
+            if entries or (directory / INDEX_FILE).exists():  # a folder without runs may be of anything
+                store.push(directory, [update_history(directory)])
+                note = store.child(INDEX_FILE).location
         except AugmentError as error:
             note = f"no index of runs: {error}"
     if entries:
@@ -34,4 +36,5 @@ def history(
             console.print(frame.to_string(index=False))
     else:
         console.print(f"no runs in {runs_directory} yet; start one with `augment run`")
-    console.print(note or store.child(INDEX_FILE).location)
+    if note:
+        console.print(note)

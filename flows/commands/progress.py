@@ -37,7 +37,7 @@ class ConsoleListener:
         shown = self._cells.pop(update.cell, None)
         if shown is not None:
             self._progress.remove_task(shown)
-        mark = "[dim]· finished before[/]" if skipped else f"[green]✓[/] {update.detail}"
+        mark = "[dim]· finished before[/]" if skipped else f"[green]✓[/] {escape(update.detail)}"
         self._console.print(f"  {update.cell:<16} {update.stage:<30} {mark}", highlight=False, soft_wrap=True)
 
     def looked(self, lines: Sequence[str], *, total_weight: float) -> None:
@@ -56,11 +56,11 @@ class ConsoleListener:
 def console_progress(console: Console, *, total_weight: float) -> Iterator[None]:
     """Show the study's progress on `console` while the block runs."""
     columns = (
-        TextColumn("{task.description:<30}"),
+        TextColumn("{task.description:<30}", markup=False),
         BarColumn(bar_width=16),
         TaskProgressColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[detail]}"),
+        TextColumn("{task.fields[detail]}", markup=False),
     )
     with (
         Progress(*columns, console=console, transient=True, refresh_per_second=CONSOLE_REFRESHES) as progress,

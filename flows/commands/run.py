@@ -1,6 +1,7 @@
 """`augment run`: the whole study in one command."""
 
 import re
+import shlex
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -274,7 +275,8 @@ def _more_sentences(regime: RegimeReport, report: StudyReport, store: RunStore) 
     if regime.augmentation is not None:
         yield regime.augmentation.sentence
     if regime.needed is not None:
-        more = f" (augment run --resume {store.location} --until-decided)" if regime.needed.fewest else ""
+        command = shlex.join(["augment", "run", "--resume", store.location, "--until-decided"])
+        more = f" ({command})" if regime.needed.fewest else ""
         yield f"{needed_sentence(regime.needed)}{more}"
     if regime.labels_worth is not None:
         yield worth_sentence(regime.labels_worth)

@@ -1,5 +1,6 @@
 """`augment serve`: the study on a schedule, unattended."""
 
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from rich.markup import escape
 
 from data.base.errors import AugmentError, UsageError, message_of
 from data.base.names import safe_file_name
+from data.sources.registry import missing_data
 from flows.commands.allowing import AllowOption, allow_code
 from flows.commands.console import output_console
 from flows.commands.run import PRESET_HELP, Preset
@@ -98,6 +100,8 @@ def serve(
         on_regression=on_regression,
     )
     timetable = checked_timetable(cron=cron, interval=interval, timezone=timezone)
+    store_of(job.runs_directory).check_writable()  # and not in the night
+    missing = missing_data(study.data)
     console = output_console()
 
     def tell(line: str) -> None:
@@ -105,6 +109,8 @@ def serve(
 
     if study.replicates == 1:
         tell("note: with one replicate there is no interval, so no run can be told to be worse than the one before it")
+    if missing:
+        tell(f"note: {missing}; a run that comes due meanwhile fails")
     with (
         ended_by_signals(),
         served_pages(store_of(job.runs_directory), host=host, port=pages_port) as pages,
@@ -116,7 +122,7 @@ def serve(
             f"serving scheduled_study/{name} ({timetable}); runs go to {job.runs_directory}\n"
             f"on request: augmentation_export/{name}, augmentation_comparison/{name}\n"
             f"user interface: {server.url.removesuffix('/api')}; pages of the runs: {pages}\n"
-            f"run it now: PREFECT_API_URL={server.url} prefect deployment run scheduled_study/{name}"
+            f"run it now: PREFECT_API_URL={server.url} prefect deployment run {shlex.quote(served[0].full_name)}"
         )
         for line in [next_runs_line(served[0]), *notes]:
             if line:

@@ -49,7 +49,14 @@ def fates(runs: RunStore, *, keep: int, older_than: timedelta, now: datetime) ->
     Args:
         keep: so many of the newest finished runs of each configuration stay.
         older_than: younger runs stay.
+
+    Raises:
+        UsageError: there is no such place, or it is a run.
     """
+    if not patiently(runs.exists) or (runs.is_local and not Path(runs.location).is_dir()):
+        raise UsageError(f"{runs.location} is not a directory of runs; name another")
+    if patiently(runs.child(ENVIRONMENT_FILE).exists):
+        raise UsageError(f"{runs.location} is a run; name the directory that it lies in")
     names = patiently(runs.run_names)
     read = {name: _finished(runs.child(name)) for name in names}
     finished = sorted(

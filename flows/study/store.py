@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -123,6 +124,22 @@ class RunStore:
         """Return the store one level below."""
         return RunStore(str(Path(self.location) / name) if self.is_local else f"{self.location.rstrip('/')}/{name}")
 
+    def check_writable(self) -> None:
+        """See that files can be written here, and make nothing; a store is not asked.
+
+        Raises:
+            AugmentError: they cannot.
+        """
+        if not self.is_local:
+            return
+        place = Path(self.location).absolute()
+        try:
+            with TemporaryFile(dir=next(folder for folder in (place, *place.parents) if folder.exists())):
+                pass
+        except OSError as error:
+            reason = error.strerror or error
+            raise AugmentError(f"cannot write {self.location}: {reason}; choose another place") from error
+
     def run_names(self) -> list[str]:
         """Return the names of the runs (folders with a configuration) below this place, sorted.
 
@@ -196,9 +213,13 @@ class RunStore:
             yield directory
 
     def size_bytes(self) -> int:
-        """Return how much room the files of this place take."""
+        """Return how much room the files of this place take; those that a run renames meanwhile do not count."""
         if self.is_local:
-            return sum(path.stat().st_size for path in Path(self.location).rglob("*") if path.is_file())
+            size = 0
+            for path in Path(self.location).rglob("*"):
+                with suppress(OSError):
+                    size += path.stat().st_size if path.is_file() else 0
+            return size
         with self._reached() as (files, root):
             return int(files.du(root))
 

@@ -1,5 +1,6 @@
 """The command line: what a person sees, and the one line and exit code that bad input gets."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -50,13 +51,19 @@ def fails(
         (["prune", "x" * 300], "cannot look at"),
         (["run", "--resume", "absent", "--seed", "1"], "only --replicates, --images-per-class, --generator,"),
         (["serve", "--cron", "every day"], "not a cron expression"),
+        (["serve", "--cron", "0 0 3 * * *"], "has 6 fields; write 5: minute, hour, day of the month, month, day of"),
         (["serve", "--cron", "0 0 31 2 *"], "names no day that ever comes"),
         (["serve", "--cron", "* * * * *", "--interval", "5"], "not both"),
+        (["serve", "--set", "data.dataset=mnits"], "did you mean 'mnist'"),
+        (["prune", "absent"], "absent is not a directory of runs"),
         (["serve", "--interval", "nan"], "--interval must be a number of seconds from 1"),
         (["serve", "--interval", "inf"], "--interval must be a number of seconds from 1"),
         (["serve", "--interval", "1e-9"], "--interval must be a number of seconds from 1"),
         (["serve", "--interval", "1e300"], "--interval must be a number of seconds from 1"),
         (["serve", "--name", "a/b"], "--name 'a/b' cannot be used"),
+        (["serve", "--name", "a?b"], "--name 'a?b' cannot be used"),
+        (["serve", "--name", "a#b"], "--name 'a#b' cannot be used"),
+        (["serve", "--name", ".."], "--name '..' cannot be used"),
         (["serve", "--name", ""], "--name '' cannot be used"),
         (["serve", "--cron", "0 3 * * *", "--timezone", "Europe/Atlantis"], "not the name of a time zone"),
         (["serve", "--cron", "0 3 * * *", "--timezone", "../etc"], "not the name of a time zone"),
@@ -104,6 +111,7 @@ def test_what_the_system_refuses_is_one_line_wherever_it_happens(
 ENDS = """
 import atexit, sys
 from flows import cli
+from flows.commands.console import output_console
 
 class Module:
     def __del__(self):
@@ -118,6 +126,37 @@ def main():
 cli.main = main
 cli.program()
 """
+
+
+def test_setting_that_prefect_cannot_use_is_named(augment: Run) -> None:
+    ended = augment("report", "absent", environment={"PREFECT_SERVER_API_PORT": "abc"})
+    assert ended.returncode == 2
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith("error: PREFECT_SERVER_API_PORT = 'abc' cannot be used: Input should be a valid integer")
+    assert "Traceback" not in ended.stderr
+
+
+def test_terminal_that_cannot_show_a_mark_gets_another() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", ENDS.replace("last line", "\u2713 last line")],
+        env=os.environ | {"PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (3, "")
+    assert "? last line" in ended.stdout
+
+
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-"])
+def test_closed_output_ends_in_order(closed: str) -> None:
+    ended = subprocess.run(
+        ["sh", "-c", f'"$0" -c "$1" {closed}', sys.executable, ENDS.replace('print("last line")', "output_console()")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (3, "")
 
 
 def test_program_ends_with_its_code_once_all_is_told_and_clears_no_modules_away() -> None:

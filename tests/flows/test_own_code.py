@@ -1,5 +1,6 @@
 """Code of the user's own in a study: it runs where the user named it, and never because a run names it."""
 
+import shlex
 import shutil
 import sys
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from data.base.plugins import ALLOWED, Allowance, allow, allowance
 from evaluation.config import ClassifierConfig
 from flows import augmentation_study as flow
 from flows import cli
-from flows.commands.allowing import allow_code
+from flows.commands.allowing import allow_code, resume_command
 from flows.study.config import StudyConfig, resolve_config, to_toml
 from flows.study.running import OpenStudy, opened_study, run_study
 from flows.study.store import store_of
@@ -215,3 +216,8 @@ def test_a_worker_elsewhere_is_told_with_its_job_what_it_may_load(
     with opened_study(store_of(tmp_path / "run"), own_study) as study:
         flow.run_cells(study, flow.SEQUENTIAL)
     assert jobs[0]["allowed"] == Allowance(references=(REFERENCE,), directory=str(tmp_path))
+
+
+def test_command_that_continues_is_one_that_a_shell_takes() -> None:
+    command = resume_command("runs/it's [mine] $1", StudyConfig())
+    assert shlex.split(command) == ["augment", "run", "--resume", "runs/it's [mine] $1"]

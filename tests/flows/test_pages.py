@@ -112,3 +112,29 @@ def test_taken_port_is_named(url: str, runs: Path) -> None:
     taken = pytest.raises(AugmentError, match="choose another --pages-port")
     with taken, served_pages(RunStore(str(runs)), host="127.0.0.1", port=port):
         pass
+
+
+def test_host_that_cannot_be_is_named(runs: Path) -> None:
+    wrong = pytest.raises(AugmentError, match=r"cannot listen on 999\.1\.1\.1 \(.*choose another --host")
+    with wrong, served_pages(RunStore(str(runs)), host="999.1.1.1", port=None):
+        pass
+
+
+def test_request_that_makes_no_sense_is_refused_without_a_traceback(
+    url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert raw(url, "/", host="[")[0] == 400
+    assert capsys.readouterr().err == ""
+
+
+def test_reader_who_goes_in_the_middle_leaves_no_traceback(
+    url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("shutil.copyfileobj", broken)
+    with pytest.raises(http.client.IncompleteRead):
+        raw(url, "/first%20run/report.html")
+    assert raw(url, "/first%20run/report.html", method="HEAD")[0] == 200
+    assert capsys.readouterr().err == ""

@@ -7,9 +7,12 @@ import httpx
 import pytest
 from prefect.client.schemas.objects import Artifact
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES
+from rich.console import Console
 
+from flows.commands.progress import console_progress
 from flows.progress import PROGRESS_RETRIES, PrefectProgress, RemoteProgress, ServerAwayError, few_retries
 from flows.study.config import StudyConfig
+from flows.study.watching import StageUpdate, listeners
 
 
 def test_requests_that_show_progress_are_retried_once_and_all_else_stays() -> None:
@@ -47,3 +50,13 @@ def test_answer_that_cannot_be_read_ends_no_study(answer, tiny: StudyConfig, mon
     monkeypatch.setattr("flows.progress._away_until", 0.0)
     RemoteProgress(tiny, cells=[], flow_run_id=uuid4()).poll()
     monkeypatch.setattr("flows.progress._away_until", 0.0)
+
+
+def test_what_a_stage_says_is_shown_as_it_is() -> None:
+    console = Console(width=120)
+    with console.capture() as shown, console_progress(console, total_weight=1.0):
+        update = StageUpdate(cell="balanced-8/0", stage="generator", weight=1.0, share=0.5, detail="x[/b] [red]y")
+        for listener in listeners():
+            listener.update(update)
+            listener.finished(update, skipped=False)
+    assert "x[/b] [red]y" in shown.get()

@@ -5,7 +5,7 @@ from data.config import DataConfig
 from data.decoding import encode_pngs
 from data.parquet import write_published_shard
 from data.sources import fetching
-from data.sources.registry import KINDS, known_datasets, load_source
+from data.sources.registry import KINDS, known_datasets, load_source, missing_data
 
 
 @pytest.fixture
@@ -130,3 +130,14 @@ def test_paths_that_cannot_be_looked_at_are_one_line(tmp_path, monkeypatch, kind
 def test_what_is_tested_on_is_said_once():
     with pytest.raises(ValueError, match="split_column and test both say"):
         DataConfig(dataset="csv:x.csv", split_column="split", test="y.csv")
+
+
+def test_data_that_lie_nowhere_are_told_without_reading_any(tmp_path):
+    (tmp_path / "images").mkdir()
+    there, gone = f"folder:{tmp_path / 'images'}", f"csv:{tmp_path / 'table.csv'}"
+    assert missing_data(DataConfig(dataset=there)) == ""
+    assert missing_data(DataConfig(dataset=there, unlabelled=gone)) == f"nothing lies at {tmp_path / 'table.csv'}"
+    assert missing_data(DataConfig(dataset=f"csv:{tmp_path}/part-*.csv")) == ""
+    assert missing_data(DataConfig(dataset=f"idx:{tmp_path}/t10k")) == ""
+    with pytest.raises(UsageError, match="unknown dataset 'mnits'"):
+        missing_data(DataConfig(dataset="mnits"))

@@ -215,3 +215,14 @@ def test_damaged_report_is_named(tmp_path: Path) -> None:
 def test_output_that_is_no_page_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"must end in \.html"):
         compare([tmp_path, tmp_path], output=tmp_path / "c.json")
+
+
+def test_json_of_something_else_is_not_overwritten(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        fabricate_run(tmp_path / name, more_right={10: GOOD})
+    before = (tmp_path / "two" / "report.json").read_text()
+    runs, page = [str(tmp_path / "one"), str(tmp_path / "two")], tmp_path / "two" / "report.html"
+    with pytest.raises(UsageError, match=r"report\.json is there and holds no comparison"):
+        compare(runs, output=page)
+    assert (tmp_path / "two" / "report.json").read_text() == before
+    assert not page.exists()

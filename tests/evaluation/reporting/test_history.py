@@ -101,3 +101,15 @@ def test_command_prints_the_table_and_the_page(runs: Path, capsys: pytest.Captur
     assert "a-first" in printed
     assert "-10.00" in printed
     assert str(runs / "index.html") in printed
+
+
+def test_folder_without_runs_gets_no_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    history(str(tmp_path))
+    assert not list(tmp_path.iterdir())
+    assert capsys.readouterr().out.splitlines() == [f"no runs in {tmp_path} yet; start one with `augment run`"]
+
+
+def test_run_is_no_directory_of_runs(runs: Path) -> None:
+    with pytest.raises(UsageError, match="is a run; name the directory that it lies in"):
+        history(str(runs / "a-first"))
+    assert not (runs / "a-first" / "index.html").exists()

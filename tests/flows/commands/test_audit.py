@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from rich.console import Console
 
 from data.base.device import Compute
 from data.base.errors import UsageError
@@ -80,6 +81,14 @@ def test_quick_gan_sees_the_subset_and_draws_the_classes_asked_for(striped):
 def test_table_has_a_row_per_check_and_a_column_per_generator():
     table = audit_table(report(trial("a", None), trial("b", "realistic")))
     assert (table.row_count, len(table.columns)) == (len(CHECK_NAMES), 3)
+
+
+def test_name_of_a_data_set_is_shown_as_it_is():
+    found = report(trial("a", None)).model_copy(update={"dataset": "folder:x[/b] [red]"})
+    console = Console(width=100)
+    with console.capture() as shown:
+        console.print(audit_table(found))
+    assert "audit of folder:x[/b] [red]" in shown.get()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from data.base.errors import UsageError
 from data.base.files import write_json, write_text
+from data.base.limits import LimitError
 from data.config import DataConfig
 from data.parquet import read_published, write_subset
 from evaluation.config import ClassifierConfig
@@ -139,3 +140,9 @@ def test_distributions_that_do_not_fit(run, text, message):
     choice = choose_generator(run=run, cell=None, generator=None)
     with pytest.raises(UsageError, match=message):
         resolve_counts(text, num_images=7, choice=choice)
+
+
+def test_more_images_than_a_set_may_have_are_told(run):
+    choice = choose_generator(run=run, cell=None, generator=None)
+    with pytest.raises(LimitError, match="the limit is 100,000,000"):
+        resolve_counts("as-real", num_images=10**23, choice=choice)

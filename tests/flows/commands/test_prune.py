@@ -103,3 +103,12 @@ def test_age_is_read_and_nonsense_is_named() -> None:
     for text in ("90", "d", "-3d", "1e400d", "9" * 400 + "d"):
         with pytest.raises(UsageError, match="write for example 90d"):
             age(text)
+
+
+@pytest.mark.parametrize("name", ["absent", "file", "run"])
+def test_what_is_no_directory_of_runs_is_refused(name: str, add_run: Callable[..., Path], tmp_path: Path) -> None:
+    """As where a nightly job names a folder that was moved."""
+    (tmp_path / "file").write_text("")
+    add_run(tmp_path, "run", days_old=100)
+    with pytest.raises(UsageError, match=f"{name} is (not a directory of runs|a run); name"):
+        kept(tmp_path / name)

@@ -8,6 +8,7 @@ import pytest
 from data.base.errors import AugmentError, CorruptFileError, UsageError
 from flows.study.config import StudyConfig
 from flows.study.run_directory import load_run_config, new_run_location, open_run, study_cells
+from flows.study.store import RunStore
 
 
 def test_configuration_is_saved_before_anything_runs(tiny: StudyConfig, tmp_path: Path) -> None:
@@ -75,3 +76,22 @@ def test_names_of_runs_are_new(tiny: StudyConfig, tmp_path: Path) -> None:
 
 def test_cells_are_regimes_times_replicates(tiny: StudyConfig, tmp_path: Path) -> None:
     assert [cell.name for cell in study_cells(tiny, tmp_path)] == ["balanced-10/0", "balanced-10/1"]
+
+
+def test_file_that_a_run_renames_meanwhile_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "report.json").write_text("12345")
+    (tmp_path / ".report.json.partial").symlink_to("gone")
+    monkeypatch.setattr(Path, "is_file", lambda self: True)  # it was one a moment ago
+    assert RunStore(str(tmp_path)).size_bytes() == 5
+
+
+@pytest.mark.parametrize("name", ["file", "file/runs", "/proc/runs"])
+def test_place_that_cannot_be_written_is_told_before_anything_is_made(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(AugmentError, match=r"cannot write .*choose another place"):
+        RunStore(str(tmp_path / name)).check_writable()
+
+
+def test_place_that_can_be_written_is_not_made(tmp_path: Path) -> None:
+    RunStore(str(tmp_path / "runs" / "nightly")).check_writable()
+    assert not list(tmp_path.iterdir())
