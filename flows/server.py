@@ -34,6 +34,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_SERVER_VERSION_CHEC
 from prefect.states import Crashed
 
 from data.base.errors import AugmentError, message_of
+from data.base.files import given_path
 from flows.progress import SERVER_ERRORS
 from flows.study.store import redact
 
@@ -265,7 +266,7 @@ def server_home() -> Path:
         AugmentError: it cannot be written.
     """
     configured = os.environ.get("PREFECT_HOME")
-    home = Path(configured) if configured else Path(platformdirs.user_data_dir("augmentation-gain")) / "prefect"
+    home = given_path(configured) if configured else Path(platformdirs.user_data_dir("augmentation-gain")) / "prefect"
     try:
         home.mkdir(parents=True, exist_ok=True)  # Prefect makes only the last folder of this path
         probe = home / f".{secrets.token_hex(4)}"

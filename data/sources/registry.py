@@ -165,7 +165,7 @@ _DESCRIPTIONS = {
 def cache_directory() -> Path:
     """Return where data sets are looked for and kept: `AUGMENT_DATA`, else the user's cache directory."""
     configured = os.environ.get("AUGMENT_DATA")
-    return Path(configured) if configured else Path(platformdirs.user_cache_dir("augmentation-gain"))
+    return given_path(configured) if configured else Path(platformdirs.user_cache_dir("augmentation-gain"))
 
 
 def known_datasets() -> list[KnownDataset]:

@@ -23,6 +23,7 @@ from evaluation.audit import AuditReport, GivenSamples, divide, run_audit
 from evaluation.checks import CHECK_NAMES, Check
 from evaluation.features import feature_network, instrument_directory
 from flows.commands.console import output_console
+from flows.commands.paths import path_option
 from flows.study.config import resolve_config
 from flows.study.run_directory import SUBSET_FILE
 from flows.study.stages.samples import nearest_made_by
@@ -38,10 +39,11 @@ MARKS = {"passed": "·", "watch": "!", "failed": "✗", None: "-"}
 def audit(
     dataset: Annotated[str, typer.Option(help="data set; auto is MNIST, else scikit-learn's digits")] = DEFAULT_DATASET,
     samples: Annotated[
-        Path | None, typer.Option(help="also judge this synthetic data set (a cell's synthetic/ directory)")
+        Path | None,
+        path_option("also judge this synthetic data set (a cell's synthetic/ directory)"),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="of the planted generators")] = 0,
-    output: Annotated[Path | None, typer.Option(help="write the figures here, as JSON")] = None,
+    output: Annotated[Path | None, path_option("write the figures here, as JSON")] = None,
     gan_steps: Annotated[
         int, typer.Option(min=0, help="training steps of the quick GAN that must pass as honest; 0 leaves it out")
     ] = QUICK_STEPS,

@@ -18,14 +18,16 @@ from evaluation.reporting.rendering import interval, p_value, points
 from evaluation.reporting.report import read_report
 from evaluation.reporting.run_files import REPORT_HTML, REPORT_JSON
 from flows.commands.console import output_console
+from flows.commands.paths import path_option
 from flows.study.store import store_of
 
 
 def compare(
     runs: Annotated[list[str], typer.Argument(help="runs (directories or URLs), or report.json files; first the base")],
-    output: Annotated[Path, typer.Option(help="the page to write; its figures go to a .json beside it")] = Path(
-        "comparison.html"
-    ),
+    output: Annotated[
+        Path,
+        path_option("the page to write; its figures go to a .json beside it"),
+    ] = Path("comparison.html"),
     force: Annotated[bool, typer.Option("--force", help="compare runs whose data or protocol differ")] = False,
     fail_on_regression: Annotated[
         bool, typer.Option("--fail-on-regression", help="exit with 3 where a later run is worse beyond the interval")

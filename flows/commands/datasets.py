@@ -20,6 +20,7 @@ from data.sources.registry import KINDS, cache_directory, known_datasets, load_s
 from data.sources.source import Source
 from data.unlabelled import REST_OF_POOL
 from flows.commands.console import output_console
+from flows.commands.paths import path_option
 from flows.study.config import resolve_config
 
 TERMINAL_CLASSES, TERMINAL_SIDE = 10, 16
@@ -46,7 +47,10 @@ def inspect(
         str | None, typer.Argument(help="a name that `augment datasets` lists, or KIND:PATH", show_default=False)
     ] = None,
     named: Annotated[str | None, typer.Option("--dataset", help="the same, as `augment run` takes it")] = None,
-    output: Annotated[Path | None, typer.Option(help="write the picture grid as PNG instead of showing it")] = None,
+    output: Annotated[
+        Path | None,
+        path_option("write the picture grid as PNG instead of showing it"),
+    ] = None,
     image_column: Annotated[str | None, typer.Option(help="parquet, arrow, csv: column of the images")] = None,
     label_column: Annotated[str | None, typer.Option(help="parquet, arrow, csv: column of the labels")] = None,
     resize: Annotated[int | None, typer.Option(help="side in pixels that all images get; 0 keeps it")] = None,
@@ -54,7 +58,10 @@ def inspect(
         list[str] | None,
         typer.Option("--set", help="any key of data, as `augment run` takes it: data.bits=12; may be repeated"),
     ] = None,
-    left_out: Annotated[Path | None, typer.Option(help="write the list of bad images that were left out")] = None,
+    left_out: Annotated[
+        Path | None,
+        path_option("write the list of bad images that were left out"),
+    ] = None,
 ) -> None:
     """Show what a data set holds and how it was read: splits, what was left out, classes, copies, examples, regimes."""
     if (dataset is None) == (named is None):

@@ -26,6 +26,7 @@ from evaluation.policy import PolicyChoice
 from evaluation.samples import SampleEvaluation
 from flows.commands.allowing import AllowOption, allow_code
 from flows.commands.console import output_console
+from flows.commands.paths import path_option
 from flows.study.generators.trained import generators_of, of_most_data
 from flows.study.run_directory import POLICY_FILE, SUBSET_FILE, load_run_config
 from flows.study.stages.samples import EVALUATION_FILE
@@ -64,7 +65,7 @@ class GeneratorChoice:
 
 
 def export(
-    output: Annotated[Path, typer.Option(help="folder of the data set; must not exist yet")],
+    output: Annotated[Path, path_option("folder of the data set; must not exist yet")],
     run: Annotated[str | None, typer.Option(help="run (directory or URL) to take a generator from")] = None,
     cell: Annotated[str | None, typer.Option(help="with --run: REGIME/REPLICATE, such as balanced-100/0")] = None,
     generator: Annotated[str | None, typer.Option(help="generator (directory or URL), instead of --run")] = None,

@@ -250,7 +250,7 @@ def run_study(
     store = store_of(run_directory)
     if store.is_local:
         try:
-            update_history(Path(run_directory).parent)
+            update_history(Path(store.location).absolute().parent)
         except AugmentError as error:
             console.print(f"note: no index of runs: {escape(str(error))}", highlight=False, soft_wrap=True)
     with store.fetched(REPORT_JSON) as directory:

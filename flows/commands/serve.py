@@ -197,4 +197,5 @@ def alone(name: str) -> Iterator[None]:
 
 def located(runs_directory: str) -> str:
     """Return a place that means the same in every process: an absolute path, or the URL."""
-    return str(Path(runs_directory).resolve()) if store_of(runs_directory).is_local else runs_directory
+    store = store_of(runs_directory)
+    return str(Path(store.location).resolve()) if store.is_local else store.location

@@ -10,10 +10,13 @@ from data.base.files import write_json, write_text
 from data.base.limits import LimitError
 from data.config import DataConfig
 from data.parquet import read_published, write_subset
+from data.sources.registry import cache_directory
 from evaluation.config import ClassifierConfig
 from evaluation.policy import PolicyChoice
 from evaluation.protocol import EvaluationConfig
 from flows.commands.export import choose_generator, export, resolve_counts
+from flows.commands.serve import located
+from flows.server import server_home
 from flows.study.config import StudyConfig, to_toml
 from flows.study.run_directory import POLICY_FILE
 from gan.checkpoint import GENERATOR_FILE, save_generator
@@ -146,3 +149,18 @@ def test_more_images_than_a_set_may_have_are_told(run):
     choice = choose_generator(run=run, cell=None, generator=None)
     with pytest.raises(LimitError, match="the limit is 100,000,000"):
         resolve_counts("as-real", num_images=10**23, choice=choice)
+
+
+def test_home_is_spelled_out_where_no_shell_does(run, tmp_path, monkeypatch):
+    """As in --output=~/out, and in the environment of a service."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
+    monkeypatch.setenv("AUGMENT_DATA", "~/data")
+    monkeypatch.setenv("PREFECT_HOME", "~/prefect")
+    invoke("--run", run, "--num-images", 3, "--output", "~/out")
+    assert read_published(tmp_path / "home" / "out").class_counts().tolist() == [1, 1, 1]
+    assert cache_directory() == tmp_path / "home" / "data"
+    assert server_home() == tmp_path / "home" / "prefect"
+    assert located("~/runs") == str(tmp_path / "home" / "runs")
+    assert not (tmp_path / "~").exists()
