@@ -136,9 +136,11 @@ def served_pages(runs: RunStore, *, host: str, port: int | None) -> Iterator[str
             if port is not None:
                 raise
             server = kind((host, 0), handler)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # a name that no machine can have, too
         where, other = (host, "--host") if port is None else (f"{host}:{port}", "--pages-port")
-        raise AugmentError(f"cannot listen on {where} ({error.strerror}); choose another {other}") from error
+        raise AugmentError(
+            f"cannot listen on {where} ({getattr(error, 'strerror', None) or error}); choose another {other}"
+        ) from error
     url = f"http://{reachable_host(host)}:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, daemon=True, name="pages")
     thread.start()

@@ -49,7 +49,10 @@ def audit(
     ] = QUICK_STEPS,
     assignments: Annotated[
         list[str] | None,
-        typer.Option("--set", help="any key of the configuration, such as data.bits=12; may be repeated"),
+        typer.Option(
+            "--set",
+            help="any key of the configuration, such as data.bits=12; repeatable, last one counts",
+        ),
     ] = None,
 ) -> None:
     """Plant generators that cheat or fail; exit 0 when every one is caught and the honest ones pass, else 1."""

@@ -56,7 +56,10 @@ def inspect(
     resize: Annotated[int | None, typer.Option(help="side in pixels that all images get; 0 keeps it")] = None,
     assignments: Annotated[
         list[str] | None,
-        typer.Option("--set", help="any key of data, as `augment run` takes it: data.bits=12; may be repeated"),
+        typer.Option(
+            "--set",
+            help="any key of data as of `augment run`: data.bits=12; repeatable, last one counts",
+        ),
     ] = None,
     left_out: Annotated[
         Path | None,

@@ -32,7 +32,8 @@ def judge(
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Root seed of everything random.")] = None,
     assignments: Annotated[
-        list[str] | None, typer.Option("--set", help="Any configuration key; may be repeated.")
+        list[str] | None,
+        typer.Option("--set", help="Any configuration key; repeatable, last one counts."),
     ] = None,
     run_dir: Annotated[
         str | None, typer.Option(help="Where report.json and report.html go; a new folder below runs/ by default.")

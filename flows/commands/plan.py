@@ -33,7 +33,8 @@ def plan(
     replicates: Annotated[int, typer.Option(min=2, help="Of the pilot.")] = PILOT_REPLICATES,
     seed: Annotated[int | None, typer.Option(help="Root seed of everything random.")] = None,
     assignments: Annotated[
-        list[str] | None, typer.Option("--set", help="Any configuration key; may be repeated.")
+        list[str] | None,
+        typer.Option("--set", help="Any configuration key; repeatable, last one counts."),
     ] = None,
     runner: Annotated[RunnerKind | None, typer.Option(help="Where the cells run; changes no result.")] = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Cells at a time; 0 fills the cores.")] = None,

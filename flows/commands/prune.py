@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from data.base.errors import AugmentError, UsageError, message_of
-from flows.study.retention import fates, remove_run
+from flows.study.retention import fates, remove_leftovers, remove_run, renew_index
 from flows.study.run_directory import DEFAULT_RUNS_DIRECTORY
 from flows.study.store import RunStore, store_of
 
@@ -55,6 +55,12 @@ def _prune_runs(runs: RunStore, console: Console, *, keep: int, older_than: time
         freed, count = freed + size, count + 1
         console.print(f"{'removed' if delete else 'would go:'} {fate.name}, {megabytes(size)}")
     console.print(f"{count} of {len(found)} runs ({megabytes(freed)}) {_done(delete)}")
+    if delete:
+        remove_leftovers(runs)
+        try:
+            renew_index(runs)
+        except AugmentError as error:
+            console.print(f"no index of runs: {error}")
 
 
 def _prune_database(console: Console, *, keep: int, older_than: timedelta, delete: bool) -> None:

@@ -92,7 +92,10 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Root seed of everything random.")] = None,
     assignments: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Any configuration key, such as gan.learning_rate=2e-4; may be repeated."),
+        typer.Option(
+            "--set",
+            help="Any configuration key, like gan.learning_rate=2e-4; repeatable, last one counts.",
+        ),
     ] = None,
     run_dir: Annotated[
         str | None, typer.Option(help="Where to work, a path or URL (s3://…); a new directory below runs/ by default.")

@@ -60,7 +60,8 @@ def serve(
     ] = None,
     preset_name: Annotated[Preset, typer.Option("--preset", help=PRESET_HELP)] = Preset.QUICK,
     assignments: Annotated[
-        list[str] | None, typer.Option("--set", help="Any configuration key; may be repeated.")
+        list[str] | None,
+        typer.Option("--set", help="Any configuration key; repeatable, last one counts."),
     ] = None,
     runs_directory: Annotated[str, typer.Option(help="Where the runs go, a path or URL.")] = str(
         DEFAULT_RUNS_DIRECTORY

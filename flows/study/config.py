@@ -1,6 +1,6 @@
 """The configuration of a study: each room's own model, composed. Resolved once, saved with the run, never changed.
 
-Precedence: preset, then TOML file, then command-line options, then `--set key=value`.
+Precedence: preset, then TOML file, then command-line options, then `--set key=value`, the last of a key.
 """
 
 import os

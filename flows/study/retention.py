@@ -8,6 +8,7 @@ from pathlib import Path
 
 from data.base.errors import AugmentError, UsageError
 from data.base.files import digest_json, read_record
+from evaluation.reporting.history import FILES_OF_A_RUN, INDEX_FILE, update_history
 from evaluation.reporting.report import read_report
 from evaluation.reporting.run_files import ENVIRONMENT_FILE, REPORT_JSON
 from flows.study.retrying import patiently
@@ -15,6 +16,7 @@ from flows.study.run_directory import locked
 from flows.study.store import RunStore
 
 JUDGEMENT_FILE = "judgement.json"
+GOING = ".going-"  # before the name of a run that is being removed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +109,23 @@ def _finished(run: RunStore) -> FinishedRun | str:
     )
 
 
+def renew_index(runs: RunStore) -> None:
+    """Let the page that lists the runs list those that are left, where there is such a page.
+
+    Raises:
+        AugmentError: it cannot be written, or is not of this tool.
+    """
+    with runs.copied_runs(*FILES_OF_A_RUN, INDEX_FILE) as directory:
+        if (directory / INDEX_FILE).is_file():
+            runs.push(directory, [update_history(directory)])
+
+
+def remove_leftovers(runs: RunStore) -> None:
+    """Remove what is left of runs whose removal was cut off."""
+    for folder in Path(runs.location).glob(f"{GOING}*") if runs.is_local else ():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def remove_run(runs: RunStore, name: str) -> None:
     """Remove a run for good.
 
@@ -123,7 +142,7 @@ def remove_run(runs: RunStore, name: str) -> None:
         raise UsageError(f"{directory} is a link; remove what it leads to by hand")
     busy = AugmentError(f"a process is working in {directory}; it stays")
     with locked(directory / ".lock", busy=busy, advice="it stays"):
-        going = directory.with_name(f".going-{name}")
+        going = directory.with_name(f"{GOING}{name}")
         try:
             directory.rename(going)  # so that a run that is half removed is taken for none
             shutil.rmtree(going)

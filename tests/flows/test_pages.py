@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -114,9 +115,10 @@ def test_taken_port_is_named(url: str, runs: Path) -> None:
         pass
 
 
-def test_host_that_cannot_be_is_named(runs: Path) -> None:
-    wrong = pytest.raises(AugmentError, match=r"cannot listen on 999\.1\.1\.1 \(.*choose another --host")
-    with wrong, served_pages(RunStore(str(runs)), host="999.1.1.1", port=None):
+@pytest.mark.parametrize("host", ["999.1.1.1", "a..b"])
+def test_host_that_cannot_be_is_named(host: str, runs: Path) -> None:
+    wrong = pytest.raises(AugmentError, match=rf"cannot listen on {re.escape(host)} \(.*choose another --host")
+    with wrong, served_pages(RunStore(str(runs)), host=host, port=None):
         pass
 
 

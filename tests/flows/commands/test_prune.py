@@ -10,6 +10,7 @@ import pytest
 from filelock import FileLock
 
 from data.base.errors import UsageError
+from evaluation.reporting.history import update_history
 from flows.commands.prune import age, prune
 from flows.study.retention import fates
 from flows.study.store import RunStore
@@ -96,6 +97,20 @@ def test_nothing_is_removed_unless_it_is_asked_for(
         prune(str(tmp_path), keep=1, older_than="90d", delete=True)
     assert "stays run0: a process is working in" in capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run0", "run2"]
+
+
+def test_index_lists_what_is_left_and_nothing_of_removed_runs_stays(
+    add_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    for place, days in enumerate((2000, 1500)):
+        add_run(tmp_path, f"run{place}", days_old=days)
+    update_history(tmp_path)
+    add_run(tmp_path, ".going-run9", days_old=2500)  # a removal that was cut off
+    prune(str(tmp_path), keep=1, older_than="90d", delete=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["index.html", "run1"]
+    index = (tmp_path / "index.html").read_text()
+    assert "run1" in index
+    assert "run0" not in index
 
 
 def test_age_is_read_and_nonsense_is_named() -> None:
