@@ -88,7 +88,7 @@ def inspect(
     _print_unlabelled(console, source, config.data)
     _print_left_out(console, source, left_out)
     console.print(_class_table(source, facts))
-    _print_findings(console, source, facts)
+    _print_findings(console, facts)
     if output is not None:
         picture = example_grid(source.train, columns=PNG_COLUMNS, max_classes=100, max_side=64)
         enlarged = picture.repeat(PNG_ZOOM, 0).repeat(PNG_ZOOM, 1)
@@ -190,7 +190,7 @@ def _class_table(source: Source, facts: Inspection) -> Table:
     return table
 
 
-def _print_findings(console: Console, source: Source, facts: Inspection) -> None:
+def _print_findings(console: Console, facts: Inspection) -> None:
     console.print(
         f"duplicates: {facts.duplicates_in_train:,} within train, {facts.duplicates_in_test:,} within test, "
         f"{facts.duplicates_across:,} test images that are in train too",
@@ -207,7 +207,7 @@ def _print_findings(console: Console, source: Source, facts: Inspection) -> None
     if facts.groups is not None:
         train, test, both = facts.groups
         console.print(f"groups: {train:,} in train, {test:,} in test, {both:,} in both", highlight=False)
-    if facts.contradictions and not source.notes:  # else they say it
+    if facts.contradictions:
         console.print(f"[yellow]note:[/] {facts.contradictions:,} images occur with different labels", highlight=False)
     regimes = ", ".join(str(value) for value, _ in facts.regimes)
     console.print(

@@ -56,6 +56,11 @@ def test_inspect_shows_counts_copies_and_regimes(folder):
     assert any("#" in line for line in output.splitlines()[-20:])
 
 
+def test_inspect_counts_images_of_several_classes_whatever_else_is_noted(folder):
+    (folder / "cat" / "other.png").write_bytes((folder / "[red]dog" / "0.png").read_bytes())
+    assert "1 images occur with different labels" in invoke("inspect", f"folder:{folder}").output
+
+
 def test_inspect_takes_the_data_set_as_an_option_too(folder):
     assert invoke("inspect", "--dataset", f"folder:{folder}").output == invoke("inspect", f"folder:{folder}").output
     for given in ((), ("digits", "--dataset", "mnist")):
