@@ -12,7 +12,7 @@ from evaluation.reporting.sample_rows import check_rows, fidelity_rows, membersh
 from flows.commands.allowing import allow_code
 from flows.commands.console import output_console
 from flows.commands.export import measured_privacy
-from flows.commands.run import print_report, run_study
+from flows.commands.run import SetOption, print_report, run_study
 from flows.study.config import RunnerKind, StudyConfig, resolve_runner
 from flows.study.designs import seen_by_generator, study_designs
 from flows.study.judging import JudgeRequest, judge_config
@@ -31,10 +31,7 @@ def judge(
         int | None, typer.Option(min=1, help="Trainings with --test, else folds; by default 6, or each fold twice.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Root seed of everything random.")] = None,
-    assignments: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Any configuration key; repeatable, last one counts."),
-    ] = None,
+    assignments: SetOption = None,
     run_dir: Annotated[
         str | None, typer.Option(help="Where report.json and report.html go; a new folder below runs/ by default.")
     ] = None,

@@ -14,7 +14,7 @@ from evaluation.verdicts import is_decided
 from evaluation.worth import best_seeds
 from flows.commands.allowing import AllowOption, allow_code, resume_command
 from flows.commands.console import output_console
-from flows.commands.run import PRESET_HELP, Preset, run_study
+from flows.commands.run import PRESET_HELP, Preset, SetOption, run_study
 from flows.study.config import RunnerKind, StudyConfig, resolve_config, resolve_runner
 from flows.study.run_directory import DEFAULT_RUNS_DIRECTORY, new_run_location
 from flows.study.stages.arm import arm_of
@@ -32,10 +32,7 @@ def plan(
     ] = None,
     replicates: Annotated[int, typer.Option(min=2, help="Of the pilot.")] = PILOT_REPLICATES,
     seed: Annotated[int | None, typer.Option(help="Root seed of everything random.")] = None,
-    assignments: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Any configuration key; repeatable, last one counts."),
-    ] = None,
+    assignments: SetOption = None,
     runner: Annotated[RunnerKind | None, typer.Option(help="Where the cells run; changes no result.")] = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Cells at a time; 0 fills the cores.")] = None,
     run_dir: Annotated[str | None, typer.Option(help="Where the pilot works; a study can continue from there.")] = None,

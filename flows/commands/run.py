@@ -61,6 +61,9 @@ PRESET_HELP = (
     "quick: 10 images per class of a large data set, all images of a small one. "
     "standard: 10, 50, 100 and 500, longer trainings, 10 replicates. full: all images too, 20 replicates."
 )
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="Any configuration key; repeatable, last one counts.")
+]
 DURATION = re.compile(r"(\d+(?:\.\d+)?)([smh]?)")
 
 

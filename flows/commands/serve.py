@@ -19,7 +19,7 @@ from data.base.names import safe_file_name
 from data.sources.registry import missing_data
 from flows.commands.allowing import AllowOption, allow_code
 from flows.commands.console import output_console
-from flows.commands.run import PRESET_HELP, Preset
+from flows.commands.run import PRESET_HELP, Preset, SetOption
 from flows.metrics import served_metrics
 from flows.pages import served_pages
 from flows.progress import SERVER_ERRORS
@@ -59,10 +59,7 @@ def serve(
         typer.Option(help="Time zone of --cron, such as Europe/Berlin.", show_default="the machine's own"),
     ] = None,
     preset_name: Annotated[Preset, typer.Option("--preset", help=PRESET_HELP)] = Preset.QUICK,
-    assignments: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Any configuration key; repeatable, last one counts."),
-    ] = None,
+    assignments: SetOption = None,
     runs_directory: Annotated[str, typer.Option(help="Where the runs go, a path or URL.")] = str(
         DEFAULT_RUNS_DIRECTORY
     ),
