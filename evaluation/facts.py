@@ -32,6 +32,15 @@ class DesignFacts(BaseModel, frozen=True, extra="forbid"):
     num_test: int
     num_beside: int
 
+    @property
+    def shared(self) -> float:
+        """The variance that more replicates do not take off a figure's mean, over the variance between them.
+
+        K folds have training images in common: 1 / (K - 1), test over training images of a fold (Nadeau & Bengio 2003,
+        Machine Learning 52, 239-281, section 3). Draws from a pool are independent, seen from this pool: 0.
+        """
+        return 1 / (self.folds - 1) if self.folds > 1 else 0.0
+
 
 class DatasetFacts(BaseModel, frozen=True, extra="forbid"):
     """Which images the study is about; `warning` says what a reader must know about how they were chosen.

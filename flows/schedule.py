@@ -281,10 +281,12 @@ def compare_with(base: NamedReport, later: NamedReport, run: RunStore) -> Judgem
 
 def fidelity_regressions(base: NamedReport, run: NamedReport) -> list[str]:
     """Say in which fidelity figures the run is worse than the base beyond the interval, replicate by replicate."""
-    regimes = [regime.name for regime in base.report.regimes]
-    places = [(name, regime) for name in FIDELITY for regime in regimes]
+    places = [(name, regime.name) for name in FIDELITY for regime in base.report.regimes]
     differences = [_differences(base, run, regime=regime, figure=FIDELITY[name]) for name, regime in places]
-    intervals = mean_intervals(differences, confidence=base.report.confidence)
+    designs = {regime.name: regime.design for regime in base.report.regimes}
+    intervals = mean_intervals(
+        differences, confidence=base.report.confidence, shared=[designs[regime].shared for _, regime in places]
+    )
     return [
         f"{run.name} is worse than {base.name} in {regime}: {name} changed by {np.mean(values):+.4f} "
         f"(interval {interval[0]:+.4f} to {interval[1]:+.4f})"

@@ -138,8 +138,8 @@ def accuracy_chart(
             places = [place + shift for place, _, _ in having]
             spreads = [found.accuracy for _, _, found in having]
             errors = [max(100 * (1 - spread.mean), least) for spread in spreads]
-            for place, spread in zip(places, spreads, strict=True):
-                interval = mean_interval(spread, confidence=confidence)
+            for place, spread, (_, regime, _) in zip(places, spreads, having, strict=True):
+                interval = mean_interval(spread, confidence=confidence, shared=regime.design.shared)
                 if interval is not None:
                     ends = [max(100 * (1 - min(end, 1.0)), least) for end in interval]
                     axes.plot([place, place], ends, color=style.light, linewidth=1.6)

@@ -2,6 +2,8 @@
 
 The first run is the base that each later one is held against. Where two runs drew the same subsets, their replicates
 are pairs and the difference gets a paired t interval; otherwise Welch's, for independent samples (Welch 1947).
+Replicates that share images, as folds do, err together, and both intervals are wider for it (Nadeau & Bengio 2003;
+`evaluation.facts.DesignFacts.shared`). On given test images the interval is about these.
 """
 
 import math
@@ -16,11 +18,13 @@ from scipy import stats
 
 from data.base.errors import UsageError
 from evaluation.arms import ArmName
+from evaluation.facts import DesignFacts
 from evaluation.gains import Gain
 from evaluation.reporting.report import RegimeReport, StudyReport, flatten_config, in_points
+from evaluation.reporting.wording import Wording
 from evaluation.verdicts import Verdict
 
-COMPARISON_VERSION = 1
+COMPARISON_VERSION = 2
 HEADLINE = "headline gain"
 MIN_TREND_RUNS = 3
 NEGLIGIBLE = 1e-12  # spread of differences that float rounding alone can give
@@ -43,6 +47,7 @@ class RunFacts(BaseModel, frozen=True, extra="forbid"):
     name: str
     link: str
     dataset: str
+    generator: str
     verdict: Verdict
     sentence: str
     protocol: str
@@ -51,11 +56,12 @@ class RunFacts(BaseModel, frozen=True, extra="forbid"):
 
 
 class RunResult(BaseModel, frozen=True, extra="forbid"):
-    """What one run found in one regime; `accuracy` is the mean of each arm."""
+    """What one run found in one regime: the headline gain, over which arm, and the mean accuracy of each arm."""
 
     run: str
     num_replicates: int
     headline: Gain
+    over: ArmName
     accuracy: dict[ArmName, float]
 
 
@@ -107,10 +113,15 @@ class Trend(BaseModel, frozen=True, extra="forbid"):
 
 
 class RegimeComparison(BaseModel, frozen=True, extra="forbid"):
-    """All runs in one regime that the first run and at least one later run have; `trend` with 3 runs or more."""
+    """All runs in one regime that the first run and at least one later run have; `trend` with 3 runs or more.
+
+    Attributes:
+        about: what the intervals of differences take in, in words.
+    """
 
     name: str
     title: str
+    about: str
     results: tuple[RunResult, ...]
     best: Best
     trend: Trend | None
@@ -141,6 +152,11 @@ class Comparison(BaseModel, frozen=True, extra="forbid"):
     differences: tuple[Difference, ...]
     configuration: tuple[ConfigDifference, ...]
     regressions: tuple[str, ...]
+
+    @property
+    def rivals(self) -> str:
+        """What headline gains are over, in words."""
+        return f"the best arm that {Wording(self.runs[0].generator).needs_none}"
 
     @property
     def unjudged(self) -> str:
@@ -301,12 +317,13 @@ def _run_differences(base: NamedReport, run: NamedReport, *, confidence: float) 
 def _estimate(base: NamedReport, run: NamedReport, *, regime: str, quantity: str) -> _Estimate:
     ours, theirs = (_values(side, regime=regime, quantity=quantity) for side in (base, run))
     places = _same_subsets(base, run, regime=regime)
+    shared = tuple(_design(side, regime).shared for side in (base, run))
     if len(places) == min(len(ours), len(theirs)):
-        return _paired(np.array([theirs[place] - ours[place] for place in places]))
-    return _welch(ours, theirs)
+        return _paired(np.array([theirs[place] - ours[place] for place in places]), shared=max(shared))
+    return _welch(ours, theirs, shared=shared)
 
 
-def _paired(differences: np.ndarray[tuple[int], np.dtype[np.float64]]) -> _Estimate:
+def _paired(differences: np.ndarray[tuple[int], np.dtype[np.float64]], *, shared: float) -> _Estimate:
     count = len(differences)
     mean = float(differences.mean())
     constant = float(np.ptp(differences)) < NEGLIGIBLE
@@ -315,18 +332,23 @@ def _paired(differences: np.ndarray[tuple[int], np.dtype[np.float64]]) -> _Estim
         reason = "an interval needs 2 replicates or more"
     elif constant and abs(mean) >= NEGLIGIBLE:
         reason = "every replicate gave the same difference, so its spread cannot be estimated"
-    error = 0.0 if constant or count < 2 else float(differences.std(ddof=1)) / math.sqrt(count)
+    error = 0.0 if constant or count < 2 else float(differences.std(ddof=1)) * math.sqrt(1 / count + shared)
     return _Estimate(paired=True, mean=mean, standard_error=error, degrees=max(count - 1, 1), unavailable=reason)
 
 
 def _welch(
-    ours: np.ndarray[tuple[int], np.dtype[np.float64]], theirs: np.ndarray[tuple[int], np.dtype[np.float64]]
+    ours: np.ndarray[tuple[int], np.dtype[np.float64]],
+    theirs: np.ndarray[tuple[int], np.dtype[np.float64]],
+    *,
+    shared: tuple[float, float],
 ) -> _Estimate:
     mean = float(theirs.mean() - ours.mean())
     if min(len(ours), len(theirs)) < 2:
         reason = "an interval needs 2 replicates or more in both runs"
         return _Estimate(paired=False, mean=mean, standard_error=0.0, degrees=1, unavailable=reason)
-    parts = [float(side.var(ddof=1)) / len(side) for side in (ours, theirs)]
+    parts = [
+        float(side.var(ddof=1)) * (1 / len(side) + part) for side, part in zip((ours, theirs), shared, strict=True)
+    ]
     if sum(parts) < NEGLIGIBLE**2:
         reason = (
             "no replicate differs within its run, so the spread cannot be estimated" if abs(mean) >= NEGLIGIBLE else ""
@@ -349,6 +371,7 @@ def _regime_comparison(regime: RegimeReport, runs: Sequence[NamedReport], *, con
             run=run.name,
             num_replicates=found.num_replicates,
             headline=found.headline,
+            over=found.over,
             accuracy={arm.name: arm.accuracy.mean for arm in found.arms},
         )
         for run, found in having
@@ -360,9 +383,22 @@ def _regime_comparison(regime: RegimeReport, runs: Sequence[NamedReport], *, con
     return RegimeComparison(
         name=regime.name,
         title=regime.title,
+        about=_about(regime.design),
         results=tuple(results),
         best=best,
         trend=_trend(regime.name, [found.headline.mean for _, found in having], confidence=confidence),
+    )
+
+
+def _about(design: DesignFacts) -> str:
+    if design.folds > 1:
+        return (
+            f"The {design.folds} folds of a repeat share most of their training images, so the intervals are wider "
+            "than those of independent replicates (Nadeau and Bengio 2003); they are about images like these."
+        )
+    return (
+        "The intervals are about these images, training and test, which the runs share; how much others matter is part "
+        "of each run's own interval."
     )
 
 
@@ -397,6 +433,12 @@ def _regime(run: NamedReport, name: str) -> RegimeReport | None:
     return next((regime for regime in run.report.regimes if regime.name == name), None)
 
 
+def _design(run: NamedReport, regime: str) -> DesignFacts:
+    found = _regime(run, regime)
+    assert found is not None  # callers ask for shared regimes only
+    return found.design
+
+
 def _has_arm(run: NamedReport, arm: ArmName) -> bool:
     return all(any(found.name == arm for found in regime.arms) for regime in run.report.regimes)
 
@@ -422,6 +464,7 @@ def _facts(run: NamedReport) -> RunFacts:
         name=run.name,
         link=run.link,
         dataset=report.dataset.name,
+        generator=report.generator,
         verdict=report.verdict,
         sentence=report.sentence,
         protocol=report.protocol,

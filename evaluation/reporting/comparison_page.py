@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from data.base.errors import CorruptFileError, UsageError
 from data.base.files import read_record, write_text
-from evaluation.arms import HEADLINE_ARM, HEADLINE_REFERENCE
+from evaluation.arms import HEADLINE_ARM
 from evaluation.reporting.charts import TrendLine, trend_chart
 from evaluation.reporting.comparison import HEADLINE, Comparison, RegimeComparison
 from evaluation.reporting.rendering import interval, points, render_page
@@ -28,7 +28,6 @@ def write_comparison(path: Path, comparison: Comparison) -> Path:
         "charts": [_chart(comparison, regime, number) for number, regime in enumerate(comparison.regimes)],
         "headline": HEADLINE,
         "headline_arm": HEADLINE_ARM,
-        "reference_arm": HEADLINE_REFERENCE,
         "arms": list(comparison.regimes[0].results[0].accuracy),
         "any_unpaired": any(not difference.paired for difference in comparison.differences),
         "json_name": json_path.name,

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from data.base.errors import AugmentError, UsageError
 from data.base.files import read_json, write_text
-from evaluation.arms import HEADLINE_ARM, HEADLINE_REFERENCE
+from evaluation.arms import HEADLINE_ARM
 from evaluation.gains import Gain
 from evaluation.reporting.charts import sparkline
 from evaluation.reporting.rendering import points, render_page
@@ -119,7 +119,6 @@ def history_page(runs_directory: Path) -> str:
         "titles": titles,
         "sparklines": _sparklines(entries, titles),
         "headline_arm": HEADLINE_ARM,
-        "reference_arm": HEADLINE_REFERENCE,
         "num_finished": sum(entry.status == "finished" for entry in entries),
     }
     return render_page("history.html", content)

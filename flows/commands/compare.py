@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from data.base.errors import RegressionError, UsageError
+from evaluation.arms import HEADLINE_ARM
 from evaluation.reporting.comparison import Comparison, NamedReport, compare_reports
 from evaluation.reporting.comparison_page import write_comparison
 from evaluation.reporting.rendering import interval, p_value, points
@@ -93,9 +94,11 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     for number, run in enumerate(comparison.runs, start=1):
         console.print(f"run {number}: {run.name}, {run.dataset}", markup=False, highlight=False)
     numbers = {run.name: str(number) for number, run in enumerate(comparison.runs, start=1)}
-    table = Table(title="headline gain in points of accuracy", title_justify="left")
+    table = Table(title=f"gain of {HEADLINE_ARM} over {comparison.rivals}, in points of accuracy", title_justify="left")
     table.add_column("regime", no_wrap=True)
-    for column in ("run", "gain", "against run 1", "p (corrected)"):
+    table.add_column("run", justify="right", no_wrap=True)
+    table.add_column("over")
+    for column in ("gain", "against run 1", "p (corrected)"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("result")
     for regime in comparison.regimes:
@@ -107,7 +110,7 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
                 size = f"{points(difference.mean)} [{interval(difference.low, difference.high)}]"
                 judged = (escape(size), p_value(difference.p_corrected), difference.change + test)
             title = escape(regime.title) if place == 0 else ""
-            table.add_row(title, numbers[result.run], points(result.headline.mean), *judged)
+            table.add_row(title, numbers[result.run], result.over, points(result.headline.mean), *judged)
         table.add_section()
     console.print(table)
     for regime in comparison.regimes:
@@ -116,6 +119,8 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
         if regime.trend:
             line += f"; trend {points(regime.trend.slope)} points per run (p {p_value(regime.trend.p_value)})"
         console.print(line, markup=False, highlight=False)
+    for about in dict.fromkeys(regime.about for regime in comparison.regimes):
+        console.print(about, markup=False, highlight=False)
     for change in comparison.configuration:
         values = " | ".join("not set" if value is None else value for value in change.values)
         console.print(f"{change.key}: {values}", markup=False, highlight=False)

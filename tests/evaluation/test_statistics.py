@@ -23,6 +23,13 @@ def test_interval_is_student_s() -> None:
     assert mean_interval(spread(values), confidence=0.95) == pytest.approx((4 - half, 4 + half))
 
 
+def test_replicates_that_share_images_have_a_wider_interval() -> None:
+    values = [1.0, 2.0, 4.0, 9.0]
+    low, high = mean_interval(spread(values), confidence=0.95, shared=0.75) or (0, 0)
+    assert high - low == pytest.approx(2 * stats.t.ppf(0.975, 3) * np.std(values, ddof=1))
+    assert mean_intervals([values, values], confidence=0.9, shared=[0.75, 0.0])[0] == pytest.approx((low, high))
+
+
 def test_several_intervals_hold_together() -> None:
     values = [1.0, 2.0, 4.0, 9.0]
     assert mean_intervals([values, values], confidence=0.95) == [mean_interval(spread(values), confidence=0.975)] * 2

@@ -12,7 +12,7 @@ from scipy import stats
 from data.base.errors import CorruptFileError, RegressionError, UsageError
 from evaluation.reporting.comparison import Comparison, NamedReport, compare_reports
 from flows.commands.compare import compare, named_reports
-from tests.evaluation.fabricated import fabricate_run
+from tests.evaluation.fabricated import FRESH, fabricate_run
 
 GOOD, BAD = (6, 7, 8, 7), (-6, -5, -7, -6)
 
@@ -45,6 +45,32 @@ def test_other_subsets_are_independent_samples(tmp_path: Path) -> None:
     interval = expected.confidence_interval(0.95)
     assert found.p_value == pytest.approx(expected.pvalue)
     assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
+
+
+def test_folds_share_their_training_images_so_the_interval_is_wider(tmp_path: Path) -> None:
+    """Nadeau & Bengio (2003): s^2 / n becomes s^2 (1 / n + 1 / (K - 1))."""
+    folds = {"designs": {"balanced-10": FRESH | {"name": "one data set", "num_subset": 48, "folds": 5}}}
+    families = (1, 5, 9, 4, 4), (3, 6, 12, 4, 3)
+    runs = [named(tmp_path, f"run{place}", family, dataset=folds) for place, family in enumerate(families)]
+    found = compare_reports(runs, force=False)
+    difference = found.difference(run="run1", regime="balanced-10")
+    assert difference is not None
+    assert difference.paired
+    differences = np.array([2, 1, 3, 0, -1]) / 60
+    half = stats.t.ppf(0.975, 4) * differences.std(ddof=1) * np.sqrt(1 / 5 + 1 / 4)
+    assert (difference.low, difference.high) == pytest.approx((1 / 60 - half, 1 / 60 + half))
+    assert "5 folds" in found.regimes[0].about
+
+
+def test_each_run_says_over_which_arm_its_gain_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("one", "two"):
+        fabricate_run(tmp_path / name, more_right={10: GOOD})
+    compare([tmp_path / "one", tmp_path / "two"], output=tmp_path / "c.html")
+    printed = capsys.readouterr().out
+    result = Comparison.model_validate_json((tmp_path / "c.json").read_text()).regimes[0].results[0]
+    assert result.over in printed
+    assert "over the best arm that needs no GAN" in " ".join(printed.split())
+    assert "over the best arm that needs no GAN" in (tmp_path / "c.html").read_text()
 
 
 def test_longer_run_is_paired_on_the_subsets_that_both_drew(tmp_path: Path) -> None:

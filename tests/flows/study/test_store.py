@@ -30,7 +30,7 @@ from flows.schedule import augmentation_export
 from flows.study.config import StudyConfig
 from flows.study.retrying import StoreError, may_pass
 from flows.study.scratch import scratch_folder, sweep_scratch
-from flows.study.store import OWNER_FILE, STALE_SECONDS, RunStore, life_of, redact
+from flows.study.store import OWNER_FILE, STALE_SECONDS, RunStore, life_of, redact, store_of
 from tests.flows.reports import figures
 from tests.waiting import PATIENCE_SECONDS, wait_until, with_own
 
@@ -214,6 +214,11 @@ def test_credentials_in_a_url_are_refused_unseen(url: str) -> None:
 def test_unknown_protocol_is_named() -> None:
     with pytest.raises(UsageError, match="cannot use nowhere://"):
         RunStore("nowhere://bucket/run")
+
+
+def test_a_place_that_ends_with_this_process_is_refused() -> None:
+    with pytest.raises(UsageError, match="ends with this process, and the run with it"):
+        store_of("memory://run")
 
 
 def test_unreachable_store_is_one_line_without_secrets(
