@@ -64,21 +64,21 @@ class DataConfig(Settings):
         "rest of the pool of fresh draws; empty: none",
     )
     max_unlabelled: int = Field(default=5000, ge=1, description="of them for a cell, at most, drawn for each cell")
-    image_column: str = Field(default="image", min_length=1, description="parquet, arrow, csv: column of the images")
-    label_column: str = Field(default="label", min_length=1, description="parquet, arrow, csv: column of the labels")
+    image_column: str = Field(default="image", min_length=1, description="tables: column of the images")
+    label_column: str = Field(default="label", min_length=1, description="tables: column of the labels")
     group_column: str = Field(
         default="",
-        description="parquet, arrow, csv, npz: column of what images belong to, such as a patient; a group is never "
+        description="tables, npz: column of what images belong to, such as a patient; a group is never "
         "divided between train and test",
     )
     split_column: str = Field(
         default="",
-        description="parquet, arrow, csv: column that says which split a row belongs to, by words such as train, test",
+        description="tables: column that says which split a row belongs to, by words such as train, test",
     )
     image_folder: str = Field(
         default="",
-        description="parquet, arrow, csv: folder of the files that a table names; none outside it is opened; empty: "
-        "of a CSV the table's own folder",
+        description="tables: folder of the files that a table names; none outside it is opened; empty: "
+        "of CSV and JSON Lines the table's own folder",
     )
     group_level: int = Field(
         default=0, ge=0, le=8, description="folder: which level of folders inside a class names the group; 0: none"

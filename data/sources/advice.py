@@ -8,7 +8,7 @@ from data.decoding import is_git_lfs_pointer
 
 _SUFFIXES = {
     ".parquet": "parquet", ".pq": "parquet", ".arrow": "arrow", ".npz": "npz", ".csv": "csv", ".tsv": "csv",
-    ".csv.gz": "csv", "-ubyte": "idx", "-ubyte.gz": "idx",
+    ".csv.gz": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".jsonl.gz": "jsonl", "-ubyte": "idx", "-ubyte.gz": "idx",
 }  # fmt: skip
 _PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".rar", ".7z")
 _LOOKED_AT = 1000  # entries of a folder

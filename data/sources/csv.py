@@ -7,6 +7,7 @@ Names of columns match in any case. Files that a table names are looked for in i
 
 import csv
 import gzip
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from data.sources.advice import damage
 from data.sources.arrays import ArrayReader, is_flat_image
 from data.sources.classes import Label
 from data.sources.folder import IMAGE_SUFFIXES
-from data.sources.named_files import read_named_image
+from data.sources.named_files import FILE_COLUMNS, read_named_image
 from data.sources.reading import Found, Record, read_found, read_unlabelled
 from data.sources.row_splits import split_rows
 from data.sources.source import Source
@@ -40,12 +41,12 @@ CSV = FileKind(
     suffixes=(".csv", ".tsv", ".csv.gz", ".tsv.gz"),
     takes="csv:PATH takes a table with a label and pixels in each row, or a label and the name of an image file",
 )
-FILE_COLUMNS = ("file_name", "filename", "file", "image_path", "path", "filepath", "img")  # besides data.image_column
-PIXEL_COLUMN = "pixels"  # a text of numbers with spaces between
+PIXEL_COLUMN = "pixels"  # a text of numbers
 _NUMBERING = ("", "id", "index", "unnamed: 0", "imageid", "row")  # columns that count the rows
 _BLOCK_BYTES = 16 * 2**20
 _SHOWN = 12
 _BLANK_LINES = 100  # below the names of columns
+_NO_NUMBER = re.compile(r"[\s,;()\[\]]+")  # between numbers, and around them
 _FRACTION = re.compile(r"[-+]?\d*\.\d+(e[-+]?\d+)?")
 _MISSING = ("", "NA", "NaN", "nan", "null", "None")
 
@@ -58,7 +59,8 @@ class _Table:
         names: of all columns, in order.
         label, group, split: None where there is none.
         file: column of file names; "" where pixels are in the table.
-        pixels: columns of the pixels; a single one holds texts.
+        pixels: columns of the pixels.
+        are_texts: whether there is one, which holds all of an image's numbers.
     """
 
     path: Path
@@ -70,6 +72,7 @@ class _Table:
     split: str | None
     file: str
     pixels: tuple[str, ...]
+    are_texts: bool
 
 
 def load_csv(path: Path, config: DataConfig) -> Source:
@@ -113,14 +116,14 @@ def load_csv(path: Path, config: DataConfig) -> Source:
 
 
 def _first_values(table: _Table, name: str) -> list[object]:
-    first = next(_batches(replace(table, label=None, group=None, file=name, pixels=())), None)
+    first = next(_batches(replace(table, label=None, group=None, file=name, pixels=(), are_texts=False)), None)
     return [] if first is None else first.column(name).to_pylist()
 
 
 def _split_values(table: _Table) -> Iterator[str | None]:
     if table.split is None:
         raise UsageError(f"{table.path} has no line of column names, so none says which split a row belongs to")
-    for batch in _batches(replace(table, label=None, group=None, file=table.split, pixels=())):
+    for batch in _batches(replace(table, label=None, group=None, file=table.split, pixels=(), are_texts=False)):
         yield from batch.column(table.split).to_pylist()
 
 
@@ -174,13 +177,16 @@ def _table(path: Path, config: DataConfig, *, is_test: bool) -> _Table:
     given = [name for name in (label, group, split) if name is not None]
     texts = [name for name, value in zip(names, values, strict=False) if not _is_number(value)]
     likely = [name_like(name, names) for name in (config.image_column, *FILE_COLUMNS)]
-    candidates = [name for name in likely if name in texts and name not in given]
+    value_of = dict(zip(names, values, strict=False))
+    with_numbers = (name_like(PIXEL_COLUMN, names), name_like(config.image_column, names))
+    listed = [name for name in texts if name in with_numbers and name not in given and _are_numbers(value_of[name])]
+    candidates = [name for name in likely if name in texts and name not in (*given, *listed)]
     if not has_header:
         candidates = [names[number] for number in named]
     others = [name for name in names if name not in (*given, *texts) and name.strip().lower() not in _NUMBERING]
     numbered = [name for name in others if name.lower().startswith("pix") or _is_place(name)]
-    pixels = [PIXEL_COLUMN] if PIXEL_COLUMN in texts else pixels_in_order(numbered) or others
-    if not candidates and not numbered and PIXEL_COLUMN not in texts:  # files may be named by numbers
+    pixels = listed[:1] or pixels_in_order(numbered) or others
+    if not candidates and not numbered and not listed:  # files may be named by numbers
         candidates = [name for name in likely if name is not None and name not in given]
     if not candidates and not pixels:
         raise UsageError(f"{path} has neither pixels nor names of files; it has {_shown(names)}: {_choose('image')}")
@@ -194,6 +200,7 @@ def _table(path: Path, config: DataConfig, *, is_test: bool) -> _Table:
         split=split,
         file=candidates[0] if candidates else "",
         pixels=() if candidates else tuple(pixels),
+        are_texts=bool(listed) and not candidates,
     )
 
 
@@ -236,7 +243,7 @@ def _records(table: _Table, arrays: ArrayReader, config: DataConfig) -> Iterator
             ]
         else:
             pixels = _pixels(batch, table)
-            if is_first and len(pixels) and len({len(one) for one in pixels}) == 1:
+            if is_first and len(pixels) and len({one.shape for one in pixels}) == 1:
                 arrays.look_at(np.stack(pixels))
                 is_first = False
             reads = [partial(arrays.picture, one, where=where) for one, where in zip(pixels, wheres, strict=True)]
@@ -245,9 +252,8 @@ def _records(table: _Table, arrays: ArrayReader, config: DataConfig) -> Iterator
 
 
 def _batches(table: _Table) -> Iterator[pa.RecordBatch]:
-    are_texts = table.pixels == (PIXEL_COLUMN,)
     texts = {name: pa.string() for name in (table.label, table.group, table.file) if name}
-    kinds = texts | dict.fromkeys(table.pixels, pa.string() if are_texts else pa.float32())
+    kinds = texts | dict.fromkeys(table.pixels, pa.string() if table.are_texts else pa.float32())
     row = 0
     try:
         reader = pyarrow.csv.open_csv(
@@ -304,17 +310,27 @@ def _label(text: str) -> Label | None:
 
 
 def _pixels(batch: pa.RecordBatch, table: _Table) -> list[npt.NDArray[np.float32]]:
-    if table.pixels == (PIXEL_COLUMN,):
-        return [_numbers(text or "", table.path) for text in batch.column(PIXEL_COLUMN).to_pylist()]
+    if table.are_texts:
+        (column,) = table.pixels
+        return [_numbers(text or "", table, column) for text in batch.column(column).to_pylist()]
     columns = [batch.column(name).to_numpy(zero_copy_only=False) for name in table.pixels]
     return list(np.stack(columns, axis=1).astype(np.float32))
 
 
-def _numbers(text: str, path: Path) -> npt.NDArray[np.float32]:
+def _numbers(text: str, table: _Table, column: str) -> npt.NDArray[np.float32]:
+    """Return an image's numbers, which stand with spaces between, or as a list, or one of rows."""
     try:
-        return np.array(text.split(), np.float32)
-    except ValueError as error:
-        raise CorruptFileError(f"{path}: {text[:30]!r} in column {PIXEL_COLUMN} is no list of numbers") from error
+        return np.array(
+            json.loads(text) if text.lstrip().startswith("[[") else _NO_NUMBER.sub(" ", text).split(), np.float32
+        )
+    except (ValueError, TypeError, RecursionError) as error:
+        raise CorruptFileError(f"{table.path}: {text[:30]!r} in column {column} is no list of numbers") from error
+
+
+def _are_numbers(text: str) -> bool:
+    """Tell whether a text begins with several numbers, as an image's pixels do."""
+    first = _NO_NUMBER.sub(" ", text).split()[:_SHOWN]
+    return len(first) > 1 and all(map(_is_number, first))
 
 
 def _is_number(text: str) -> bool:

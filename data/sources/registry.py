@@ -107,6 +107,18 @@ def _csv_images(path: Path, config: DataConfig) -> UnlabelledSource:
     return csv_images(path, config)
 
 
+def _load_jsonl(path: Path, config: DataConfig) -> Source:
+    from data.sources.jsonl import load_jsonl
+
+    return load_jsonl(path, config)
+
+
+def _jsonl_images(path: Path, config: DataConfig) -> UnlabelledSource:
+    from data.sources.jsonl import jsonl_images
+
+    return jsonl_images(path, config)
+
+
 def _load_idx(path: Path, config: DataConfig) -> Source:
     from data.sources.idx import load_idx
 
@@ -137,6 +149,11 @@ KINDS: Mapping[str, Kind] = {
         load=_load_csv,
         images=_csv_images,
     ),
+    "jsonl": Kind(
+        description="JSON Lines of a label and a file's name (Hugging Face's metadata.jsonl), or pixels",
+        load=_load_jsonl,
+        images=_jsonl_images,
+    ),
     "idx": Kind(
         description="IDX files as MNIST has them: a folder, or the beginning of their names",
         load=_load_idx,
@@ -144,7 +161,7 @@ KINDS: Mapping[str, Kind] = {
     ),
 }
 
-TABLES = ("parquet", "arrow", "csv")
+TABLES = ("parquet", "arrow", "csv", "jsonl")
 _KEYS_OF_FILES = (
     "group_column", "split_column", "image_folder", "group_level", "test", "test_split", "validation", "bad_images",
     "resize", "colour", "alpha_ground", "bits",

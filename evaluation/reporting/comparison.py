@@ -317,7 +317,7 @@ def _run_differences(base: NamedReport, run: NamedReport, *, confidence: float) 
 def _estimate(base: NamedReport, run: NamedReport, *, regime: str, quantity: str) -> _Estimate:
     ours, theirs = (_values(side, regime=regime, quantity=quantity) for side in (base, run))
     places = _same_subsets(base, run, regime=regime)
-    shared = tuple(_design(side, regime).shared for side in (base, run))
+    shared = _design(base, regime).shared, _design(run, regime).shared
     if len(places) == min(len(ours), len(theirs)):
         return _paired(np.array([theirs[place] - ours[place] for place in places]), shared=max(shared))
     return _welch(ours, theirs, shared=shared)

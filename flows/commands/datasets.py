@@ -51,8 +51,8 @@ def inspect(
         Path | None,
         path_option("write the picture grid as PNG instead of showing it"),
     ] = None,
-    image_column: Annotated[str | None, typer.Option(help="parquet, arrow, csv: column of the images")] = None,
-    label_column: Annotated[str | None, typer.Option(help="parquet, arrow, csv: column of the labels")] = None,
+    image_column: Annotated[str | None, typer.Option(help="tables: column of the images")] = None,
+    label_column: Annotated[str | None, typer.Option(help="tables: column of the labels")] = None,
     resize: Annotated[int | None, typer.Option(help="side in pixels that all images get; 0 keeps it")] = None,
     assignments: Annotated[
         list[str] | None,

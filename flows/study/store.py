@@ -451,8 +451,8 @@ def store_of(location: str | Path) -> RunStore:
     """Return the store of a run or of a folder of runs.
 
     Raises:
-        UsageError: a URL with credentials in it, of a protocol that is not known here, or of a place that ends with this
-            process; a path that cannot be looked at.
+        UsageError: a URL with credentials in it, of a protocol that is not known here, or of a place that ends with
+            this process; a path that cannot be looked at.
     """
     if str(location).startswith("memory://"):
         raise UsageError(f"{location} ends with this process, and the run with it; name a folder or a lasting store")

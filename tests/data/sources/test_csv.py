@@ -103,6 +103,32 @@ def test_pixels_in_one_text(tmp_path):
     assert np.array_equal(source.train.images.reshape(-1, 64), pixels(20)[source.train.rows])
 
 
+@pytest.mark.parametrize("column", ["pixels", "Pixels", "image", "photo"])
+@pytest.mark.parametrize("shape", [(64,), (8, 8)])
+def test_pixels_as_a_list_in_one_column(tmp_path, column, shape):
+    rows = [[row % 2, f'"{values.reshape(shape).tolist()}"', "[1, 2, 3, 4]"] for row, values in enumerate(pixels(20))]
+    rows = [[*row[:2], f'"{row[2]}"'] for row in rows]
+    (tmp_path / "x.csv").write_text(lines(rows, ["label", column, "box"]))
+    source = load(tmp_path / "x.csv", **({"image_column": "photo"} if column == "photo" else {}))
+    assert np.array_equal(source.train.images.reshape(-1, 64), pixels(20)[source.train.rows])
+
+
+def test_numbers_beside_a_files_name_are_no_image(tmp_path):
+    table = with_files(tmp_path, [f"{number}.png" for number in range(10)])
+    head, *rows = table.read_text().splitlines()
+    table.write_text("\n".join([f"box,{head}", *(f'"[1, 2, 3, 4]",{row}' for row in rows)]) + "\n")
+    assert load(table).train.shape == (1, 8, 8)
+
+
+def test_a_list_that_was_cut_short_is_named(tmp_path):
+    rows = [
+        [row % 2, f'"[{" ".join(map(str, values[:3]))} ... {values[-1]}]"'] for row, values in enumerate(pixels(20))
+    ]
+    (tmp_path / "x.csv").write_text(lines(rows, ["label", "pixels"]))
+    with pytest.raises(AugmentError, match=r"x\.csv"):
+        load(tmp_path / "x.csv")
+
+
 def test_labels_are_numbers_where_they_read_so(tmp_path):
     (tmp_path / "x.csv").write_text(lines(labelled(pixels(30), ["10", "9", "2.0"] * 10), KAGGLE))
     assert load(tmp_path / "x.csv").train.class_names == ("2", "9", "10")

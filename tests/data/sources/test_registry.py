@@ -111,7 +111,9 @@ def test_a_folder_of_classes_without_its_kind_is_recognised(tmp_path):
 
 @pytest.mark.parametrize("option", ["split_column", "image_folder"])
 def test_options_of_tables_are_refused_elsewhere(tmp_path, option):
-    with pytest.raises(UsageError, match=rf"data\.{option} is for tables \(parquet, arrow, csv\), not for folder:PATH"):
+    with pytest.raises(
+        UsageError, match=rf"data\.{option} is for tables \(parquet, arrow, csv, jsonl\), not for folder:PATH"
+    ):
         load_source(DataConfig(dataset=f"folder:{tmp_path}", **{option: "x"}))
 
 

@@ -42,7 +42,7 @@ def test_the_list_says_what_is_here(tmp_path, monkeypatch):
 
 def test_every_kind_is_listed():
     output = invoke("datasets").output
-    assert all(f"{kind}:PATH" in output for kind in ("folder", "parquet", "arrow", "npz", "csv", "idx"))
+    assert all(f"{kind}:PATH" in output for kind in ("folder", "parquet", "arrow", "npz", "csv", "jsonl", "idx"))
 
 
 def test_inspect_shows_counts_copies_and_regimes(folder):
