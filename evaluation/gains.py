@@ -221,11 +221,11 @@ class RegimeAnswers:
         later = NextLook(alpha=alpha if later_alpha is None else later_alpha, multiple_of=self.folds)
         return self.over_best(HEADLINE_ARM, self.rivals(), alpha=alpha, wished_gain=wished_gain, later=later)
 
-    def tail_recalls(self, arm: ArmName, tail: Sequence[int]) -> list[float]:
-        """Return the mean recall of the classes `tail` in each replicate, or repeat of folds, over its seeds."""
-        values = recall_values(self.labels, self.predicted[arm], classes=tail).values
-        recalls: list[float] = values.mean((1, 2)).tolist()
-        return recalls
+    def means(self, arm: ArmName, metric: MetricName, *, tail: Sequence[int] = ()) -> list[float]:
+        """Return a metric of an arm in each replicate, or repeat of folds, its mean over seeds: what gains are of."""
+        values = self._values(arm, self.predicted[arm].shape[1], metric, tail).values
+        means: list[float] = values.mean((1, 2)).tolist()
+        return means
 
     def rivals(self, *, with_unlabelled: bool | None = None) -> list[ArmName]:
         """Return the arms that need no GAN: all, or only those that see images without labels, or that see none."""

@@ -333,11 +333,13 @@ class CrossValidation:
         classes: (P,) int64, by which the folds are stratified: classes differ in their gain, but folds do not for that;
             None where they are not.
         clusters: (P,) int64, which images never cross a fold, such as those of one patient; None: each by itself.
+        num_folds: K, where the last ones test none of these images; 0: the last one does.
     """
 
     folds: IntArray
     classes: IntArray | None = None
     clusters: IntArray | None = None
+    num_folds: int = 0
 
     def estimate(self, gains: ImageValues) -> Estimate | Unavailable:
         """Estimate the mean and its errors.
@@ -363,7 +365,7 @@ class CrossValidation:
             return Unavailable(reason="an interval needs images in 2 folds or more of a repeat")
         of_folds, of_fits = layout.variances(without_classes)
         cells, seeds = by_fold_and_seed.shape
-        kappa = shared_by_folds(layout.folds)
+        kappa = shared_by_folds(max(layout.folds, self.num_folds))
         by_fold, overlap = of_folds.times(1 / cells, shrinks=True), of_fits.times(kappa, shrinks=False)
         repeated, test_images = _errors_of_images(gains)
         seed_variance = float(by_fold_and_seed.var(1, ddof=1).mean()) if seeds > 1 else 0.0
@@ -386,6 +388,7 @@ class CrossValidation:
         """Return the design of some of the images, (P,) bool."""
         return CrossValidation(
             folds=self.folds[:, images],
+            num_folds=max(int(self.folds.max()) + 1, self.num_folds),
             classes=None if self.classes is None else self.classes[images],
             clusters=None if self.clusters is None else self.clusters[images],
         )

@@ -47,8 +47,8 @@ class ArmReport(BaseModel, frozen=True, extra="forbid"):
     Attributes:
         accuracy: of each replicate, the mean over its classifier seeds.
         seeds: classifiers of the arm in each replicate.
-        tail_recall: mean recall over the rarest third of the classes, of each replicate or repeat of folds; None where
-            classes have as many images.
+        macro_f1: of each replicate or repeat of folds, which a mean over folds is not.
+        tail_recall: mean recall over the rarest third of the classes, likewise; None where classes have as many images.
         ece, negative_log_likelihood, brier: calibration, means over replicates (see `evaluation.calibration`).
     """
 
@@ -349,8 +349,8 @@ def _arm_report(
         name=arm,
         seeds=data.answers.predicted[arm].shape[1],
         accuracy=spread([found["accuracy"] for found in metrics]),
-        macro_f1=spread([found["macro_f1"] for found in metrics]),
-        tail_recall=spread(data.answers.tail_recalls(arm, tail)) if tail else None,
+        macro_f1=spread(data.answers.means(arm, "macro_f1")),
+        tail_recall=spread(data.answers.means(arm, "tail_recall", tail=tail)) if tail else None,
         ece=float(np.mean([found["ece"] for found in metrics])),
         negative_log_likelihood=float(np.mean([found["negative_log_likelihood"] for found in metrics])),
         brier=float(np.mean([found["brier"] for found in metrics])),

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
 
 from evaluation.arms import HEADLINE_ARM, HEADLINE_REFERENCE
 from evaluation.gains import CellAnswers, RegimeAnswers
@@ -159,4 +160,16 @@ def test_recall_of_rare_classes_is_of_each_repeat():
     found = RegimeAnswers.of(folded(0.9), folds=4)
     right = found.predicted["real"] == found.labels
     expected = [repeat[:, found.labels == 1].mean() for repeat in right]
-    assert found.tail_recalls("real", [1]) == pytest.approx(expected)
+    assert found.means("real", "tail_recall", tail=[1]) == pytest.approx(expected)
+
+
+def test_macro_f1_is_of_each_repeat_as_its_gain_is():
+    found = RegimeAnswers.of(folded(0.7), folds=4)
+    means = {arm: np.mean(found.means(arm, "macro_f1")) for arm in (HEADLINE_ARM, "real")}
+    gain = found.gain(HEADLINE_ARM, "real", alpha=0.05, wished_gain=0.005, metric="macro_f1")
+    assert means[HEADLINE_ARM] - means["real"] == pytest.approx(gain.mean)
+    expected = [
+        np.mean([f1_score(found.labels, answers, average="macro") for answers in repeat])
+        for repeat in found.predicted["real"]
+    ]
+    assert found.means("real", "macro_f1") == pytest.approx(expected)

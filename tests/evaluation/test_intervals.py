@@ -219,6 +219,16 @@ def test_folds_that_differ_are_no_error_of_images():
     assert estimate.parts.overlap == pytest.approx(shared_by_folds(5) * effects.var(1, ddof=1).mean())
 
 
+def test_images_that_the_last_fold_does_not_test_know_how_many_folds_there_are():
+    folds, gains = folds_of(200, 5, 4), ImageValues(values=noise((4, 1, 200)))
+    some = (folds < 4).all(0)
+    design = CrossValidation(folds=folds).of(some)
+    told, untold = (
+        one.estimate(gains.of(some)).one_draw.added for one in (design, CrossValidation(folds=design.folds))
+    )
+    assert told / untold == pytest.approx((1 + shared_by_folds(5)) / (1 + shared_by_folds(4)))
+
+
 def test_images_in_one_fold_have_a_reason():
     estimate = CrossValidation(folds=np.zeros((1, 30), int)).estimate(ImageValues(values=noise((1, 1, 30))))
     assert "2 folds" in estimate.reason
