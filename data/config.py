@@ -34,7 +34,7 @@ class DataConfig(Settings):
     dataset: str = Field(
         default=DEFAULT_DATASET,
         min_length=1,
-        description="a name, or KIND:PATH with KIND parquet, arrow, folder, npz, csv or idx",
+        description="a name, or KIND:PATH with KIND folder, parquet, arrow, npz, csv, jsonl or idx",
     )
     images_per_class: Annotated[tuple[ImagesPerClass, ...], Field(min_length=1)] | Literal["auto"] = Field(
         default="auto",

@@ -8,7 +8,8 @@ from data.decoding import is_git_lfs_pointer
 
 _SUFFIXES = {
     ".parquet": "parquet", ".pq": "parquet", ".arrow": "arrow", ".npz": "npz", ".csv": "csv", ".tsv": "csv",
-    ".csv.gz": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".jsonl.gz": "jsonl", "-ubyte": "idx", "-ubyte.gz": "idx",
+    ".csv.gz": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".jsonl.gz": "jsonl",
+    ".ndjson.gz": "jsonl", "-ubyte": "idx", "-ubyte.gz": "idx",
 }  # fmt: skip
 _PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".rar", ".7z")
 _LOOKED_AT = 1000  # entries of a folder
@@ -36,11 +37,19 @@ def likely_dataset(path: Path, *, kind: str = "") -> str:
         return f"arrow:{path}"
     for entry in (*entries, *below):
         other = kind_of_file(entry)
+        if other == "jsonl" and not _is_metadata(entry):
+            continue  # such as a log
         if other not in ("", kind):
             only = entry if entry.parent == path and other == "npz" else path
             return f"{other}:{only}"
     has_folders = any(entry.is_dir() for entry in entries)
     return f"folder:{path}" if has_folders and kind != "folder" and _packed_in(path) is None else ""
+
+
+def _is_metadata(file: Path) -> bool:
+    """Tell whether a file is what Hugging Face's image folders have beside the images, and no folder of each class."""
+    folders = (entry for entry in islice(file.parent.iterdir(), _LOOKED_AT) if entry.is_dir())
+    return file.name == "metadata.jsonl" and len(list(islice(folders, 2))) < 2
 
 
 def suggestion(path: Path, *, kind: str) -> str:

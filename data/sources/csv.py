@@ -1,4 +1,4 @@
-"""`csv:PATH`: a row an image; its pixels in columns, as Kaggle has them, or the name of its file in one.
+"""`csv:PATH`: a row an image; its pixels in columns, as Kaggle has them, or all in one, or the name of its file.
 
 With or without a line of column names: without, the first column is the label, or the one beside the files' names.
 Names of columns match in any case. Files that a table names are looked for in its own folder, or in
@@ -7,9 +7,9 @@ Names of columns match in any case. Files that a table names are looked for in i
 
 import csv
 import gzip
-import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,16 +24,17 @@ from data.base.errors import AugmentError, CorruptFileError, UsageError, first_l
 from data.base.limits import MAX_DECODED_BYTES, MAX_IMAGE_PIXELS, check_limit
 from data.base.names import name_like, natural_key
 from data.config import DataConfig
+from data.decoding import Picture
 from data.sources.advice import damage
 from data.sources.arrays import ArrayReader, is_flat_image
 from data.sources.classes import Label
 from data.sources.folder import IMAGE_SUFFIXES
-from data.sources.named_files import FILE_COLUMNS, read_named_image
-from data.sources.reading import Found, Record, read_found, read_unlabelled
-from data.sources.row_splits import split_rows
+from data.sources.named_files import read_named_image
+from data.sources.number_texts import looks_like_a_list, numbers_in
+from data.sources.reading import Record
+from data.sources.row_tables import FILE_COLUMNS, PIXEL_COLUMN, RowFiles, choose, load_rows, row_images, shown
 from data.sources.source import Source
-from data.sources.splits import FileKind, assign_files, list_files
-from data.sources.unused_columns import unused_columns
+from data.sources.splits import FileKind
 from data.unlabelled import UnlabelledSource
 
 CSV = FileKind(
@@ -41,14 +42,14 @@ CSV = FileKind(
     suffixes=(".csv", ".tsv", ".csv.gz", ".tsv.gz"),
     takes="csv:PATH takes a table with a label and pixels in each row, or a label and the name of an image file",
 )
-PIXEL_COLUMN = "pixels"  # a text of numbers
 _NUMBERING = ("", "id", "index", "unnamed: 0", "imageid", "row")  # columns that count the rows
 _BLOCK_BYTES = 16 * 2**20
-_SHOWN = 12
+_LOOKED_AT = 32
 _BLANK_LINES = 100  # below the names of columns
-_NO_NUMBER = re.compile(r"[\s,;()\[\]]+")  # between numbers, and around them
 _FRACTION = re.compile(r"[-+]?\d*\.\d+(e[-+]?\d+)?")
 _MISSING = ("", "NA", "NaN", "nan", "null", "None")
+
+Read = Callable[[], Picture]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,83 +75,54 @@ class _Table:
     pixels: tuple[str, ...]
     are_texts: bool
 
+    def of_texts(self, column: str) -> "_Table":
+        """Return the table with one column alone, of texts."""
+        return replace(self, label=None, group=None, file=column, pixels=(), are_texts=False)
+
 
 def load_csv(path: Path, config: DataConfig) -> Source:
-    """Read tables of images; files named for a test split are its test split, else one is held out.
-
-    Raises:
-        UsageError: no such file, or no such column.
-        AugmentError: as `read_found`.
-        CorruptFileError: a damaged file.
-    """
-    roles = assign_files(path, config, of=CSV)
+    """Read tables of images; see `load_rows`."""
     arrays = ArrayReader(ground=config.ground)
-
-    def records(files: Sequence[Path], *, is_test: bool) -> Iterator[Record]:
-        for file in files:
-            yield from _records(_table(file, config, is_test=is_test), arrays, config)
-
-    found = Found(
-        where=f"csv:{path}",
-        base=path if path.is_dir() else path.parent,
-        train=records(roles.train, is_test=False),
-        test=None if roles.test is None else records(roles.test, is_test=True),
-        layout=roles.layout,
-        facts=roles.facts,
+    return load_rows(
+        path,
+        config,
+        RowFiles(
+            kind=CSV,
+            records=lambda file, is_test: _records(_table(file, config, is_test=is_test), arrays, config),
+            split_values=lambda file: _split_values(_table(file, config, is_test=True)),
+            columns=lambda file: _table(file, config, is_test=False).names,
+            first_values=lambda file, name: _first_values(_table(file, config, is_test=False), name),
+        ),
     )
-    if config.split_column:
-        files = (*roles.train, *(roles.test or ()))
-        values = [value for file in files for value in _split_values(_table(file, config, is_test=False))]
-        rows = split_rows(values, config, where=str(path))
-        found = replace(
-            found,
-            train=rows.records(records(files, is_test=True), "train"),
-            test=rows.records(records(files, is_test=True), "test") if rows.has_test else None,
-            layout=rows.layout,
-            facts=rows.facts,
-        )
-    first = _table(roles.train[0], config, is_test=False)
-    unused = unused_columns(first.names, config, first_values=partial(_first_values, first))
-    found = replace(found, facts=(*found.facts, *unused))
-    return read_found(found, config)
+
+
+def csv_images(path: Path, config: DataConfig) -> UnlabelledSource:
+    """Read all images of tables, of whatever split; see `row_images`."""
+    arrays = ArrayReader(ground=config.ground)
+    return row_images(
+        path,
+        config,
+        CSV,
+        lambda file: _records(replace(_table(file, config, is_test=True), label=None, group=None), arrays, config),
+    )
 
 
 def _first_values(table: _Table, name: str) -> list[object]:
-    first = next(_batches(replace(table, label=None, group=None, file=name, pixels=(), are_texts=False)), None)
+    first = next(_batches(table.of_texts(name)), None)
     return [] if first is None else first.column(name).to_pylist()
 
 
 def _split_values(table: _Table) -> Iterator[str | None]:
     if table.split is None:
         raise UsageError(f"{table.path} has no line of column names, so none says which split a row belongs to")
-    for batch in _batches(replace(table, label=None, group=None, file=table.split, pixels=(), are_texts=False)):
+    for batch in _batches(table.of_texts(table.split)):
         yield from batch.column(table.split).to_pylist()
-
-
-def csv_images(path: Path, config: DataConfig) -> UnlabelledSource:
-    """Read all images of tables, of whatever split; a column of labels is passed over.
-
-    Raises:
-        UsageError: no such file, or no such column.
-        CorruptFileError: a damaged file.
-        Further ones as `read_unlabelled`.
-    """
-    listing = list_files(path, of=CSV)
-    arrays = ArrayReader(ground=config.ground)
-
-    def records() -> Iterator[Record]:
-        for file in (file for files in listing.splits.values() for file in files):
-            table = replace(_table(file, config, is_test=True), label=None, group=None)
-            yield from _records(table, arrays, config)
-
-    base = path if path.is_dir() else path.parent
-    return read_unlabelled(Found(where=f"csv:{path}", base=base, train=records(), test=None), config)
 
 
 def _table(path: Path, config: DataConfig, *, is_test: bool) -> _Table:
     first, second = _first_lines(path)
     delimiter = max(",;\t", key=first.count)
-    cells, values = (next(csv.reader([line], delimiter=delimiter), []) for line in (first, second or first))
+    cells, values = (_cells(line, delimiter) for line in (first, second or first))
     named = [number for number, cell in enumerate(cells) if cell.strip().lower().endswith(tuple(IMAGE_SUFFIXES))]
     has_header = not named and not all(_is_number(cell) for cell in cells)
     if has_header and not second:
@@ -164,12 +136,12 @@ def _table(path: Path, config: DataConfig, *, is_test: bool) -> _Table:
         others = [name for number, name in enumerate(names) if number not in named]
         label = others[0] if others else None
     if label is None and not is_test:
-        raise UsageError(f"{path} has no column {config.label_column!r}; it has {_shown(names)}: {_choose('label')}")
+        raise UsageError(f"{path} has no column {config.label_column!r}; it has {shown(names)}: {choose('label')}")
 
     def chosen(what: str, wanted: str, *, may_lack: bool) -> str | None:
         found = name_like(wanted, names) if wanted else None
         if wanted and found is None and not may_lack:
-            raise UsageError(f"{path} has no column {wanted!r}; it has {_shown(names)}: {_choose(what)}")
+            raise UsageError(f"{path} has no column {wanted!r}; it has {shown(names)}: {choose(what)}")
         return found
 
     group = chosen("group", config.group_column, may_lack=is_test)
@@ -178,18 +150,22 @@ def _table(path: Path, config: DataConfig, *, is_test: bool) -> _Table:
     texts = [name for name, value in zip(names, values, strict=False) if not _is_number(value)]
     likely = [name_like(name, names) for name in (config.image_column, *FILE_COLUMNS)]
     value_of = dict(zip(names, values, strict=False))
-    with_numbers = (name_like(PIXEL_COLUMN, names), name_like(config.image_column, names))
-    listed = [name for name in texts if name in with_numbers and name not in given and _are_numbers(value_of[name])]
-    candidates = [name for name in likely if name in texts and name not in (*given, *listed)]
-    if not has_header:
-        candidates = [names[number] for number in named]
     others = [name for name in names if name not in (*given, *texts) and name.strip().lower() not in _NUMBERING]
     numbered = [name for name in others if name.lower().startswith("pix") or _is_place(name)]
-    pixels = listed[:1] or pixels_in_order(numbered) or others
-    if not candidates and not numbered and not listed:  # files may be named by numbers
+    one_text, likely_list = name_like(PIXEL_COLUMN, names), name_like(config.image_column, names)
+    holds_text = one_text in texts or numbered == [one_text]
+    of_texts = [name for name in names if name not in given and holds_text and name == one_text]
+    of_texts += [
+        name for name in texts if name not in given and name == likely_list and looks_like_a_list(value_of[name])
+    ]
+    candidates = [name for name in likely if name in texts and name not in (*given, *of_texts)]
+    if not has_header:
+        candidates = [names[number] for number in named]
+    pixels = of_texts[:1] or pixels_in_order(numbered) or others
+    if not candidates and not numbered and not of_texts:  # files may be named by numbers
         candidates = [name for name in likely if name is not None and name not in given]
     if not candidates and not pixels:
-        raise UsageError(f"{path} has neither pixels nor names of files; it has {_shown(names)}: {_choose('image')}")
+        raise UsageError(f"{path} has neither pixels nor names of files; it has {shown(names)}: {choose('image')}")
     return _Table(
         path=path,
         delimiter=delimiter,
@@ -200,8 +176,16 @@ def _table(path: Path, config: DataConfig, *, is_test: bool) -> _Table:
         split=split,
         file=candidates[0] if candidates else "",
         pixels=() if candidates else tuple(pixels),
-        are_texts=bool(listed) and not candidates,
+        are_texts=bool(of_texts) and not candidates,
     )
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    limit = csv.field_size_limit(len(line) + 1)  # which is everybody's
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    finally:
+        csv.field_size_limit(limit)
 
 
 def _first_lines(path: Path) -> tuple[str, str]:
@@ -230,23 +214,29 @@ def _opened(path: Path) -> TextIO:
 
 def _records(table: _Table, arrays: ArrayReader, config: DataConfig) -> Iterator[Record]:
     row = 0
-    is_first = True
+    has_looked = False
     for batch in _batches(table):
         labels = _labels(batch, table.label, where=f"{table.path}, row {row}")
         groups = _values(batch, table.group)
         wheres = [f"{table.path}, row {number}" for number in range(row, row + len(batch))]
         row += len(batch)
+        reads: list[Read]
+        seen: list[npt.NDArray[np.float32]] = []
         if table.file:
             reads = [
                 partial(read_named_image, name and name.strip(), table=table.path, config=config, where=where)
                 for name, where in zip(batch.column(table.file).to_pylist(), wheres, strict=True)
             ]
+        elif table.are_texts:
+            texts = [text or "" for text in batch.column(table.pixels[0]).to_pylist()]
+            seen = _images_of(texts[:_LOOKED_AT])
+            reads = [partial(_picture_of, text, arrays, where) for text, where in zip(texts, wheres, strict=True)]
         else:
-            pixels = _pixels(batch, table)
-            if is_first and len(pixels) and len({one.shape for one in pixels}) == 1:
-                arrays.look_at(np.stack(pixels))
-                is_first = False
-            reads = [partial(arrays.picture, one, where=where) for one, where in zip(pixels, wheres, strict=True)]
+            seen = _numbers(batch, table)
+            reads = [partial(arrays.picture, one, where=where) for one, where in zip(seen, wheres, strict=True)]
+        if seen and not has_looked and {one.shape for one in seen} == {(seen[0].size,)}:
+            arrays.look_at(np.stack(seen))
+            has_looked = True
         for where, read, label, group in zip(wheres, reads, labels, groups, strict=True):
             yield Record(where, read, label, group)
 
@@ -309,28 +299,23 @@ def _label(text: str) -> Label | None:
     return int(whole) if is_number else text or None
 
 
-def _pixels(batch: pa.RecordBatch, table: _Table) -> list[npt.NDArray[np.float32]]:
-    if table.are_texts:
-        (column,) = table.pixels
-        return [_numbers(text or "", table, column) for text in batch.column(column).to_pylist()]
+def _numbers(batch: pa.RecordBatch, table: _Table) -> list[npt.NDArray[np.float32]]:
     columns = [batch.column(name).to_numpy(zero_copy_only=False) for name in table.pixels]
     return list(np.stack(columns, axis=1).astype(np.float32))
 
 
-def _numbers(text: str, table: _Table, column: str) -> npt.NDArray[np.float32]:
-    """Return an image's numbers, which stand with spaces between, or as a list, or one of rows."""
-    try:
-        return np.array(
-            json.loads(text) if text.lstrip().startswith("[[") else _NO_NUMBER.sub(" ", text).split(), np.float32
-        )
-    except (ValueError, TypeError, RecursionError) as error:
-        raise CorruptFileError(f"{table.path}: {text[:30]!r} in column {column} is no list of numbers") from error
+def _picture_of(text: str, arrays: ArrayReader, where: str) -> Picture:
+    """Return the picture of a text of numbers; where it is none, that makes a bad image and not a bad file."""
+    return arrays.picture(numbers_in(text, where=where), where=where)
 
 
-def _are_numbers(text: str) -> bool:
-    """Tell whether a text begins with several numbers, as an image's pixels do."""
-    first = _NO_NUMBER.sub(" ", text).split()[:_SHOWN]
-    return len(first) > 1 and all(map(_is_number, first))
+def _images_of(texts: Sequence[str]) -> list[npt.NDArray[np.float32]]:
+    """Return the numbers of those texts that are images."""
+    found = []
+    for text in texts:
+        with suppress(CorruptFileError):
+            found.append(numbers_in(text, where=""))
+    return found
 
 
 def _is_number(text: str) -> bool:
@@ -357,12 +342,3 @@ def pixels_in_order(names: Sequence[str]) -> list[str]:
     if len(kinds) != 1 or any(len(found) != 1 for found in numbers):
         return list(names)
     return sorted(names, key=natural_key)
-
-
-def _shown(names: Sequence[str]) -> str:
-    more = f", … ({len(names):,} columns)" if len(names) > _SHOWN else ""
-    return ", ".join(repr(name) for name in names[:_SHOWN]) + more
-
-
-def _choose(what: str) -> str:
-    return f"choose with --set data.{what}_column=NAME"

@@ -9,7 +9,6 @@ from data.decoding import Picture
 from data.sources.folder import IMAGE_SUFFIXES
 from data.sources.reading import read_image_file
 
-FILE_COLUMNS = ("file_name", "filename", "file", "image_path", "path", "filepath", "img")  # besides data.image_column
 _SHOWN = 60  # letters of a name
 
 

@@ -145,7 +145,7 @@ KINDS: Mapping[str, Kind] = {
     "arrow": Kind(description="Arrow: what Hugging Face's save_to_disk wrote", load=_load_arrow, images=_arrow_images),
     "npz": Kind(description="a NumPy archive with MedMNIST's or Keras's names", load=_load_npz, images=_npz_images),
     "csv": Kind(
-        description="a table of a label and pixels (Kaggle), or a label and a file's name",
+        description="a table of a label and pixels (Kaggle, or a list), or a label and a file's name",
         load=_load_csv,
         images=_csv_images,
     ),

@@ -77,7 +77,7 @@ def dataset_at(path: str) -> str:
     if not found:
         raise UsageError(
             f"what lies at {path} is no data set that is known by its looks; write KIND:{path}, with KIND folder, "
-            "parquet, npz, csv, arrow or idx"
+            "parquet, arrow, npz, csv, jsonl or idx"
         )
     return found
 

@@ -120,13 +120,32 @@ def test_numbers_beside_a_files_name_are_no_image(tmp_path):
     assert load(table).train.shape == (1, 8, 8)
 
 
-def test_a_list_that_was_cut_short_is_named(tmp_path):
-    rows = [
-        [row % 2, f'"[{" ".join(map(str, values[:3]))} ... {values[-1]}]"'] for row, values in enumerate(pixels(20))
-    ]
-    (tmp_path / "x.csv").write_text(lines(rows, ["label", "pixels"]))
-    with pytest.raises(AugmentError, match=r"x\.csv"):
-        load(tmp_path / "x.csv")
+@pytest.mark.parametrize(
+    "bad", ["[1 2 ... 3]", "x y z", "", "[[1, 2], [3]]", pytest.param("[[" + "9" * 400 + "]]", id="huge")]
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_texts_that_are_no_images_are_bad_rows(tmp_path, bad, first):
+    rows = [[row % 2, f'"{values.tolist()}"', 30 + row] for row, values in enumerate(pixels(20))]
+    rows.insert(0 if first else 9, [1, f'"{bad}"', 5])
+    (tmp_path / "x.csv").write_text(lines(rows, ["emotion", "pixels", "age"]))
+    with pytest.raises(AugmentError, match=rf"x\.csv, row {0 if first else 9}: "):
+        load(tmp_path / "x.csv", label_column="emotion")
+    source = load(tmp_path / "x.csv", label_column="emotion", bad_images="leave-out")
+    assert (len(source.train) + len(source.test), source.train.shape) == (20, (1, 8, 8))
+
+
+def test_a_list_may_be_long(tmp_path):
+    values = np.random.default_rng(0).integers(0, 256, (12, 200, 200))
+    rows = [[row % 2, f'"{one.tolist()}"'] for row, one in enumerate(values)]
+    (tmp_path / "x.csv").write_text(lines(rows, ["label", "image"]))
+    assert load(tmp_path / "x.csv", resize=64).train.shape == (1, 64, 64)
+
+
+@pytest.mark.parametrize("name", ["12 3", "12 (3)", "2020 01 5", "[1] 3", "(1) [2]"])
+def test_names_of_files_that_look_like_numbers(tmp_path, name):
+    table = with_files(tmp_path, [f"{name} {number}.png" for number in range(10)], "image")
+    table.write_text(table.read_text().replace(".png", ""))
+    assert load(table).train.shape == (1, 8, 8)
 
 
 def test_labels_are_numbers_where_they_read_so(tmp_path):
