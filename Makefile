@@ -4,6 +4,8 @@ UV_VERSION := 0.13.9
 UV := $(or $(shell command -v uv),.tools/bin/uv)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+# Where this is set, each of the many processes that tests start would compile the project anew.
+unexport PYTHONDONTWRITEBYTECODE
 WORKERS := 6
 # Tests wait more than they compute, so more of them run side by side than there are cores. A file's tests run in one
 # process, unless they are marked `long`; the order is that of tests/conftest.py, long ones first.

@@ -28,6 +28,7 @@ DEFAULT_PORT = 4201
 SHOWN = {".html", ".json", ".md", ".parquet", ".png", ".safetensors", ".toml", ".txt"}  # kinds of files in a run
 MOST_PARTS = 12
 REQUEST_SECONDS = 30
+LOOK_SECONDS = 0.1  # between looks at whether to end
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data: 'self'; "
     "script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -142,7 +143,7 @@ def served_pages(runs: RunStore, *, host: str, port: int | None) -> Iterator[str
             f"cannot listen on {where} ({getattr(error, 'strerror', None) or error}); choose another {other}"
         ) from error
     url = f"http://{reachable_host(host)}:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True, name="pages")
+    thread = threading.Thread(target=server.serve_forever, args=(LOOK_SECONDS,), daemon=True, name="pages")
     thread.start()
     os.environ.update({PAGES_URL: url, PAGES_OF: runs.location})
     try:

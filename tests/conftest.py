@@ -38,6 +38,7 @@ SLOW_FILES = {
     "test_growing.py",
     "test_own_code.py",
     "test_postgresql.py",
+    "test_processes.py",
     "test_server.py",
     "test_training.py",
     "test_verification.py",

@@ -1,3 +1,4 @@
+import pytest
 from pydantic import BaseModel
 
 from benchmarks.pieces import read_lines, worked_through
@@ -15,6 +16,7 @@ def refuse(number):
     raise RuntimeError(number)
 
 
+@pytest.mark.slow
 def test_a_line_is_left_for_each_piece_and_none_is_done_twice(tmp_path):
     lines = tmp_path / "new" / "lines.jsonl"
     pieces = {"two": 2, "three": 3}
@@ -24,6 +26,7 @@ def test_a_line_is_left_for_each_piece_and_none_is_done_twice(tmp_path):
     assert read_lines(lines, found=Square) == first
 
 
+@pytest.mark.slow
 def test_a_line_that_was_cut_off_is_done_again(tmp_path):
     lines = tmp_path / "lines.jsonl"
     lines.write_text('{"piece": "two", "found": {"value": 4}}\n{"piece": "three", "fou')

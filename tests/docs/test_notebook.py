@@ -20,6 +20,7 @@ def kinds(notebook):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(2400)
 def test_every_cell_runs_and_shows_what_is_stored(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -145,6 +145,7 @@ def noisy(striped, *, contrast, noise):
     return replace(striped, images=(striped.images * contrast + added).astype(np.uint8))
 
 
+@pytest.mark.slow
 def test_images_without_labels_make_up_for_missing_labels(striped):
     hard = noisy(striped, contrast=1 / 3, noise=75)
     subset, judged = hard.take(np.arange(6)), hard.take(np.arange(6, 60))
@@ -153,6 +154,7 @@ def test_images_without_labels_make_up_for_missing_labels(striped):
     assert right_answers(helped, judged) > right_answers(alone, judged)
 
 
+@pytest.mark.slow
 def test_a_class_that_most_images_without_labels_belong_to_stays_whole(striped):
     """Eleven of twelve are of it; a batch of theirs that is normalised by itself looks like one of even classes."""
     hard = noisy(striped, contrast=1 / 4, noise=60)

@@ -50,6 +50,7 @@ def coloured(images):
     return replace(images, images=(images.images * colours).astype(np.uint8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("images", "candidates"), [(sided(), ("natural", "none")), (coloured(sided()), ())])
 def test_a_policy_that_changes_what_a_label_means_is_not_chosen(images, candidates):
     choice = choose(images, config(*candidates))
@@ -204,6 +205,7 @@ def test_large_subsets_are_tried_in_part(monkeypatch):
     assert seen == [30]
 
 
+@pytest.mark.slow
 def test_the_same_seed_makes_the_same_choice():
     first, second = (choose(sided(), config("digits", "none")) for _ in range(2))
     assert first == second

@@ -136,6 +136,7 @@ def test_setting_that_prefect_cannot_use_is_named(augment: Run) -> None:
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.slow
 def test_terminal_that_cannot_show_a_mark_gets_another() -> None:
     ended = subprocess.run(
         [sys.executable, "-c", ENDS.replace("last line", "\u2713 last line")],
@@ -148,6 +149,7 @@ def test_terminal_that_cannot_show_a_mark_gets_another() -> None:
     assert "? last line" in ended.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", [">&-", ">&- 2>&-"])
 def test_closed_output_ends_in_order(closed: str) -> None:
     ended = subprocess.run(
@@ -159,6 +161,7 @@ def test_closed_output_ends_in_order(closed: str) -> None:
     assert (ended.returncode, ended.stderr) == (3, "")
 
 
+@pytest.mark.slow
 def test_program_ends_with_its_code_once_all_is_told_and_clears_no_modules_away() -> None:
     ended = subprocess.run([sys.executable, "-c", ENDS], capture_output=True, text=True, check=False)
     assert ended.returncode == 3
@@ -166,6 +169,7 @@ def test_program_ends_with_its_code_once_all_is_told_and_clears_no_modules_away(
     assert ended.stderr == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["run", "serve"])
 def test_server_that_is_configured_and_does_not_answer_is_one_line(
     command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_toml: Path

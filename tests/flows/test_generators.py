@@ -49,6 +49,7 @@ def study(tiny: StudyConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return tiny.model_copy(update={"evaluation": evaluation, "generator": COMMAND, "replicates": 1})
 
 
+@pytest.mark.slow
 def test_a_command_fails_is_mended_and_goes_on(
     study: StudyConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

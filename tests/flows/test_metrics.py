@@ -97,6 +97,7 @@ def test_failed_run_is_told_and_the_figures_of_the_last_finished_study_stay(
     assert any(labels[0] == "augment_gain" for labels in told)
 
 
+@pytest.mark.slow
 def test_server_that_is_away_is_told() -> None:
     registry = CollectorRegistry()
     registry.register(ServedMetrics([NAME], api_url=AWAY))

@@ -231,6 +231,7 @@ def test_of_the_runs_that_came_due_while_the_machine_slept_one_is_run(
     assert len(list(Path(runs).glob("*/report.json"))) == 1
 
 
+@pytest.mark.slow
 def test_run_of_a_killed_serve_does_not_go_on_unseen(tmp_path: Path) -> None:
     script = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', sys.argv[1]]); time.sleep(6000)"
     run = "import os, time; os.environ['AUGMENT_SERVED_BY'] = str(os.getppid()); from flows.attached import *; " \

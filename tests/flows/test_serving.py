@@ -174,6 +174,7 @@ def register(runner: Registering, study: StudyConfig, told: list[str], monkeypat
         asyncio.run(_register_and_run(cast(Runner, runner), served, told.append))
 
 
+@pytest.mark.slow
 def test_server_that_fails_when_serving_begins_is_asked_again(
     tiny: StudyConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,6 +38,7 @@ def test_limited_tag_is_left_to_prefect(prefect_api: str, monkeypatch: pytest.Mo
     assert set(unlimited_tags()) == {"of-this-test", "another"}
 
 
+@pytest.mark.slow
 def test_server_that_does_not_answer_tells_of_no_tag() -> None:
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
         assert unlimited_tags() == []

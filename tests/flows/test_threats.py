@@ -105,6 +105,7 @@ def test_server_listens_on_loopback_or_warns(prefect_api: str, monkeypatch: pyte
         assert ("asks for no password" in console.export_text()) is warned
 
 
+@pytest.mark.slow
 @point("It has a password where you give it one")
 def test_server_with_a_password_answers_nobody_without_it(prefect_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     word = "augment:right-word"

@@ -53,6 +53,7 @@ def test_which_codes_are_kept_is_drawn_by_the_seed():
     assert first.tolist() == again.tolist() != other.tolist()
 
 
+@pytest.mark.slow
 def test_the_trained_generator_makes_images_again_from_their_codes(striped, tmp_path):
     shades = np.linspace(0, 255, 20).astype(np.uint8).repeat(3)  # each of 20, in each class
     striped = replace(striped, images=np.broadcast_to(shades[:, None, None, None], (60, 1, 8, 8)).copy())

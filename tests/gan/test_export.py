@@ -520,6 +520,7 @@ def test_the_card_of_idx_files_names_the_labels(tmp_path):
     assert "- 0: 女\n- 1: 男\n" in (tmp_path / "out" / "README.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file_format", ["parquet", "imagefolder", "idx"])
 def test_three_hundred_classes_come_back_in(tmp_path, file_format):
     names = tuple(f"class {label}" for label in range(300))

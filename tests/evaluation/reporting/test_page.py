@@ -50,6 +50,7 @@ class Outline(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
+@pytest.mark.slow
 def test_same_inputs_give_the_same_bytes(run: FabricatedRun, page: str) -> None:
     assert run.write_page().read_text() == page
 
@@ -152,6 +153,7 @@ def test_command_is_shown(page: str) -> None:
     assert "<pre><code>augment run --dataset stripes --seed 0</code></pre>" in page
 
 
+@pytest.mark.slow
 def test_warning_is_loud(tmp_path: Path) -> None:
     quiet = fabricate_run(tmp_path / "quiet", more_right={10: (1, 2)}).write_page().read_text()
     warned = fabricate_run(tmp_path / "loud", more_right={10: (1, 2)}, dataset={"warning": "no MNIST: digits"})

@@ -272,6 +272,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.slow
 def test_a_command_that_hangs_is_ended_with_all_its_children(tmp_path, monkeypatch):
     (tmp_path / "hang.py").write_text(HANG)
     words, log = [sys.executable, str(tmp_path / "hang.py"), str(tmp_path / "child")], tmp_path / "log"
@@ -286,6 +287,7 @@ def test_a_command_that_hangs_is_ended_with_all_its_children(tmp_path, monkeypat
     wait_until(lambda: not is_alive(child))
 
 
+@pytest.mark.slow
 def test_a_command_ends_with_the_process_that_waits_for_it_even_a_killed_one(tmp_path):
     (tmp_path / "hang.py").write_text(HANG)
     words = [sys.executable, str(tmp_path / "hang.py"), str(tmp_path / "child")]
@@ -324,6 +326,7 @@ def small(tiny: StudyConfig) -> StudyConfig:
     return tiny.model_copy(update={"evaluation": evaluation, "generator": "pca-mixture"})
 
 
+@pytest.mark.slow
 def test_a_study_of_a_cheap_generator_is_a_study_like_any_other(small: StudyConfig, tmp_path: Path) -> None:
     run_study(small, tmp_path / "run")
     report = read_json(tmp_path / "run" / REPORT_JSON)

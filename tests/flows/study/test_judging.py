@@ -88,6 +88,7 @@ def test_a_generator_that_was_given_its_subset_hides_nothing(places):
     assert seen_by_generator("gan", study_designs(config)) == ""
 
 
+@pytest.mark.slow
 def test_the_report_names_the_set_and_warns_of_what_nobody_knows(places, tmp_path):
     config = judge_config(request(places, test=places["test"], settings=QUICK | {"replicates": 2}))
     run_study(config, tmp_path / "run")

@@ -70,6 +70,7 @@ def own_run(tiny: StudyConfig, own_code: Write, tmp_path: Path, monkeypatch: pyt
     return tmp_path / "run"
 
 
+@pytest.mark.slow
 def test_own_policy_is_in_the_run_with_the_digest_of_its_source(own_run: Path, tiny: StudyConfig) -> None:
     (cell,) = study_cells(with_policy(tiny, OWN), own_run)
     choice = read_model(cell.policy_file, PolicyChoice)
@@ -78,6 +79,7 @@ def test_own_policy_is_in_the_run_with_the_digest_of_its_source(own_run: Path, t
     assert not [link for link in verify(own_run) if link.holds is False]
 
 
+@pytest.mark.slow
 def test_a_run_alone_does_not_make_its_policy_run(own_run: Path, tiny: StudyConfig, own_code: Write) -> None:
     own_code("own_changes.py", "open('loaded', 'w').close()\n" + SOURCE)
     with pytest.raises(UsageError, match=f"--allow {OWN}"):

@@ -203,6 +203,7 @@ def test_importing_changes_no_environment_variable() -> None:
     assert set(json.loads(printed.splitlines()[-1])) <= by_libraries
 
 
+@pytest.mark.slow
 def test_a_study_imports_no_library_that_takes_seconds_and_that_few_need():
     code = (
         "import sys; import flows.study.running; from data.config import DeformationConfig; "

@@ -158,6 +158,7 @@ def run_cell(of_pool: StudyConfig, tmp_path: Path) -> CellContext:
     return context
 
 
+@pytest.mark.slow
 def test_the_generator_learns_from_labels_that_a_classifier_gave(run_cell: CellContext) -> None:
     labelled = INPUTS["pseudo_labelled"].read(run_cell)
     given = INPUTS["unlabelled"].read(run_cell)
@@ -168,12 +169,14 @@ def test_the_generator_learns_from_labels_that_a_classifier_gave(run_cell: CellC
     assert provenance["unlabelled"] == labelled.digest()
 
 
+@pytest.mark.slow
 def test_samples_are_held_against_all_images_that_the_generator_saw(run_cell: CellContext) -> None:
     judged = read_json(run_cell.cell.samples_directory / "evaluation.json")
     seen = len(read_subset(run_cell.cell.subset_file)) + len(INPUTS["pseudo_labelled"].read(run_cell))
     assert judged["memorisation"]["num_training"] == seen
 
 
+@pytest.mark.slow
 def test_equal_compute_counts_the_labelling_too(run_cell: CellContext) -> None:
     cell = run_cell.cell
     files = [cell.generator_directory / "operations.json", cell.labelling_directory / "operations.json"]
