@@ -36,8 +36,9 @@ class DesignFacts(BaseModel, frozen=True, extra="forbid"):
     def shared(self) -> float:
         """The variance that more replicates do not take off a figure's mean, over the variance between them.
 
-        K folds have training images in common: 1 / (K - 1), test over training images of a fold (Nadeau & Bengio 2003,
-        Machine Learning 52, 239-281, section 3). Draws from a pool are independent, seen from this pool: 0.
+        Folds are of one data set, and have training images in common where there are more than two: 1 / (K - 1), test
+        over training images where all other folds are trained on (Nadeau & Bengio 2003, Machine Learning 52, 239-281,
+        section 3). Draws from a pool are independent, seen from this pool: 0.
         """
         return 1 / (self.folds - 1) if self.folds > 1 else 0.0
 

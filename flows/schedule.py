@@ -283,10 +283,9 @@ def fidelity_regressions(base: NamedReport, run: NamedReport) -> list[str]:
     """Say in which fidelity figures the run is worse than the base beyond the interval, replicate by replicate."""
     places = [(name, regime.name) for name in FIDELITY for regime in base.report.regimes]
     differences = [_differences(base, run, regime=regime, figure=FIDELITY[name]) for name, regime in places]
-    designs = {regime.name: regime.design for regime in base.report.regimes}
-    intervals = mean_intervals(
-        differences, confidence=base.report.confidence, shared=[designs[regime].shared for _, regime in places]
-    )
+    designs = [(side.name, side.design.shared) for one in (base, run) for side in one.report.regimes]
+    shared = [max(part for name, part in designs if name == regime) for _, regime in places]
+    intervals = mean_intervals(differences, confidence=base.report.confidence, shared=shared)
     return [
         f"{run.name} is worse than {base.name} in {regime}: {name} changed by {np.mean(values):+.4f} "
         f"(interval {interval[0]:+.4f} to {interval[1]:+.4f})"

@@ -1,9 +1,9 @@
 """Comparison of several runs: what differs between their results, how surely, and what differs in configuration.
 
 The first run is the base that each later one is held against. Where two runs drew the same subsets, their replicates
-are pairs and the difference gets a paired t interval; otherwise Welch's, for independent samples (Welch 1947).
-Replicates that share images, as folds do, err together, and both intervals are wider for it (Nadeau & Bengio 2003;
-`evaluation.facts.DesignFacts.shared`). On given test images the interval is about these.
+are pairs and the difference gets a paired t interval; otherwise Welch's (Welch 1947). Folds of one data set
+are not independent of each other, and both intervals are wider for it (Nadeau & Bengio 2003;
+`evaluation.facts.DesignFacts.shared`). Elsewhere the interval is about the test images at hand.
 """
 
 import math
@@ -156,7 +156,8 @@ class Comparison(BaseModel, frozen=True, extra="forbid"):
     @property
     def rivals(self) -> str:
         """What headline gains are over, in words."""
-        return f"the best arm that {Wording(self.runs[0].generator).needs_none}"
+        generators = {run.generator for run in self.runs}
+        return f"the best arm that {Wording(*generators).needs_none if len(generators) == 1 else 'needs no generator'}"
 
     @property
     def unjudged(self) -> str:
@@ -383,22 +384,23 @@ def _regime_comparison(regime: RegimeReport, runs: Sequence[NamedReport], *, con
     return RegimeComparison(
         name=regime.name,
         title=regime.title,
-        about=_about(regime.design),
+        about=_about([found.design for _, found in having]),
         results=tuple(results),
         best=best,
         trend=_trend(regime.name, [found.headline.mean for _, found in having], confidence=confidence),
     )
 
 
-def _about(design: DesignFacts) -> str:
-    if design.folds > 1:
+def _about(designs: Sequence[DesignFacts]) -> str:
+    if any(design.folds > 1 for design in designs):
         return (
-            f"The {design.folds} folds of a repeat share most of their training images, so the intervals are wider "
-            "than those of independent replicates (Nadeau and Bengio 2003); they are about images like these."
+            "Folds are of one data set and not independent of each other, so the intervals are wider than those of "
+            "independent replicates (Nadeau and Bengio 2003)."
         )
+    same = all(design.drawn_share >= 1 for design in designs)
     return (
-        "The intervals are about these images, training and test, which the runs share; how much others matter is part "
-        "of each run's own interval."
+        f"The intervals are about {'these training images' if same else 'draws from this pool'} and these test images; "
+        "how much others matter is part of each run's own interval."
     )
 
 

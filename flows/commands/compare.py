@@ -36,7 +36,7 @@ def compare(
 ) -> None:
     """Compare runs: differences with intervals, best run per regime, trend, and what differs in configuration.
 
-    Differences are paired where the runs drew the same subsets, and Welch's for independent samples otherwise.
+    Differences are paired where the runs drew the same subsets, and Welch's otherwise; wider where there are folds.
     """
     if output.suffix != ".html":
         raise UsageError(f"--output {output} must end in .html; the figures are written beside it as .json")

@@ -454,7 +454,7 @@ def store_of(location: str | Path) -> RunStore:
         UsageError: a URL with credentials in it, of a protocol that is not known here, or of a place that ends with
             this process; a path that cannot be looked at.
     """
-    if str(location).startswith("memory://"):
+    if "memory://" in str(location):  # behind a cache too, as fsspec chains them
         raise UsageError(f"{location} ends with this process, and the run with it; name a folder or a lasting store")
     return RunStore(str(location) if "://" in str(location) else str(given_path(location)))
 

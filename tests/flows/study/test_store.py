@@ -216,9 +216,10 @@ def test_unknown_protocol_is_named() -> None:
         RunStore("nowhere://bucket/run")
 
 
-def test_a_place_that_ends_with_this_process_is_refused() -> None:
+@pytest.mark.parametrize("location", ["memory://run", "simplecache::memory://run"])
+def test_a_place_that_ends_with_this_process_is_refused(location: str) -> None:
     with pytest.raises(UsageError, match="ends with this process, and the run with it"):
-        store_of("memory://run")
+        store_of(location)
 
 
 def test_unreachable_store_is_one_line_without_secrets(
