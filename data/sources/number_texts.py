@@ -52,7 +52,8 @@ def numbers_of(value: Any, *, where: str) -> npt.NDArray[Any]:
 
 
 def _row(text: str) -> npt.NDArray[np.float32]:
-    return np.array([number for number in _BETWEEN.split(text) if number], np.float32)
+    with np.errstate(over="ignore"):  # whoever makes a picture of it refuses what is not finite
+        return np.array([number for number in _BETWEEN.split(text) if number], np.float32)
 
 
 def _nested(text: str) -> npt.NDArray[np.float32]:
