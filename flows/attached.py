@@ -5,6 +5,7 @@ and out of memory too), the system closes that end, and reading here meets the e
 and no process number is looked up that might belong to somebody else by then.
 """
 
+import gc
 import os
 import runpy
 import signal
@@ -19,6 +20,7 @@ STDIN = 0
 SERVED_BY = "AUGMENT_SERVED_BY"  # environment variable: number of the process of `augment serve`
 LOOK_SECONDS = 1.0
 SHUTDOWN_SECONDS = 5.0  # to end in order; then at once
+COLLECT_SECONDS = 1.0
 LARGE = {"prefect": "prefect.server.api.server"}  # what a module imports later
 
 
@@ -59,9 +61,29 @@ def end_in_order() -> None:
     os._exit(1)
 
 
+def collect_apart() -> None:
+    """Let a thread of its own look for garbage from now on, as often as Python would but once a second at most.
+
+    A cursor of SQLite that is cleared away waits for the statement that its connection runs. Where an event loop meets
+    such garbage, and that statement waits for a lock which a coroutine of this loop holds, all stands still until
+    SQLite gives up, in Prefect's server after 60 s. A thread that waits there holds nobody up.
+    """
+    gc.disable()
+
+    def collect() -> None:
+        while True:
+            time.sleep(COLLECT_SECONDS)
+            due = [place for place, most in enumerate(gc.get_threshold()) if gc.get_count()[place] > most]
+            if due:
+                gc.collect(max(due))
+
+    threading.Thread(target=collect, daemon=True, name="collect-apart").start()
+
+
 if __name__ == "__main__":
     threading.Thread(target=end_with_parent, daemon=True, name="end-with-parent").start()
     del sys.argv[0]
     with imported_for_good():
         import_module(LARGE.get(sys.argv[0], sys.argv[0]))
+    collect_apart()
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
