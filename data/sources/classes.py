@@ -98,3 +98,12 @@ class Classes:
                 "there, or take it out of the test split"
             )
         return np.array([known[label] for label in labels], np.int64)
+
+
+def group_label(value: object) -> Label | None:
+    """Return what a table says of an image's group as a text, None where it says nothing."""
+    if value is None or value != value or value == "":
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # numbers become floats where one is missing in their file
+    return str(value)  # another file may hold the same ones as texts

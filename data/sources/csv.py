@@ -8,7 +8,7 @@ Names of columns match in any case. Files that a table names are looked for in i
 import csv
 import gzip
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,7 +31,7 @@ from data.sources.classes import Label
 from data.sources.folder import IMAGE_SUFFIXES
 from data.sources.named_files import read_named_image
 from data.sources.number_texts import looks_like_a_list, numbers_in
-from data.sources.reading import Record
+from data.sources.reading import Read, Record
 from data.sources.row_tables import FILE_COLUMNS, PIXEL_COLUMN, RowFiles, choose, load_rows, row_images, shown
 from data.sources.source import Source
 from data.sources.splits import FileKind
@@ -48,8 +48,6 @@ _LOOKED_AT = 32
 _BLANK_LINES = 100  # below the names of columns
 _FRACTION = re.compile(r"[-+]?\d*\.\d+(e[-+]?\d+)?")
 _MISSING = ("", "NA", "NaN", "nan", "null", "None")
-
-Read = Callable[[], Picture]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,28 +80,27 @@ class _Table:
 
 def load_csv(path: Path, config: DataConfig) -> Source:
     """Read tables of images; see `load_rows`."""
-    arrays = ArrayReader(ground=config.ground)
-    return load_rows(
-        path,
-        config,
-        RowFiles(
-            kind=CSV,
-            records=lambda file, is_test: _records(_table(file, config, is_test=is_test), arrays, config),
-            split_values=lambda file: _split_values(_table(file, config, is_test=True)),
-            columns=lambda file: _table(file, config, is_test=False).names,
-            first_values=lambda file, name: _first_values(_table(file, config, is_test=False), name),
-        ),
-    )
+    return load_rows(path, config, _files(config))
 
 
 def csv_images(path: Path, config: DataConfig) -> UnlabelledSource:
     """Read all images of tables, of whatever split; see `row_images`."""
+    return row_images(path, config, _files(config))
+
+
+def _files(config: DataConfig) -> RowFiles:
     arrays = ArrayReader(ground=config.ground)
-    return row_images(
-        path,
-        config,
-        CSV,
-        lambda file: _records(replace(_table(file, config, is_test=True), label=None, group=None), arrays, config),
+
+    def images(file: Path) -> Iterator[Record]:
+        return _records(replace(_table(file, config, is_test=True), label=None, group=None), arrays, config)
+
+    return RowFiles(
+        kind=CSV,
+        records=lambda file, is_test: _records(_table(file, config, is_test=is_test), arrays, config),
+        images=images,
+        split_values=lambda file: _split_values(_table(file, config, is_test=False)),
+        columns=lambda file: _table(file, config, is_test=False).names,
+        first_values=lambda file, name: _first_values(_table(file, config, is_test=False), name),
     )
 
 

@@ -6,7 +6,7 @@ stand in the place of a name, as nested lists.
 
 import gzip
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -19,13 +19,12 @@ from data.base.errors import AugmentError, CorruptFileError, UsageError, first_l
 from data.base.limits import MAX_DECODED_BYTES, MAX_IMAGE_PIXELS, check_limit
 from data.base.names import name_like
 from data.config import DataConfig
-from data.decoding import Picture
 from data.sources.advice import damage
 from data.sources.arrays import ArrayReader
-from data.sources.classes import Label
+from data.sources.classes import Label, group_label
 from data.sources.named_files import read_named_image
 from data.sources.number_texts import numbers_of
-from data.sources.reading import Record
+from data.sources.reading import Read, Record
 from data.sources.row_tables import FILE_COLUMNS, PIXEL_COLUMN, RowFiles, choose, load_rows, row_images, shown
 from data.sources.source import Source
 from data.sources.splits import FileKind
@@ -45,36 +44,40 @@ Row = Mapping[str, Any]
 
 def load_jsonl(path: Path, config: DataConfig) -> Source:
     """Read tables of images; see `load_rows`."""
-    arrays = ArrayReader(ground=config.ground)
-    return load_rows(
-        path,
-        config,
-        RowFiles(
-            kind=JSONL,
-            records=lambda file, is_test: _records(_table(file, config, is_test=is_test), arrays, config),
-            split_values=lambda file: _split_values(file, config),
-            columns=_columns,
-            first_values=_first_values,
-        ),
-    )
+    return load_rows(path, config, _files(config))
 
 
 def jsonl_images(path: Path, config: DataConfig) -> UnlabelledSource:
     """Read all images of tables, of whatever split; see `row_images`."""
+    return row_images(path, config, _files(config))
+
+
+def _files(config: DataConfig) -> RowFiles:
     arrays = ArrayReader(ground=config.ground)
-    return row_images(
-        path,
-        config,
-        JSONL,
-        lambda file: _records(replace(_table(file, config, is_test=True), label=None, group=None), arrays, config),
+
+    def images(file: Path) -> Iterator[Record]:
+        return _records(replace(_table(file, config, is_test=True), label=None, group=None), arrays, config)
+
+    return RowFiles(
+        kind=JSONL,
+        records=lambda file, is_test: _records(_table(file, config, is_test=is_test), arrays, config),
+        images=images,
+        split_values=lambda file: _split_values(file, config),
+        columns=lambda file: _columns(_first_rows(file)),
+        first_values=_first_values,
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Table:
-    """Which keys of a file's objects are read; `label` and `group` are None where there is none."""
+    """Which keys of a file's objects are read; `label` and `group` are None where there is none.
+
+    Attributes:
+        first: the first objects.
+    """
 
     path: Path
+    first: Sequence[Row]
     image: str
     label: str | None
     group: str | None
@@ -117,8 +120,8 @@ def _first_rows(path: Path) -> list[Row]:
     return rows
 
 
-def _columns(path: Path) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(key for row in _first_rows(path) for key in row))
+def _columns(rows: Sequence[Row]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(key for row in rows for key in row))
 
 
 def _first_values(path: Path, name: str) -> list[object]:
@@ -126,12 +129,11 @@ def _first_values(path: Path, name: str) -> list[object]:
 
 
 def _split_values(path: Path, config: DataConfig) -> Iterator[object]:
-    column = _column(path, "split", config.split_column)
+    column = _column(path, _columns(_first_rows(path)), "split", config.split_column)
     return (row.get(column) for _, row in _rows(path))
 
 
-def _column(path: Path, what: str, wanted: str) -> str:
-    names = _columns(path)
+def _column(path: Path, names: Sequence[str], what: str, wanted: str) -> str:
     found = name_like(wanted, names)
     if found is None:
         raise UsageError(f"{path} has no column {wanted!r}; it has {shown(names)}: {choose(what)}")
@@ -139,7 +141,8 @@ def _column(path: Path, what: str, wanted: str) -> str:
 
 
 def _table(path: Path, config: DataConfig, *, is_test: bool) -> _Table:
-    rows, names = _first_rows(path), _columns(path)
+    rows = _first_rows(path)
+    names = _columns(rows)
     chosen = name_like(config.image_column, names)
     is_chosen = chosen is not None and config.image_column != DataConfig.model_fields["image_column"].default
     likely = [name_like(name, names) for name in (config.image_column, *FILE_COLUMNS, PIXEL_COLUMN)]
@@ -152,14 +155,15 @@ def _table(path: Path, config: DataConfig, *, is_test: bool) -> _Table:
     lacks_group = not config.group_column or (is_test and name_like(config.group_column, names) is None)
     return _Table(
         path=path,
+        first=rows,
         image=image,
-        label=None if may_lack else _column(path, "label", config.label_column),
-        group=None if lacks_group else _column(path, "group", config.group_column),
+        label=None if may_lack else _column(path, names, "label", config.label_column),
+        group=None if lacks_group else _column(path, names, "group", config.group_column),
     )
 
 
 def _records(table: _Table, arrays: ArrayReader, config: DataConfig) -> Iterator[Record]:
-    flat = [row[table.image] for row in _first_rows(table.path) if _is_flat(row.get(table.image))]
+    flat = [row[table.image] for row in table.first if _is_flat(row.get(table.image))]
     if flat:
         arrays.look_at(np.array([one for one in flat if len(one) == len(flat[0])], np.float64))
     for number, row in _rows(table.path):
@@ -176,7 +180,7 @@ def _is_flat(value: object) -> bool:
     return isinstance(value, list) and len(value) > 0 and all(type(number) in (int, float) for number in value)
 
 
-def _read(value: Any, path: Path, arrays: ArrayReader, config: DataConfig, *, where: str) -> Callable[[], Picture]:
+def _read(value: Any, path: Path, arrays: ArrayReader, config: DataConfig, *, where: str) -> Read:
     if isinstance(value, dict) and isinstance(value.get("path"), str):
         value = value["path"]
     if value is None or isinstance(value, str):
@@ -214,10 +218,6 @@ def _label(value: object, *, where: str) -> Label | None:
 
 
 def _group(value: object, *, where: str) -> Label | None:
-    if value is None or value != value or value == "":
-        return None
     if isinstance(value, list | dict):
         raise AugmentError(f"{where}: the group is {str(value)[:_SHOWN]}; a number or a text is expected")
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return str(value)
+    return group_label(value)

@@ -22,6 +22,7 @@ from data.sources.collecting import ImageCollector
 from data.sources.source import Source, UserImages, split_source, unsplit_source
 from data.unlabelled import UnlabelledSource, from_elsewhere
 
+Read = Callable[[], Picture]
 SHOWN = 5  # bad images that a message names
 _LEAVE_OUT = "--set data.bad_images=leave-out"
 
@@ -37,7 +38,7 @@ class Record(NamedTuple):
     """
 
     where: str
-    read: Callable[[], Picture]
+    read: Read
     label: Label | None
     group: Label | None = None
 

@@ -24,6 +24,7 @@ class RowFiles:
 
     Attributes:
         records: of a file; its argument `is_test` says that labels may lack.
+        images: of a file, without labels and groups.
         split_values: what the split column says of each row of a file.
         columns: names of a file's columns.
         first_values: values of one of them, as many as are quickly read.
@@ -31,6 +32,7 @@ class RowFiles:
 
     kind: FileKind
     records: Callable[[Path, bool], Iterator[Record]]
+    images: Callable[[Path], Iterator[Record]]
     split_values: Callable[[Path], Iterable[object]]
     columns: Callable[[Path], Sequence[str]]
     first_values: Callable[[Path, str], Sequence[object]]
@@ -73,23 +75,18 @@ def load_rows(path: Path, config: DataConfig, files: RowFiles) -> Source:
     return read_found(replace(found, facts=(*found.facts, *unused)), config)
 
 
-def row_images(
-    path: Path, config: DataConfig, kind: FileKind, records: Callable[[Path], Iterator[Record]]
-) -> UnlabelledSource:
+def row_images(path: Path, config: DataConfig, files: RowFiles) -> UnlabelledSource:
     """Read all images of tables, of whatever split.
-
-    Args:
-        records: of a file, without labels and groups.
 
     Raises:
         UsageError: no such file, or no such column.
         CorruptFileError: a damaged file.
         Further ones as `read_unlabelled`.
     """
-    listing = list_files(path, of=kind)
-    images = (record for of_split in listing.splits.values() for file in of_split for record in records(file))
+    listing = list_files(path, of=files.kind)
+    images = (record for of_split in listing.splits.values() for file in of_split for record in files.images(file))
     base = path if path.is_dir() else path.parent
-    return read_unlabelled(Found(where=f"{kind.kind}:{path}", base=base, train=images, test=None), config)
+    return read_unlabelled(Found(where=f"{files.kind.kind}:{path}", base=base, train=images, test=None), config)
 
 
 def shown(names: Sequence[str]) -> str:

@@ -22,9 +22,9 @@ from data.base.names import name_like
 from data.config import DataConfig
 from data.decoding import Picture, decode_image
 from data.sources.arrays import ArrayReader
-from data.sources.classes import Label
+from data.sources.classes import Label, group_label
 from data.sources.named_files import read_named_image
-from data.sources.reading import Found, Record, read_found, read_unlabelled
+from data.sources.reading import Found, Read, Record, read_found, read_unlabelled
 from data.sources.row_splits import split_rows
 from data.sources.source import Source
 from data.sources.splits import FileKind, assign_files, list_files, partition_values
@@ -33,8 +33,6 @@ from data.unlabelled import UnlabelledSource
 
 BATCH_ROWS = 512
 _SHOWN = 12
-
-Read = Callable[[], Picture]
 
 
 class TableFile(Protocol):
@@ -256,7 +254,7 @@ def _records(file: TableFile, columns: _Columns, config: DataConfig) -> Iterator
             labels = _labels(batch.column(columns.label), where=f"{where} {row}")
         groups: Sequence[Label | None] = [constant_group] * len(batch)
         if columns.group is not None:
-            groups = [_group(value) for value in _plain_values(batch.column(columns.group))]
+            groups = [group_label(value) for value in _plain_values(batch.column(columns.group))]
         column = _storage(batch.column(columns.image), config, where=f"{where} {row}")
         names_files = _is_text(column.type)
         if arrays is None and not names_files and not _is_encoded(column.type):
@@ -317,14 +315,6 @@ def _plain_values(column: pa.Array) -> list[Any]:
         column = column.view(pa.int32() if kind.bit_width == 32 else pa.int64())
     values: list[Any] = column.to_pylist()
     return values
-
-
-def _group(value: object) -> Label | None:
-    if value is None or value != value or value == "":
-        return None
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # numbers become floats where one is missing in their file
-    return str(value)  # another file may hold the same ones as texts
 
 
 def _storage(column: pa.Array, config: DataConfig, *, where: str) -> pa.Array:

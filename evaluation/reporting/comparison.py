@@ -318,7 +318,7 @@ def _run_differences(base: NamedReport, run: NamedReport, *, confidence: float) 
 def _estimate(base: NamedReport, run: NamedReport, *, regime: str, quantity: str) -> _Estimate:
     ours, theirs = (_values(side, regime=regime, quantity=quantity) for side in (base, run))
     places = _same_subsets(base, run, regime=regime)
-    shared = _design(base, regime).shared, _design(run, regime).shared
+    shared = _shared_regime(base, regime).design.shared, _shared_regime(run, regime).design.shared
     if len(places) == min(len(ours), len(theirs)):
         return _paired(np.array([theirs[place] - ours[place] for place in places]), shared=max(shared))
     return _welch(ours, theirs, shared=shared)
@@ -435,10 +435,10 @@ def _regime(run: NamedReport, name: str) -> RegimeReport | None:
     return next((regime for regime in run.report.regimes if regime.name == name), None)
 
 
-def _design(run: NamedReport, regime: str) -> DesignFacts:
-    found = _regime(run, regime)
+def _shared_regime(run: NamedReport, name: str) -> RegimeReport:
+    found = _regime(run, name)
     assert found is not None  # callers ask for shared regimes only
-    return found.design
+    return found
 
 
 def _has_arm(run: NamedReport, arm: ArmName) -> bool:
@@ -452,8 +452,7 @@ def _same_subsets(base: NamedReport, run: NamedReport, *, regime: str) -> list[i
 
 
 def _values(run: NamedReport, *, regime: str, quantity: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    found = _regime(run, regime)
-    assert found is not None  # callers ask for shared regimes only
+    found = _shared_regime(run, regime)
     if quantity == HEADLINE:
         return np.array(found.headline.values)
     name = quantity.removeprefix("accuracy of ")
